@@ -1,0 +1,1 @@
+"""The asyncio client for live AI-avatar conversations on Akapulu."""

@@ -1,0 +1,20 @@
+"""What every test gets: a strict asyncio loop, and no blocking call inside it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    """Run async tests on asyncio's own loop; a module that also wants uvloop overrides this."""
+    return "asyncio", {"debug": False}
+
+
+@pytest.fixture(autouse=True)
+def no_blocking_calls() -> Iterator[BlockBuster]:
+    """Fail a test whose library code blocks the event loop."""
+    with blockbuster_ctx("akapulu_async") as blockbuster:
+        yield blockbuster
