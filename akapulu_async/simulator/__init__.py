@@ -1,0 +1,47 @@
+"""A local Akapulu to develop and test against.
+
+    from akapulu_async.simulator import Fault, Simulator
+
+    async with Simulator(speed=20) as sim:
+        client = AkapuluClient(sim.api_key, base_url=sim.base_url)
+        sim.add_fault(Fault(route="updates", status=503, times=3))
+
+From another process, in any language: `python -m akapulu_async simulate --port 8080`.
+
+The layers, from the ground up; all but the last two are pure: time and generator are arguments.
+
+- values: `checks`, `plan`, `refusals`, `milestones`, `scripts`, `wav`, `credentials`, `settings`,
+  `connect_requests`
+- `conversation` and `world`: what is so at a given simulated second
+- `answers`, `rendering`, `routing`, `storage`, `api`, `control`, `faults`: from a request to an answer
+- `clock`, `journal`, `delivery`, `server`: time, waiting and sockets
+- `simulator` puts them together; `command` runs it from the command line
+"""
+
+from akapulu_async.simulator.conversation import ConversationState, ConversationView, EndReason
+from akapulu_async.simulator.faults import Fault, FaultHandle
+from akapulu_async.simulator.journal import SeenRequest
+from akapulu_async.simulator.milestones import Progress
+from akapulu_async.simulator.plan import Plan
+from akapulu_async.simulator.refusals import Refusal
+from akapulu_async.simulator.scripts import Script, ScriptRow
+from akapulu_async.simulator.simulator import Simulator
+from akapulu_async.simulator.world import ConversationStateError, Statistics, UnknownConversationError
+
+__all__ = [
+    "ConversationState",
+    "ConversationStateError",
+    "ConversationView",
+    "EndReason",
+    "Fault",
+    "FaultHandle",
+    "Plan",
+    "Progress",
+    "Refusal",
+    "Script",
+    "ScriptRow",
+    "SeenRequest",
+    "Simulator",
+    "Statistics",
+    "UnknownConversationError",
+]

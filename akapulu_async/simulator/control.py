@@ -1,0 +1,149 @@
+"""Control over HTTP, for other processes and languages: `/_simulator/...`, without a key. Pure."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import asdict
+
+from akapulu_async.simulator.answers import Answer, json_answer, refusal_answer
+from akapulu_async.simulator.clock import Clock
+from akapulu_async.simulator.connect_requests import parse_json_object
+from akapulu_async.simulator.conversation import ConversationView, EndReason
+from akapulu_async.simulator.faults import Fault, FaultBook, FaultHandle
+from akapulu_async.simulator.journal import Journal, SeenRequest
+from akapulu_async.simulator.refusals import Refusal, RefusedError
+from akapulu_async.simulator.routing import METHODS
+from akapulu_async.simulator.storage import Storage
+from akapulu_async.simulator.world import ConversationStateError, UnknownConversationError, World
+
+__all__ = ["CONTROL_PREFIX", "Control"]
+
+CONTROL_PREFIX = "/_simulator/"
+
+_NOT_FOUND = Refusal(404, "NOT_FOUND", "The simulator has no such control.")
+
+
+class Control:
+    """Carries out what comes over `/_simulator/`:
+
+    - `GET conversations`, `GET conversations/{id}`
+    - `POST conversations/{id}/join` (`{"client_ready": false}` for a participant that is not ready yet),
+      `.../client-ready`, `.../leave`, `.../end` (`{"reason": "scenario_ended"}`)
+    - `GET faults`, `POST faults` (the fields of `Fault`), `DELETE faults`, `DELETE faults/{number}`
+    - `POST advance` (`{"seconds": 60}`)
+    - `GET requests`, `GET stats`
+    """  # noqa: D400, D415 - ends in a list
+
+    def __init__(
+        self, world: World, clock: Clock, faults: FaultBook, journal: Journal, storage: Storage
+    ) -> None:
+        self._world = world
+        self._clock = clock
+        self._faults = faults
+        self._journal = journal
+        self._storage = storage
+
+    def answer(self, method: str, target: str, body: bytes) -> Answer:
+        """Answer a control request."""
+        path = target.partition("?")[0].removeprefix(CONTROL_PREFIX).removesuffix("/")
+        try:
+            values = parse_json_object(body) if body else {}
+            answer = self._dispatch(method, path.split("/"), values)
+        except RefusedError as refused:
+            answer = refusal_answer(refused.refusal)
+        except UnknownConversationError as error:
+            answer = refusal_answer(Refusal(404, "CONVERSATION_NOT_FOUND", str(error)))
+        except ConversationStateError as error:
+            answer = refusal_answer(Refusal(409, "CONVERSATION_STATE", str(error)))
+        except (TypeError, ValueError) as error:
+            answer = refusal_answer(Refusal(400, "INVALID_REQUEST", str(error)))
+        if method != "GET":
+            self._journal.wake()
+        return answer
+
+    def _dispatch(self, method: str, parts: list[str], values: Mapping[str, Any]) -> Answer:  # noqa: PLR0911 - a table
+        now = self._clock.now()
+        match method, *parts:
+            case "GET", "conversations":
+                self._world.settle(now)
+                return json_answer([view_json(each.view(now)) for each in self._world.conversations.values()])
+            case "GET", "conversations", identifier:
+                return json_answer(view_json(self._world.find(identifier, now).view(now)))
+            case "POST", "conversations", identifier, verb:
+                return self._conversation(identifier, verb, values, now)
+            case _, "faults", *rest:
+                return self._fault(method, rest, values)
+            case "POST", "advance":
+                self._clock.advance(float(_take(values, "seconds")))
+                return json_answer({"now": self._clock.now()})
+            case "GET", "requests":
+                return json_answer([_request_json(request) for request in self._journal.requests])
+            case "GET", "stats":
+                return json_answer(self._stats(now))
+        raise RefusedError(_NOT_FOUND)
+
+    def _conversation(self, identifier: str, verb: str, values: Mapping[str, Any], now: float) -> Answer:
+        world = self._world
+        verbs: dict[str, Callable[[], Any]] = {
+            "join": lambda: world.join(identifier, now, client_ready=bool(values.get("client_ready", True))),
+            "client-ready": lambda: world.client_ready(identifier, now),
+            "leave": lambda: world.end(identifier, now, EndReason.USER_LEFT),
+            "end": lambda: world.end(
+                identifier, now, EndReason(values.get("reason", EndReason.SCENARIO_ENDED))
+            ),
+        }
+        if verb not in verbs:
+            raise RefusedError(_NOT_FOUND)
+        verbs[verb]()
+        return json_answer(view_json(world.find(identifier, now).view(now)))
+
+    def _fault(self, method: str, rest: list[str], values: Mapping[str, Any]) -> Answer:
+        match method, *rest:
+            case ("GET",):
+                return json_answer([_fault_json(handle) for handle in self._faults.handles])
+            case ("POST",):
+                return json_answer(_fault_json(self._faults.add(Fault.from_json(values))), 201)
+            case ("DELETE",):
+                self._faults.clear()
+                return Answer(204, {})
+            case "DELETE", number if number.isdecimal() and self._faults.remove(int(number)):
+                return Answer(204, {})
+        raise RefusedError(_NOT_FOUND)
+
+    def _stats(self, now: float) -> dict[str, Any]:
+        statistics = self._world.statistics(now)
+        return {
+            "now": now,
+            "connected": statistics.connected,
+            "open": statistics.open,
+            "peak": statistics.peak,
+            "minutes": statistics.minutes,
+            "ended": {reason.value: count for reason, count in statistics.ended.items()},
+            "requests": {"all": self._journal.count()}
+            | {each: self._journal.count(each) for each in METHODS},
+            "leaked_credentials": self._storage.leaked_credentials,
+        }
+
+
+def view_json(view: ConversationView) -> dict[str, Any]:
+    """Return a conversation's view as JSON, with the connect request as it came."""
+    return {
+        **asdict(view, recurse=False),
+        "progress": asdict(view.progress),
+        "request": dict(view.request.raw),
+    }
+
+
+def _take(values: Mapping[str, Any], name: str) -> Any:
+    if name not in values:
+        raise ValueError(f"{name} is required")
+    return values[name]
+
+
+def _fault_json(handle: FaultHandle) -> dict[str, Any]:
+    return {"id": handle.id, "hits": handle.hits, "fault": handle.fault.to_json()}
+
+
+def _request_json(request: SeenRequest) -> dict[str, Any]:
+    fault = None if request.fault is None else request.fault.to_json()
+    return {**asdict(request, recurse=False), "fault": fault}

@@ -1,0 +1,201 @@
+"""One conversation: its state is computed from its plan and the clock, not kept up by a task. Pure."""
+
+import math
+from bisect import bisect_right
+from enum import StrEnum
+
+from attrs import define, frozen
+
+from akapulu_async.simulator.connect_requests import ConnectRequest
+from akapulu_async.simulator.milestones import (
+    BOT_READY,
+    MILESTONES,
+    NOT_STARTED,
+    PARTICIPANT_JOINED,
+    Progress,
+)
+from akapulu_async.simulator.plan import Plan
+from akapulu_async.simulator.scripts import Script
+
+__all__ = ["Conversation", "ConversationState", "ConversationView", "EndReason"]
+
+
+class EndReason(StrEnum):
+    """Why a conversation ended.
+
+    All causes are documented; two names are seen, the others are the simulator's own.
+    """
+
+    USER_LEFT = "user_left"
+    """The participant left the room."""
+    SCENARIO_ENDED = "scenario_ended"
+    """The scenario reached an ending node."""
+    DURATION_LIMIT_REACHED = "duration_limit_reached"
+    """The cap on one call struck. The name is seen."""
+    PARTICIPANT_JOIN_TIMEOUT = "participant_join_timeout"
+    """Nobody joined in time. The name is seen."""
+    EXPIRED = "expired"
+    """The conversation outlived its longest lifetime."""
+
+
+class ConversationState(StrEnum):
+    """Where a conversation is."""
+
+    STARTING = "starting"
+    READY = "ready"
+    ENDED = "ended"
+
+
+@frozen(kw_only=True)
+class ConversationView:
+    """A conversation as it was when it was looked at.
+
+    Times are simulated seconds since the simulator was made.
+
+    Attributes:
+        conversation_session_id: its id.
+        state: where it is.
+        end_reason: why it ended; None while it goes on.
+        progress: what `/updates/` says, or last said before the end.
+        request: the connect request as the simulator understood it; `request.raw` is what came.
+        minutes: whole minutes counted so far.
+        call_cap: seconds this call may last; None means no cap.
+        connected_at: when it was connected.
+        joined_at: when the participant joined; None: not so far.
+        client_ready_at: when the participant said `client-ready`; None: not so far.
+        ready_at: when the call got ready; None: not so far.
+        ended_at: when it ended; None while it goes on.
+
+    """
+
+    conversation_session_id: str
+    state: ConversationState
+    end_reason: EndReason | None
+    progress: Progress
+    request: ConnectRequest
+    minutes: int
+    call_cap: float | None
+    connected_at: float
+    joined_at: float | None
+    client_ready_at: float | None
+    ready_at: float | None
+    ended_at: float | None
+
+
+@define(eq=False, kw_only=True)
+class Conversation:
+    """A conversation's plan: when things will happen, as far as that is known.
+
+    A time may lie in the future (the pretend participant's arrival); methods that take `now` see only what
+    has happened by then. The world writes to it, nobody else.
+    """
+
+    id: str
+    request: ConnectRequest
+    room_url: str
+    token: str
+    connected_at: float
+    offsets: tuple[float, ...]
+    plan: Plan
+    call_cap: float | None
+    script: Script
+    end_with_script: bool
+    joined_at: float | None = None
+    client_ready_at: float | None = None
+    stay: float | None = None
+    """Seconds the pretend participant stays once the call is ready; None: until something else ends it."""
+    ended_at: float | None = None
+    end_reason: EndReason | None = None
+
+    def ready_at(self) -> float | None:
+        """Return when the call gets ready: bot and participant both; None while that cannot be known."""
+        participant = self.client_ready_at if self.request.wait_for_client_ready else self.joined_at
+        if participant is None:
+            return None
+        return max(self.connected_at + self.offsets[-1], participant)
+
+    def counted_from(self) -> float | None:
+        """Return the moment from which minutes and the cap count."""
+        if self.plan.counted_from == "connect":
+            return self.connected_at
+        return self.ready_at() if self.plan.counted_from == "ready" else self.joined_at
+
+    def next_end(self) -> tuple[float, EndReason]:
+        """Return when and why it will end if nobody interferes; infinity if it will not."""
+        return min(
+            (self._after(self.connected_at, self.plan.max_lifetime), EndReason.EXPIRED),
+            (self._nobody_joined_at(), EndReason.PARTICIPANT_JOIN_TIMEOUT),
+            (self._after(self.counted_from(), self.call_cap), EndReason.DURATION_LIMIT_REACHED),
+            (
+                self._after(self.ready_at(), self.script.duration if self.end_with_script else None),
+                EndReason.SCENARIO_ENDED,
+            ),
+            (self._after(self.ready_at(), self.stay), EndReason.USER_LEFT),
+            key=lambda end: end[0],
+        )
+
+    def end(self, at: float, reason: EndReason) -> None:
+        """End it, and strike what was planned for later."""
+        self.ended_at, self.end_reason = at, reason
+        self.joined_at = _by(self.joined_at, at)
+        self.client_ready_at = _by(self.client_ready_at, at)
+
+    def call_seconds(self, now: float) -> float:
+        """Return how many seconds of the call count so far; 0 before it started."""
+        start = self.counted_from()
+        return 0.0 if start is None else max(0.0, self._until(now) - start)
+
+    def spoken_seconds(self, now: float) -> float | None:
+        """Return how many seconds ago the call got ready; None if it has not."""
+        ready_at = _by(self.ready_at(), self._until(now))
+        return None if ready_at is None else self._until(now) - ready_at
+
+    def progress(self, now: float) -> Progress:
+        """Return how far it has come, or had come when it ended."""
+        until = self._until(now)
+        elapsed = self.spoken_seconds(until)
+        if elapsed is not None:
+            return self.script.progress(elapsed)
+        joined = self.joined_at is not None and self.joined_at <= until
+        limit = PARTICIPANT_JOINED if joined else PARTICIPANT_JOINED - 1
+        reached = min(bisect_right(self.offsets, until - self.connected_at, hi=BOT_READY), limit)
+        return MILESTONES[reached - 1] if reached else NOT_STARTED
+
+    def state(self, now: float) -> ConversationState:
+        """Return where it is."""
+        if self.ended_at is not None:
+            return ConversationState.ENDED
+        return ConversationState.STARTING if self.spoken_seconds(now) is None else ConversationState.READY
+
+    def view(self, now: float) -> ConversationView:
+        """Return what can be seen of it now."""
+        until = self._until(now)
+        return ConversationView(
+            conversation_session_id=self.id,
+            state=self.state(now),
+            end_reason=self.end_reason,
+            progress=self.progress(now),
+            request=self.request,
+            minutes=self.plan.whole_minutes(self.call_seconds(now)),
+            call_cap=self.call_cap,
+            connected_at=self.connected_at,
+            joined_at=_by(self.joined_at, until),
+            client_ready_at=_by(self.client_ready_at, until),
+            ready_at=_by(self.ready_at(), until),
+            ended_at=self.ended_at,
+        )
+
+    def _until(self, now: float) -> float:
+        return now if self.ended_at is None else self.ended_at
+
+    def _nobody_joined_at(self) -> float:
+        deadline = self._after(self.connected_at, self.plan.participant_join_timeout)
+        return deadline if self.joined_at is None or self.joined_at > deadline else math.inf
+
+    @staticmethod
+    def _after(start: float | None, seconds: float | None) -> float:
+        return math.inf if start is None or seconds is None else start + seconds
+
+
+def _by(time: float | None, now: float) -> float | None:
+    return time if time is not None and time <= now else None

@@ -1,0 +1,72 @@
+"""Delivery: an answer on its way over a real socket, and what a fault does to it there."""
+
+import asyncio
+import socket
+import struct
+
+from aiohttp import web
+
+from akapulu_async.simulator.answers import Answer
+from akapulu_async.simulator.faults import Fault
+
+__all__ = ["deliver", "reset"]
+
+_CHUNK = 64 * 1024  # bytes of a file in memory at a time
+_DRIPS_PER_SECOND = 10
+_LINGER_ZERO = struct.pack("ii", 1, 0)  # on, 0 s: close() sends RST
+
+
+async def deliver(request: web.BaseRequest, answer: Answer, fault: Fault | None) -> web.StreamResponse:
+    """Send an answer, with the delay, the loss, the slowness or the truncation that a fault asks for."""
+    if fault is None and isinstance(answer.body, bytes):
+        return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
+    if fault is not None:
+        answer = answer if fault.made_up else fault.distort(answer)
+        if fault.delay is not None:
+            await asyncio.sleep(fault.delay)
+        if fault.reset is not None:
+            return reset(request)
+    return await _stream(request, answer, fault)
+
+
+def reset(request: web.BaseRequest) -> web.StreamResponse:
+    """Reset the connection with a real RST; what is returned is never sent."""
+    transport = request.transport
+    if transport is not None:
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+        transport.abort()
+    return web.Response()
+
+
+async def _stream(request: web.BaseRequest, answer: Answer, fault: Fault | None) -> web.StreamResponse:
+    response = web.StreamResponse(status=answer.status, headers=answer.headers)
+    to_send = answer.size
+    truncate_at = None if fault is None else fault.truncate_at
+    if truncate_at is not None:
+        to_send = min(to_send, truncate_at)
+    response.content_length = answer.size if truncate_at is None else max(answer.size, to_send + 1)
+    await response.prepare(request)
+    if request.method != "HEAD":
+        await _send_body(response, answer, to_send, None if fault is None else fault.bytes_per_second)
+    if truncate_at is not None and request.transport is not None:
+        request.transport.close()
+    return response
+
+
+async def _send_body(
+    response: web.StreamResponse, answer: Answer, to_send: int, bytes_per_second: float | None
+) -> None:
+    step = (
+        _CHUNK if bytes_per_second is None else max(1, min(_CHUNK, int(bytes_per_second / _DRIPS_PER_SECOND)))
+    )
+    for offset in range(0, to_send, step):
+        size = min(step, to_send - offset)
+        if bytes_per_second is not None:
+            await asyncio.sleep(size / bytes_per_second)
+        await response.write(_read(answer, offset, size))
+
+
+def _read(answer: Answer, offset: int, size: int) -> bytes:
+    if isinstance(answer.body, bytes):
+        return answer.body[offset : offset + size]
+    return answer.body.read(offset, size)

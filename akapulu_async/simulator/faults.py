@@ -1,0 +1,204 @@
+"""Scripted faults: what goes wrong, and with which requests. Pure."""
+
+import json
+from collections.abc import Mapping
+from random import Random
+from typing import Any, Literal
+from uuid import UUID
+
+from attrs import Factory, asdict, field, fields_dict, frozen
+from attrs.validators import instance_of, optional
+
+from akapulu_async.simulator.answers import Answer
+from akapulu_async.simulator.checks import number, one_of
+from akapulu_async.simulator.routing import METHODS, Match, Route
+from akapulu_async.simulator.settings import check_id
+
+__all__ = ["Fault", "FaultBook", "FaultHandle"]
+
+
+_FIRST_ERROR = 400
+_ERROR_BODY = b'{"error": "A scripted fault.", "error_code": "SCRIPTED_FAULT"}'
+
+
+def _optional_id(identifier: str | UUID | None) -> str | None:
+    return None if identifier is None else check_id(identifier)
+
+
+def _default_times(fault: "Fault") -> int | None:
+    return 1 if fault.rate is None else None
+
+
+@frozen(kw_only=True)
+class Fault:
+    """Something that goes wrong. A request meets one fault at most: the first added that selects it.
+
+    Which requests:
+
+    Attributes:
+        route: `connect`, `updates`, `detail`, `recording` or `storage`; None: any of them.
+        conversation_id: only requests for this conversation; None: for any, and those for none.
+        after: how many matching requests pass unharmed first.
+        times: how many requests it hits, then it is spent; None: all until it is removed. Left out, it is 1,
+            or None with a `rate`.
+        rate: the probability, 0-1, that it hits a matching request, drawn from the simulator's seed; None:
+            certain.
+
+    What happens to them, in any combination; at least one must be given:
+
+    Attributes:
+        status: answer with this status instead of asking the service, which never learns of the request.
+        body: answer with this body instead: bytes, text, or any other JSON value; with 200 unless `status`
+            says otherwise. An error status without a body gets an error in the service's form.
+        content_type: of the made-up answer (`application/json` if left out), or put upon the true one.
+        headers: added to the answer, be it made up or true.
+        delay: REAL seconds before the answer is sent. The request has been handled by then.
+        reset: reset the TCP connection (RST) `before` the request is handled, so the service never learns of
+            it, or `after`, so that it happened and only the answer is lost.
+        truncate_at: send this many bytes of the body and close, though `Content-Length` promises more.
+        bytes_per_second: send the body this slowly (real seconds).
+
+    """
+
+    route: Route | None = field(default=None, validator=one_of(*METHODS))
+    conversation_id: str | None = field(default=None, converter=_optional_id)
+    after: int = field(default=0, validator=number(whole=True))
+    rate: float | None = field(default=None, validator=number(0, 1))
+    times: int | None = field(
+        default=Factory(_default_times, takes_self=True), validator=number(1, whole=True)
+    )
+    status: int | None = field(default=None, validator=number(200, 599, whole=True))
+    body: Any = None
+    content_type: str | None = field(default=None, validator=optional(instance_of(str)))
+    headers: dict[str, str] = field(factory=dict, validator=instance_of(dict))
+    delay: float | None = field(default=None, validator=number(above=True))
+    reset: Literal["before", "after"] | None = field(default=None, validator=one_of("before", "after"))
+    truncate_at: int | None = field(default=None, validator=number(whole=True))
+    bytes_per_second: float | None = field(default=None, validator=number(above=True))
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse a fault that does nothing."""
+        effects = (self.delay, self.reset, self.truncate_at, self.bytes_per_second, self.content_type)
+        if not (self.made_up or self.headers or any(effect is not None for effect in effects)):
+            raise ValueError("a fault must do something: give status, body, headers, delay, reset, ...")
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Fault":
+        """Return the fault that a JSON object describes; raises `ValueError` naming what is wrong."""
+        if unknown := values.keys() - fields_dict(cls).keys():
+            raise ValueError(f"a fault has no field {min(unknown)!r}")
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ValueError(str(error.args[0])) from error
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields that are set, as JSON."""
+        values = asdict(self, filter=lambda _, value: value is not None)
+        if isinstance(self.body, bytes):
+            values["body"] = self.body.decode("latin-1")
+        return values
+
+    @property
+    def made_up(self) -> bool:
+        """Whether the answer is made up and the service is not asked."""
+        return self.status is not None or self.body is not None
+
+    def answer(self) -> Answer:
+        """Return the made-up answer."""
+        headers = {"Content-Type": self.content_type or "application/json", **self.headers}
+        return Answer(200 if self.status is None else self.status, headers, self._body())
+
+    def distort(self, answer: Answer) -> Answer:
+        """Return the true answer with this fault's headers upon it."""
+        content_type = {} if self.content_type is None else {"Content-Type": self.content_type}
+        return Answer(answer.status, {**answer.headers, **content_type, **self.headers}, answer.body)
+
+    def _body(self) -> bytes:
+        if isinstance(self.body, bytes):
+            return self.body
+        if isinstance(self.body, str):
+            return self.body.encode()
+        if self.body is not None:
+            return json.dumps(self.body).encode()
+        return b"" if self.status is None or self.status < _FIRST_ERROR else _ERROR_BODY
+
+
+class FaultHandle:
+    """A fault in force.
+
+    Attributes:
+        id: its number, for the control over HTTP.
+        fault: what was added.
+        hits: how many requests it has hit.
+
+    """
+
+    def __init__(self, book: "FaultBook", identifier: int, fault: Fault) -> None:
+        self._book = book
+        self.id = identifier
+        self.fault = fault
+        self.hits = 0
+        self._to_skip = fault.after
+
+    def remove(self) -> None:
+        """Take it out of force; nothing happens if it is spent or removed already."""
+        self._book.remove(self.id)
+
+    def select(self, where: Match, rng: Random) -> bool:
+        """Tell whether it hits this request, and count it if so."""
+        fault = self.fault
+        if fault.route not in {None, where.route}:
+            return False
+        if fault.conversation_id not in {None, where.conversation_id}:
+            return False
+        if self._to_skip:
+            self._to_skip -= 1
+            return False
+        if fault.rate is not None and rng.random() >= fault.rate:
+            return False
+        self.hits += 1
+        return True
+
+    @property
+    def spent(self) -> bool:
+        """Whether it has hit as many requests as it was meant to."""
+        return self.fault.times is not None and self.hits >= self.fault.times
+
+
+class FaultBook:
+    """The faults in force, oldest first."""
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+        self._handles: dict[int, FaultHandle] = {}
+        self._next_id = 1
+
+    @property
+    def handles(self) -> tuple[FaultHandle, ...]:
+        """Those neither spent nor removed."""
+        return tuple(self._handles.values())
+
+    def add(self, fault: Fault) -> FaultHandle:
+        """Put a fault in force."""
+        handle = FaultHandle(self, self._next_id, fault)
+        self._next_id += 1
+        self._handles[handle.id] = handle
+        return handle
+
+    def remove(self, identifier: int) -> bool:
+        """Take a fault out of force; tells whether it was."""
+        return self._handles.pop(identifier, None) is not None
+
+    def clear(self) -> None:
+        """Take all faults out of force."""
+        self._handles.clear()
+
+    def select(self, where: Match) -> Fault | None:
+        """Return the fault that hits this request, if any."""
+        for handle in self._handles.values():
+            if handle.select(where, self._rng):
+                if handle.spent:
+                    self.remove(handle.id)
+                return handle.fault
+        return None

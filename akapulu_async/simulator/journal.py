@@ -1,0 +1,87 @@
+"""The journal: what the server saw, and a way to wait for it without sleeping."""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable
+
+from attrs import frozen
+
+from akapulu_async.simulator.faults import Fault
+from akapulu_async.simulator.routing import Match, Route
+
+__all__ = ["Journal", "SeenRequest"]
+
+
+@frozen
+class SeenRequest:
+    """A request that the simulator saw.
+
+    Attributes:
+        number: 1 for the first since the start, without gaps.
+        at: the simulated second.
+        method: as it came.
+        path: path and query, as they came.
+        route: what it led to; None for nothing.
+        conversation_id: as it stands in the path, in lower case; None where there is none.
+        status: of the answer, also when that was lost on the way; None if there was none.
+        fault: what befell it; None for nothing.
+
+    """
+
+    number: int
+    at: float
+    method: str
+    path: str
+    route: Route | None
+    conversation_id: str | None
+    status: int | None
+    fault: Fault | None
+
+
+class Journal:
+    """Keeps the latest requests, counts all of them, and wakes those who wait for something to happen."""
+
+    def __init__(self, *, keep: int | None) -> None:
+        self.requests: deque[SeenRequest] = deque(maxlen=keep)
+        self._counts: Counter[tuple[Route | None, str | None]] = Counter()
+        self._number = 0
+        self._changed = asyncio.Event()
+        self._waiting = 0
+
+    def record(  # noqa: PLR0917 - what is seen of a request, in order
+        self, at: float, method: str, path: str, where: Match, status: int | None, fault: Fault | None
+    ) -> None:
+        """Write down a request."""
+        self._number += 1
+        route, conversation_id = where.route, where.conversation_id
+        self.requests.append(
+            SeenRequest(self._number, at, method, path, route, conversation_id, status, fault)
+        )
+        self._counts[route, None] += 1
+        if conversation_id is not None:
+            self._counts[route, conversation_id] += 1
+        self.wake()
+
+    def count(self, route: Route | None = None, conversation_id: str | None = None) -> int:
+        """Return how many requests were seen since the start: of one route, for one conversation, or all."""
+        if route is not None:
+            return self._counts[route, conversation_id]
+        if conversation_id is None:
+            return self._number
+        return sum(seen for (_, identifier), seen in self._counts.items() if identifier == conversation_id)
+
+    def wake(self) -> None:
+        """Let those who wait look again."""
+        if self._waiting:
+            self._changed.set()
+
+    async def wait_until(self, condition: Callable[[], bool], timeout: float | None) -> None:  # noqa: ASYNC109 - part of the interface
+        """Wait until a condition holds, looked at after each change; raises `TimeoutError`."""
+        async with asyncio.timeout(timeout):
+            self._waiting += 1
+            try:
+                while not condition():
+                    self._changed.clear()
+                    await self._changed.wait()
+            finally:
+                self._waiting -= 1

@@ -1,0 +1,97 @@
+"""Milestones: how a conversation gets ready, and how long that takes. Pure."""
+
+import itertools
+import math
+from collections.abc import Callable
+from random import Random
+from typing import TypeAlias
+
+from attrs import frozen
+
+__all__ = [
+    "BOT_READY",
+    "MILESTONES",
+    "NOT_STARTED",
+    "PARTICIPANT_JOINED",
+    "Progress",
+    "ReadyTime",
+    "draw_offsets",
+    "fixed_ready_time",
+    "lognormal_ready_time",
+]
+
+ReadyTime: TypeAlias = Callable[[Random], float]
+"""Draws the seconds from connect until the bot is ready, were the participant there from the start."""
+
+_MEDIAN_READY_TIME = 12.0  # seconds; documented: about 10 to 15
+_SPREAD = 0.15  # sigma of the logarithm: four of five between 10 and 15 s
+_JITTER = 0.5  # each step takes 0.5 to 1.5 of an even share
+
+
+@frozen
+class Progress:
+    """What `/updates/` says at some moment.
+
+    Attributes:
+        percent: 0-100, with one decimal, as in the documented 63.6.
+        text: the latest state in words.
+        call_is_ready: whether bot and participant are ready.
+
+    """
+
+    percent: float
+    text: str
+    call_is_ready: bool = False
+
+
+_TEXTS = (
+    "conversation created",
+    "room created",
+    "scenario loaded",
+    "avatar loaded",
+    "speech recognition connected",
+    "language model connected",
+    "bot joined daily room",
+    "voice connected",
+    "avatar video started",
+    "participant joined daily room",
+    "bot ready",
+)
+
+NOT_STARTED = Progress(0.0, "starting")
+"""Before the first milestone. The text is invented."""
+
+MILESTONES = tuple(
+    Progress(round(100 * count / len(_TEXTS), 1), text, call_is_ready=count == len(_TEXTS))
+    for count, text in enumerate(_TEXTS, start=1)
+)
+"""The eleven steps to readiness. `bot joined daily room` at 63.6 % and `bot ready` at 100 % are seen in the
+service; the other texts, and that the steps are even, are invented."""
+
+PARTICIPANT_JOINED = len(_TEXTS) - 1
+"""How many milestones are reached, at most, while the participant is there but not yet ready."""
+
+BOT_READY = len(_TEXTS)
+"""How many milestones are reached when the call is ready: all of them."""
+
+
+def lognormal_ready_time(rng: Random) -> float:
+    """Draw a time to ready in seconds: lognormal around 12 s.
+
+    Documented is "about 10 to 15 s"; the shape is assumed.
+    """
+    return rng.lognormvariate(math.log(_MEDIAN_READY_TIME), _SPREAD)
+
+
+def fixed_ready_time(seconds: float) -> ReadyTime:
+    """Return a `ReadyTime` that is always so many seconds, 0 or more."""
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"ready_time must be a finite number of seconds, 0 or more, not {seconds}")
+    return lambda _rng: seconds
+
+
+def draw_offsets(rng: Random, ready_time: float) -> tuple[float, ...]:
+    """Spread the milestones, unevenly, over so many seconds; the last falls exactly on the end."""
+    shares = [rng.uniform(1 - _JITTER, 1 + _JITTER) for _ in _TEXTS]
+    sums = list(itertools.accumulate(shares))
+    return (*(ready_time * reached / sums[-1] for reached in sums[:-1]), ready_time)

@@ -1,0 +1,60 @@
+"""Plans: what an account may do. Pure."""
+
+import math
+from typing import Literal
+
+from attrs import field, frozen
+
+from akapulu_async.simulator.checks import number, one_of
+
+__all__ = ["Plan"]
+
+_SECONDS_PER_MINUTE = 60.0
+
+
+@frozen(kw_only=True)
+class Plan:
+    """The limits of an account. The limits are documented; the defaults are a generous plan of our own.
+
+    Attributes:
+        max_concurrent: conversations open at once; None means no limit.
+        minutes: whole minutes a month; None means no limit. The simulated month never turns over.
+        max_call_seconds: how long one call may last; None means no cap. A call's own cap is the lower of this
+            and the minutes left (documented), taken when it is connected (assumed).
+        participant_join_timeout: seconds from connect until a conversation nobody joined ends; None means
+            never. That it ends is documented, after how long is assumed.
+        max_lifetime: seconds from connect until a conversation expires, whatever its state; None means
+            never. That it expires is documented, after how long is assumed.
+        rounding: whether minutes count once `begun` or once `completed`. That they are whole is documented,
+            which way is assumed.
+        counted_from: the moment from which minutes and the cap count: when the call is `ready`, when the
+            participant `joined`, or at `connect`. Assumed.
+
+    """
+
+    max_concurrent: int | None = field(default=None, validator=number(whole=True))
+    minutes: int | None = field(default=None, validator=number(whole=True))
+    max_call_seconds: float | None = field(default=3600.0, validator=number())
+    participant_join_timeout: float | None = field(default=300.0, validator=number())
+    max_lifetime: float | None = field(default=7200.0, validator=number())
+    rounding: Literal["begun", "completed"] = field(default="begun", validator=one_of("begun", "completed"))
+    counted_from: Literal["ready", "joined", "connect"] = field(
+        default="ready", validator=one_of("ready", "joined", "connect")
+    )
+
+    @classmethod
+    def free(cls) -> "Plan":
+        """Return the free plan with its figures (seen): 2 calls at once, 10 minutes, 3 minutes a call."""
+        return cls(max_concurrent=2, minutes=10, max_call_seconds=3 * _SECONDS_PER_MINUTE)
+
+    def whole_minutes(self, seconds: float) -> int:
+        """Return the minutes that a call of so many seconds counts for."""
+        minutes = seconds / _SECONDS_PER_MINUTE
+        return math.ceil(minutes) if self.rounding == "begun" else math.floor(minutes)
+
+    def call_cap(self, minutes_used: int) -> float | None:
+        """Return the seconds a call may last once so many minutes are used; None: no cap."""
+        caps = [] if self.max_call_seconds is None else [self.max_call_seconds]
+        if self.minutes is not None:
+            caps.append(max(0, self.minutes - minutes_used) * _SECONDS_PER_MINUTE)
+        return min(caps, default=None)

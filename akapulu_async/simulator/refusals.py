@@ -1,0 +1,53 @@
+"""Refusals: how the service says no. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+from akapulu_async.simulator.checks import number
+
+__all__ = ["CONCURRENCY_LIMIT", "MINUTES_LIMIT", "Refusal", "RefusedError"]
+
+
+@frozen
+class Refusal:
+    """An answer that refuses: a status, a code for programs and a sentence for people.
+
+    The shape (`error` and `error_code` in a JSON object) is seen in the service; the only code seen is
+    `AUTH_INVALID`. Every other code in this package is invented.
+
+    Attributes:
+        status: the HTTP status, 400-599.
+        error_code: what a program branches on.
+        error: what a person reads.
+        retry_after: seconds for a `Retry-After` header; None sends no such header.
+
+    """
+
+    status: int = field(validator=number(400, 599, whole=True))
+    error_code: str
+    error: str
+    retry_after: float | None = None
+
+    def body(self) -> dict[str, Any]:
+        """Return the JSON body."""
+        return {"error": self.error, "error_code": self.error_code}
+
+
+class RefusedError(Exception):
+    """The service refuses; `refusal` says how, `headers` are added to the answer."""
+
+    def __init__(self, refusal: Refusal, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(refusal.error)
+        self.refusal = refusal
+        self.headers = headers
+
+
+CONCURRENCY_LIMIT = Refusal(
+    429, "CONCURRENCY_LIMIT_REACHED", "All concurrent conversations of this plan are in use."
+)
+"""Assumed: neither the status nor the code for a full account is published."""
+
+MINUTES_LIMIT = Refusal(402, "MINUTES_LIMIT_REACHED", "The minutes of this plan are used up.")
+"""Assumed: neither the status nor the code for used-up minutes is published."""

@@ -1,0 +1,105 @@
+"""The server: sockets in front of the pure parts, which it asks in order."""
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from akapulu_async.simulator.answers import Answer, refusal_answer
+from akapulu_async.simulator.api import Api, Call
+from akapulu_async.simulator.clock import Clock
+from akapulu_async.simulator.control import CONTROL_PREFIX, Control
+from akapulu_async.simulator.delivery import deliver, reset
+from akapulu_async.simulator.faults import Fault, FaultBook
+from akapulu_async.simulator.journal import Journal
+from akapulu_async.simulator.refusals import Refusal
+from akapulu_async.simulator.routing import Match, match
+from akapulu_async.simulator.storage import Storage
+
+__all__ = ["Listener", "Server"]
+
+_SHUTDOWN_TIMEOUT = 0.1  # real seconds for answers under way; delayed ones are cut off
+_BACKLOG = 4096  # connections that may arrive at once
+_STORAGE = Match("storage")
+_TOO_LARGE = Refusal(413, "BODY_TOO_LARGE", "The body is larger than 1 MiB.")
+
+
+class Server:
+    """Handles the requests of both listeners."""
+
+    def __init__(  # noqa: PLR0917 - the parts, from the front to the back
+        self, api: Api, storage: Storage, control: Control, clock: Clock, faults: FaultBook, journal: Journal
+    ) -> None:
+        self._api = api
+        self._storage = storage
+        self._control = control
+        self._clock = clock
+        self._faults = faults
+        self._journal = journal
+
+    async def handle_api(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Handle a request to the API or the control."""
+        target = request.raw_path
+        try:
+            body = await request.read() if request.can_read_body else b""
+        except web.HTTPRequestEntityTooLarge:
+            return await deliver(request, refusal_answer(_TOO_LARGE), None)
+        if target.startswith(CONTROL_PREFIX):
+            return await deliver(request, self._control.answer(request.method, target, body), None)
+        call = Call(request.method, target, match(target), request.headers, body)
+        return await self._answer(request, call.where, lambda now: self._api.answer(call, now))
+
+    async def handle_storage(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Handle a request to the storage host."""
+        return await self._answer(
+            request,
+            _STORAGE,
+            lambda now: self._storage.answer(request.method, request.raw_path, request.headers, now),
+        )
+
+    async def _answer(
+        self, request: web.BaseRequest, where: Match, handle: Callable[[float], Answer]
+    ) -> web.StreamResponse:
+        fault = self._faults.select(where)
+        now = self._clock.now()
+        answer = _answer_under(fault, handle, now)
+        status = None if answer is None else answer.status
+        self._journal.record(now, request.method, request.raw_path, where, status, fault)
+        if answer is None:
+            return reset(request)
+        return await deliver(request, answer, fault)
+
+
+def _answer_under(fault: Fault | None, handle: Callable[[float], Answer], now: float) -> Answer | None:
+    """Return the answer, true or made up; None if the connection is reset before there is one."""
+    if fault is None:
+        return handle(now)
+    if fault.reset == "before":
+        return None
+    return fault.answer() if fault.made_up else handle(now)
+
+
+class Listener:
+    """A listening socket and its connections."""
+
+    def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> None:
+        self._handler = handler
+        self._runner: web.ServerRunner | None = None
+        self.url = ""
+
+    async def open(self, host: str, port: int) -> None:
+        """Listen; raises `OSError` if that cannot be."""
+        runner = web.ServerRunner(
+            web.Server(self._handler, access_log=None), shutdown_timeout=_SHUTDOWN_TIMEOUT
+        )
+        await runner.setup()
+        self._runner = runner
+        await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()
+        address = runner.addresses[0]
+        shown = f"[{host}]" if ":" in host else host
+        self.url = f"http://{shown}:{address[1]}"
+
+    async def close(self) -> None:
+        """Close the socket and all connections; answers under way get a tenth of a second."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None

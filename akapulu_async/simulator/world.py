@@ -1,0 +1,211 @@
+"""The world: all conversations of one account, as of a given simulated second. Pure.
+
+Nothing runs in the background. A conversation's end is known from its plan and waits in a heap, so that time
+passing costs nothing until somebody asks.
+"""
+
+import heapq
+from collections import Counter
+from collections.abc import Mapping
+from random import Random
+from types import MappingProxyType
+from uuid import UUID
+
+from attrs import frozen
+
+from akapulu_async.simulator.connect_requests import ConnectRequest
+from akapulu_async.simulator.conversation import Conversation, EndReason
+from akapulu_async.simulator.credentials import room_name, room_token, session_id
+from akapulu_async.simulator.milestones import draw_offsets
+from akapulu_async.simulator.refusals import Refusal, RefusedError
+from akapulu_async.simulator.settings import Settings
+
+__all__ = ["ConversationStateError", "Statistics", "UnknownConversationError", "World"]
+
+
+class UnknownConversationError(LookupError):
+    """No conversation has this id."""
+
+
+class ConversationStateError(RuntimeError):
+    """The conversation cannot do this any more, or not yet; the message says which."""
+
+
+@frozen(kw_only=True)
+class Statistics:
+    """The account, in numbers.
+
+    Attributes:
+        connected: conversations ever connected.
+        open: conversations that hold a slot now.
+        peak: the most that ever held one at once.
+        minutes: whole minutes counted, of ended and open conversations together.
+        ended: how many ended, by reason.
+
+    """
+
+    connected: int
+    open: int
+    peak: int
+    minutes: int
+    ended: Mapping[EndReason, int]
+
+
+class World:
+    """The conversations of one account. `now`, in simulated seconds, must never go back from call to call."""
+
+    def __init__(self, settings: Settings, rng: Random) -> None:
+        self._settings = settings
+        self._rng = rng
+        self._conversations: dict[str, Conversation] = {}
+        self._open: dict[str, Conversation] = {}
+        self._ends: list[tuple[float, str]] = []
+        self._ended: Counter[EndReason] = Counter()
+        self._ended_minutes = 0
+        self._peak = 0
+        self.conversations: Mapping[str, Conversation] = MappingProxyType(self._conversations)
+        """All of them by id, the oldest first; as of the last call with a `now`."""
+
+    def settle(self, now: float) -> None:
+        """End every conversation whose time has come by now."""
+        while self._ends and self._ends[0][0] <= now:
+            _, identifier = heapq.heappop(self._ends)
+            if (conversation := self._open.get(identifier)) is None:
+                continue
+            at, reason = conversation.next_end()
+            if at <= now:  # else the plan has changed since, and the new end waits in the heap too
+                self._close(conversation, at, reason)
+
+    def connect(self, request: ConnectRequest, now: float) -> Conversation:
+        """Start a conversation.
+
+        Raises `RefusedError` for an unknown scenario or avatar and for the plan's limits.
+        """
+        self.settle(now)
+        self._check_known(request)
+        call_cap = self._check_plan(now)
+        conversation = self._plan(request, call_cap, now)
+        self._conversations[conversation.id] = self._open[conversation.id] = conversation
+        self._peak = max(self._peak, len(self._open))
+        self._expect_end(conversation)
+        self.settle(now)
+        return conversation
+
+    def find(self, identifier: str | UUID, now: float) -> Conversation:
+        """Return a conversation as of now; raises `UnknownConversationError`."""
+        self.settle(now)
+        conversation = self._conversations.get(identifier) if isinstance(identifier, str) else None
+        conversation = conversation or self._conversations.get(str(identifier).lower())
+        if conversation is None:
+            raise UnknownConversationError(f"no conversation has the id {identifier}")
+        return conversation
+
+    def join(self, identifier: str | UUID, now: float, *, client_ready: bool = True) -> Conversation:
+        """Let the participant join, in place of the pretend one.
+
+        Raises `ConversationStateError` after the end.
+        """
+        conversation = self._find_open(identifier, now)
+        if conversation.joined_at is None or conversation.joined_at > now:
+            conversation.joined_at = now
+        if conversation.client_ready_at is not None and conversation.client_ready_at > now:
+            conversation.client_ready_at = None
+        if client_ready and conversation.client_ready_at is None:
+            conversation.client_ready_at = now
+        conversation.stay = None
+        self._expect_end(conversation)
+        return conversation
+
+    def client_ready(self, identifier: str | UUID, now: float) -> Conversation:
+        """Let the participant say `client-ready`.
+
+        Raises `ConversationStateError` unless it is in the room.
+        """
+        conversation = self._find_open(identifier, now)
+        if conversation.joined_at is None or conversation.joined_at > now:
+            raise ConversationStateError("the participant has not joined yet: call join() first")
+        if conversation.client_ready_at is None or conversation.client_ready_at > now:
+            conversation.client_ready_at = now
+        self._expect_end(conversation)
+        return conversation
+
+    def end(self, identifier: str | UUID, now: float, reason: EndReason) -> Conversation:
+        """End it now; one that has ended already keeps its end."""
+        conversation = self.find(identifier, now)
+        if conversation.ended_at is None:
+            self._close(conversation, now, reason)
+        return conversation
+
+    def open_count(self, now: float) -> int:
+        """Return how many conversations hold a slot."""
+        self.settle(now)
+        return len(self._open)
+
+    def statistics(self, now: float) -> Statistics:
+        """Return the account in numbers."""
+        self.settle(now)
+        return Statistics(
+            connected=len(self._conversations),
+            open=len(self._open),
+            peak=self._peak,
+            minutes=self._minutes(now),
+            ended=MappingProxyType(dict(self._ended)),
+        )
+
+    def _find_open(self, identifier: str | UUID, now: float) -> Conversation:
+        conversation = self.find(identifier, now)
+        if conversation.end_reason is not None:
+            raise ConversationStateError(f"the conversation has ended: {conversation.end_reason.value}")
+        return conversation
+
+    def _check_known(self, request: ConnectRequest) -> None:
+        known = self._settings
+        if known.scenarios is not None and request.scenario_id not in known.scenarios:
+            raise RefusedError(Refusal(404, "SCENARIO_NOT_FOUND", "No scenario has this scenario_id."))
+        if known.avatars is not None and request.avatar_id not in known.avatars:
+            raise RefusedError(Refusal(404, "AVATAR_NOT_FOUND", "No avatar has this avatar_id."))
+
+    def _check_plan(self, now: float) -> float | None:
+        plan = self._settings.plan
+        if plan.max_concurrent is not None and len(self._open) >= plan.max_concurrent:
+            raise RefusedError(self._settings.concurrency_refusal)
+        if plan.minutes is None:
+            return plan.call_cap(0)
+        used = self._minutes(now)
+        if used >= plan.minutes:
+            raise RefusedError(self._settings.minutes_refusal)
+        return plan.call_cap(used)
+
+    def _plan(self, request: ConnectRequest, call_cap: float | None, now: float) -> Conversation:
+        settings, rng = self._settings, self._rng
+        room = room_name(rng)
+        joins_at = now + settings.join_after if settings.auto_join else None
+        return Conversation(
+            id=session_id(rng),
+            request=request,
+            room_url=f"https://simulator.daily.co/{room}",
+            token=room_token(rng, room, issued_at=settings.epoch.timestamp() + now),
+            connected_at=now,
+            offsets=draw_offsets(rng, settings.ready_time(rng)),
+            plan=settings.plan,
+            call_cap=call_cap,
+            script=settings.script,
+            end_with_script=settings.end_with_script,
+            joined_at=joins_at,
+            client_ready_at=joins_at,
+            stay=settings.call_seconds if settings.auto_join else None,
+        )
+
+    def _expect_end(self, conversation: Conversation) -> None:
+        heapq.heappush(self._ends, (conversation.next_end()[0], conversation.id))
+
+    def _close(self, conversation: Conversation, at: float, reason: EndReason) -> None:
+        conversation.end(at, reason)
+        del self._open[conversation.id]
+        self._ended[reason] += 1
+        self._ended_minutes += self._settings.plan.whole_minutes(conversation.call_seconds(at))
+
+    def _minutes(self, now: float) -> int:
+        whole_minutes = self._settings.plan.whole_minutes
+        running = sum(whole_minutes(conversation.call_seconds(now)) for conversation in self._open.values())
+        return self._ended_minutes + running
