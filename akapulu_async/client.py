@@ -1,0 +1,155 @@
+"""The client: settings, and what is built from them."""
+
+import os
+import re
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+import aiohttp
+from anyio import AsyncContextManagerMixin
+
+from akapulu_async.conversations import RECORDING_PATH, Conversations, check_recording_path
+from akapulu_async.errors import ApiError, ConfigurationError
+from akapulu_async.sansio.http import Request, check_error_types, encode_json
+from akapulu_async.sansio.policies import RetryPolicy, Timeouts
+from akapulu_async.sansio.urls import DEFAULT_BASE_URL, check_base_url, check_path
+from akapulu_async.secret import Secret
+from akapulu_async.transport import POOL_SIZE, Transport
+
+
+class AkapuluClient(AsyncContextManagerMixin):
+    """The way to Akapulu. Make one for the life of your program, and share it.
+
+    ::
+
+        async with AkapuluClient() as client:
+            connection = await client.conversations.connect(request)
+
+    or `await client.open()` and `await client.aclose()`, in the same task or in different ones. Between those it
+    belongs to the running event loop. Making it needs no loop and does no I/O.
+
+    Args:
+        api_key: The account's key, for servers only. None: the environment's `AKAPULU_API_KEY`.
+        base_url: None: the environment's `AKAPULU_BASE_URL`, else `https://akapulu.com/api`. It must be https, unless
+            it is loopback.
+        http: An `aiohttp.ClientSession` to work on, which stays yours to close, with its proxies, CAs and traces. None:
+            an own one, which takes a proxy from `HTTPS_PROXY` and a CA from `SSL_CERT_FILE`.
+        timeouts: How long to wait, see `Timeouts`.
+        retry: How often to try, see `RetryPolicy`.
+        error_types: Which `ApiError` class an exact `error_code` means, such as `{"NO_SLOT": ConcurrencyLimitError}`.
+            It wins over what the library knows or assumes.
+        pool_size: How many calls may be on their way at once, each on a connection; further ones wait, within their
+            own deadline. A poll takes milliseconds, so that 64 bear thousands of conversations.
+        recording_path: Where a recording is below the base URL, with `{session_id}` in it. The default is assumed.
+
+    Raises:
+        ConfigurationError: There is no API key, or a setting is unusable.
+    """
+
+    def __init__(
+        self,
+        api_key: str | Secret | None = None,
+        *,
+        base_url: str | None = None,
+        http: aiohttp.ClientSession | None = None,
+        timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+        error_types: Mapping[str, type[ApiError]] | None = None,
+        pool_size: int = POOL_SIZE,
+        recording_path: str = RECORDING_PATH,
+    ) -> None:
+        if pool_size < 1:
+            raise ConfigurationError(f"pool_size: {pool_size!r} is less than 1")
+        self._transport = Transport(
+            base_url=check_base_url(base_url or os.environ.get("AKAPULU_BASE_URL") or DEFAULT_BASE_URL),
+            api_key=_check_api_key(api_key),
+            http=http,
+            timeouts=timeouts,
+            retry=retry,
+            error_types=check_error_types(error_types or {}),
+            pool_size=pool_size,
+        )
+        self.conversations = Conversations(self._transport, recording_path=check_recording_path(recording_path))
+
+    @property
+    def base_url(self) -> str:
+        """Where the service is, without the last slash."""
+        return self._transport.base_url
+
+    def __repr__(self) -> str:
+        return f"AkapuluClient(base_url={self.base_url!r})"
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        await self.open()
+        try:
+            yield self
+        finally:
+            await self.aclose()
+
+    async def open(self) -> None:
+        """Get ready to send. Sends nothing; does nothing if it is open."""
+        await self._transport.open()
+
+    async def aclose(self) -> None:
+        """Close the connections; a borrowed session stays open. Does nothing if it is closed."""
+        await self._transport.aclose()
+
+    async def request(
+        self, method: str, path: str, *, json: Any = None, params: Mapping[str, str | int | float | bool] | None = None
+    ) -> Any:
+        """Reach any endpoint, and return its JSON; None for an answer without content (204).
+
+        Args:
+            method: `GET`, `POST`, ... A GET is tried again as the retry policy says, all else only if it was surely
+                not sent, or refused before any work.
+            path: Below the base URL, such as `/scenarios/`. The service wants a `/` at its end.
+            json: The body; None for none.
+            params: The query.
+
+        Raises:
+            ConfigurationError: Method, path, body or query cannot be sent.
+            TransportError, InvalidResponseError, ApiError: As all calls.
+
+        When cancelled, the request may have reached the service or not.
+        """
+        return await self._transport.send(
+            Request(
+                _check_method(method),
+                check_path(path),
+                body=None if json is None else encode_json(json),
+                params={name: _param(name, value) for name, value in (params or {}).items()},
+            )
+        )
+
+
+def _check_api_key(api_key: str | Secret | None) -> Secret:
+    source = "api_key" if api_key is not None else "AKAPULU_API_KEY"
+    if isinstance(api_key, Secret):
+        api_key = api_key.reveal()
+    elif api_key is None:
+        api_key = os.environ.get("AKAPULU_API_KEY")
+    if api_key is None:
+        raise ConfigurationError("There is no API key: set AKAPULU_API_KEY, or pass api_key=, on a server only")
+    # A key that was read from a file tends to end in a line break.
+    key = api_key.strip()
+    if not key:
+        raise ConfigurationError(f"{source}: it is empty")
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ConfigurationError(f"{source}: it contains white space, or characters that no key has")
+    return Secret(key)
+
+
+def _check_method(method: str) -> str:
+    if not re.fullmatch("[A-Za-z]+", method, re.ASCII):
+        raise ConfigurationError(f"method: {method!r:.80} is not one such as 'GET'")
+    return method.upper()
+
+
+def _param(name: str, value: str | float | bool) -> str:  # noqa: FBT001 - a value, not a switch
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise ConfigurationError(f"params[{name!r}]: {value!r:.80} is neither a text nor a number")

@@ -1,0 +1,185 @@
+"""What can be asked of the service about conversations."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from os import PathLike
+from pathlib import Path
+from uuid import UUID
+
+from akapulu_async.converter import detail_reader, read_connection, update_reader
+from akapulu_async.errors import ConfigurationError, ConnectOutcomeUnknownError, RecordingTimeoutError, TransportError
+from akapulu_async.models import Connection, ConnectRequest, ConversationDetail, ConversationUpdate, checked_id
+from akapulu_async.recordings import Download, Recording, check_free, in_thread, open_recording
+from akapulu_async.sansio.http import Request, encode_json
+from akapulu_async.transport import Transport
+
+RECORDING_PATH = "/conversations/{session_id}/recording/"
+"""Where a recording is. Not published, so it is assumed; `AkapuluClient(recording_path=...)` overrides it."""
+
+RECORDING_INTERVAL = 2.0
+"""Seconds between two looks at whether a recording is ready, as in the vendor's example [seen]."""
+
+
+class Conversations:
+    """The conversations of the account: `client.conversations`.
+
+    All methods raise what `Transport.send()` raises: a `TransportError` if no complete answer came, an
+    `InvalidResponseError` if it made no sense, an `ApiError` if the service refused, a `ConfigurationError` for an
+    id that is no UUID. When one is cancelled, its request may have reached the service or not.
+    """
+
+    def __init__(self, transport: Transport, *, recording_path: str = RECORDING_PATH) -> None:
+        self._transport = transport
+        self._recording_path = recording_path
+
+    async def connect(self, request: ConnectRequest) -> Connection:
+        """Create a conversation and its room, start the bot, and return at once [documented].
+
+        It takes one concurrency slot of the account until the conversation ends. It is sent a second time only if
+        it surely did not arrive, or was refused before any work (429, 503).
+
+        Raises:
+            ConcurrencyLimitError: All slots are taken.
+            MinutesLimitError: The month's minutes are used up.
+            ConnectOutcomeUnknownError: It was sent, but its answer was lost: it may hold a slot.
+
+        When cancelled after it was sent, the conversation may exist and hold a slot.
+        """
+        body = encode_json(request.to_json())
+        try:
+            return await self._transport.send(
+                Request("POST", "/conversations/connect/", body=body, read=read_connection)
+            )
+        except TransportError as error:
+            if not error.sent:
+                raise
+            raise ConnectOutcomeUnknownError(
+                scenario_id=request.scenario_id, avatar_id=request.avatar_id, reason=error.reason
+            ) from error
+
+    async def updates(self, session_id: str | UUID, *, attempts: int | None = None) -> ConversationUpdate:
+        """Ask how far a conversation has come: one poll.
+
+        Args:
+            session_id: The conversation.
+            attempts: How often to try at the most; None as the client's retry policy says.
+
+        Raises:
+            NotFoundError: There is no such conversation, or it ended: what comes after the end is not published.
+        """
+        session_id = checked_id("session_id", session_id)
+        path = f"/conversations/{session_id}/updates/"
+        return await self._transport.send(Request("GET", path, read=update_reader(session_id)), attempts=attempts)
+
+    async def detail(self, session_id: str | UUID) -> ConversationDetail:
+        """Return all that the service keeps of a conversation, its transcript among it.
+
+        Raises:
+            NotFoundError: There is no such conversation.
+        """
+        session_id = checked_id("session_id", session_id)
+        return await self._transport.send(
+            Request("GET", f"/conversations/{session_id}/", read=detail_reader(session_id))
+        )
+
+    def recording(self, session_id: str | UUID) -> AbstractAsyncContextManager[Recording]:
+        """Open a recording, to be read in the block.
+
+        ::
+
+            async with client.conversations.recording(session_id) as recording:
+                async for piece in recording.iter_bytes(): ...
+
+        A redirect is followed without the API key, to https only (or from loopback to loopback). The timeouts'
+        total counts until the recording begins, and then for each wait for a further piece.
+
+        Raises:
+            RecordingNotReadyError: It is not there yet.
+        """
+        session_id = checked_id("session_id", session_id)
+        return open_recording(self._transport, session_id, self._path(session_id), {})
+
+    async def wait_for_recording(
+        self, session_id: str | UUID, *, timeout: float | None, interval: float = RECORDING_INTERVAL
+    ) -> ConversationDetail:
+        """Wait until a recording is ready, and return the conversation's detail.
+
+        Args:
+            session_id: The conversation.
+            timeout: Seconds to wait at the most; None for no limit.
+            interval: Seconds between two looks.
+
+        Raises:
+            RecordingTimeoutError: It did not become ready in time (also a `TimeoutError`).
+        """
+        session_id = checked_id("session_id", session_id)
+        status_text = ""
+        limit = asyncio.timeout(timeout)
+        try:
+            async with limit:
+                while True:
+                    detail = await self.detail(session_id)
+                    if detail.recording.is_ready:
+                        return detail
+                    status_text = detail.recording.status_text
+                    await asyncio.sleep(interval)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        raise RecordingTimeoutError(session_id=session_id, status_text=status_text)
+
+    async def download_recording(
+        self,
+        session_id: str | UUID,
+        path: str | PathLike[str],
+        *,
+        wait: float | None = None,
+        progress: Callable[[int, int | None], object] | None = None,
+        overwrite: bool = False,
+    ) -> Path:
+        """Bring a recording into a file, whole or not at all.
+
+        It grows in a hidden `.part` file beside the target, which gets its name only when the length is right. When
+        the connection breaks, the rest is asked for (`Range`). When the download fails or is cancelled, the part is
+        kept if the service gave the bytes an ETag, and the next download of this recording to this path goes on
+        with it; else it is removed.
+
+        Args:
+            session_id: The conversation.
+            path: The file; its folder must exist.
+            wait: Seconds to wait at the most until the recording is ready; None not to wait.
+            progress: Called with the bytes that are written and those there will be (None if that is not known),
+                in the event loop, about once a mebibyte.
+            overwrite: Whether to replace a file that is there.
+
+        Raises:
+            FileExistsError: There is a file, and `overwrite` is false. Nothing was sent.
+            RecordingNotReadyError: It is not ready; `RecordingTimeoutError` if it was waited for.
+            OSError: The file cannot be written.
+        """
+        session_id, target = checked_id("session_id", session_id), Path(path)
+        if not overwrite:
+            await in_thread(check_free, target)
+        if wait is not None:
+            await self.wait_for_recording(session_id, timeout=wait)
+        await Download(self._transport, session_id, self._path(session_id), target, progress).run(overwrite=overwrite)
+        return target
+
+    def _path(self, session_id: str) -> str:
+        return self._recording_path.format(session_id=session_id)
+
+
+def check_recording_path(path: str) -> str:
+    """Return a template of where recordings are.
+
+    Raises:
+        ConfigurationError: It has no `{session_id}`, or something else in braces.
+    """
+    try:
+        fits = path.format(session_id="id") != path
+    except (LookupError, ValueError, AttributeError):
+        fits = False
+    if not fits:
+        raise ConfigurationError(f"recording_path: {path!r:.200} is not usable; wanted is one like {RECORDING_PATH!r}")
+    return path

@@ -1,0 +1,225 @@
+"""From JSON to models, strictly: what has the wrong type is refused, not bent until it fits.
+
+A new field breaks nothing and is found in `.raw`; a null text is the empty text. In an update, whose percent
+and text are for people and gate nothing, a percent outside 0 to 100 is clamped and either may be missing or
+null, since the vendor's own browser code guards against that [seen]. All else that the interface does not allow
+is a `PayloadError`, which names the field.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import cattrs
+from cattrs.gen import make_dict_structure_fn, override
+
+from akapulu_async.models import (
+    Avatar,
+    Connection,
+    ConversationDetail,
+    ConversationUpdate,
+    RecordingStatus,
+    TranscriptRow,
+    uuid_text,
+)
+from akapulu_async.secret import Secret
+
+Model = TypeVar("Model")
+
+_JSON_NAMES = {
+    dict: "an object",
+    list: "a list",
+    str: "a text",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    type(None): "null",
+}
+
+
+class PayloadError(ValueError):
+    """A payload is not what the interface says. `field` names the culprit; None is the payload as a whole."""
+
+    def __init__(self, field: str | None, problem: str) -> None:
+        super().__init__(field, problem)
+        self.field = field
+        self.problem = problem
+
+
+def _wanted(what: str, value: object) -> TypeError:
+    return TypeError(f"{what} is wanted, not {_JSON_NAMES.get(type(value), type(value).__name__)}")
+
+
+def _bool(value: object, _: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise _wanted("a boolean", value)
+
+
+def _text(value: object, _: object) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    raise _wanted("a text", value)
+
+
+def _optional_text(value: object, _: object) -> str | None:
+    return None if value is None else _text(value, str)
+
+
+def _percent(value: object, _: object) -> float:
+    if value is None:
+        return 0.0
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _wanted("a number", value)
+    if math.isnan(value):
+        raise ValueError("a number is wanted, not NaN")
+    return float(min(max(value, 0), 100))
+
+
+def _uuid(value: object, _: object) -> str:
+    if not isinstance(value, str):
+        raise _wanted("a UUID", value)
+    return uuid_text(value)
+
+
+def _secret(value: object, _: object) -> Secret:
+    if not isinstance(value, str) or not value:
+        raise _wanted("a text that is not empty", value)
+    return Secret(value)
+
+
+def _moment(value: object, _: object) -> datetime:
+    if not isinstance(value, str):
+        raise _wanted("an ISO 8601 time", value)
+    moment = datetime.fromisoformat(value)
+    if moment.utcoffset() is None:
+        raise ValueError("the time has no zone")
+    return moment
+
+
+def _web_url(value: object, _: object) -> str:
+    if not isinstance(value, str):
+        raise _wanted("a URL", value)
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not value.isprintable():
+        raise ValueError("an http(s) URL is wanted")
+    return value
+
+
+def _teach(converter: cattrs.Converter, model: type[Model], **hooks: Any) -> None:
+    """Teach the converter a model whose fields are read by the given hooks, the others by their types."""
+    overrides: dict[str, Any] = {name: override(struct_hook=hook) for name, hook in hooks.items()}
+    fill = make_dict_structure_fn(model, converter, **overrides)
+
+    def structure(payload: object, _: object) -> Model:
+        if not isinstance(payload, Mapping):
+            raise _wanted("an object", payload)
+        return fill(payload, model)
+
+    converter.register_structure_hook(model, structure)
+
+
+def _teach_with_raw(converter: cattrs.Converter, model: type[Model], **hooks: Any) -> None:
+    """Like `_teach`, for a model that keeps what it was read from in `.raw`."""
+    _teach(converter, model, raw=lambda payload, _: payload, **hooks)
+    fill = converter.get_structure_hook(model)
+
+    def structure(payload: object, _: object) -> Any:
+        return fill({**payload, "raw": payload} if isinstance(payload, Mapping) else payload, model)
+
+    converter.register_structure_hook(model, structure)
+
+
+def _make_converter(*, detailed: bool) -> cattrs.Converter:
+    converter = cattrs.Converter(detailed_validation=detailed)
+    converter.register_structure_hook(bool, _bool)
+    converter.register_structure_hook(str, _text)
+
+    def rows(value: object, _: object) -> tuple[TranscriptRow, ...]:
+        if not isinstance(value, list):
+            raise _wanted("a list", value)
+        return converter.structure(value, tuple[TranscriptRow, ...])
+
+    optional = _optional_text
+    _teach(converter, Avatar, id=_uuid)
+    _teach(converter, RecordingStatus)
+    _teach_with_raw(converter, TranscriptRow, node_id=optional, tool_call_id=optional)
+    _teach_with_raw(
+        converter, ConversationDetail, id=_uuid, created_at=_moment, scenario_id=_uuid, transcript_rows=rows
+    )
+    _teach_with_raw(converter, ConversationUpdate, conversation_session_id=_uuid, completion_percent=_percent)
+    _teach_with_raw(converter, Connection, room_url=_web_url, token=_secret, conversation_session_id=_uuid)
+    return converter
+
+
+# Naming the field costs time that only a bad payload is worth, so it is read a second time for that.
+_CONVERTER = _make_converter(detailed=False)
+_NAMING_CONVERTER = _make_converter(detailed=True)
+
+
+def structure(payload: object, model: type[Model]) -> Model:
+    """Read a model from parsed JSON.
+
+    Raises:
+        PayloadError: The payload is not what the interface says.
+    """
+    try:
+        return _CONVERTER.structure(payload, model)
+    except Exception:  # noqa: BLE001, S110 - cattrs raises whatever the hooks raise; the second reading tells
+        pass
+    try:
+        return _NAMING_CONVERTER.structure(payload, model)
+    except Exception as error:  # noqa: BLE001 - as above
+        problem = _named(error)
+    raise problem
+
+
+def _named(error: Exception) -> PayloadError:
+    """Return what is wrong, and where, of the first of a validation's errors."""
+    first = cattrs.transform_error(error, path="", format_exception=_problem)[0]
+    problem, _, path = first.rpartition(" @ ")
+    return PayloadError(path.removeprefix(".") or None, problem)
+
+
+def _problem(error: BaseException, _: object) -> str:
+    return "is missing" if isinstance(error, KeyError) else str(error)
+
+
+def read_connection(payload: object) -> Connection:
+    """Read the answer to a connect."""
+    if isinstance(payload, Mapping) and isinstance(payload.get("token"), str):
+        connection = structure(payload, Connection)
+        object.__setattr__(connection, "raw", {**payload, "token": connection.token})
+        return connection
+    return structure(payload, Connection)
+
+
+def update_reader(session_id: str) -> Callable[[object], ConversationUpdate]:
+    """Return what reads an update of this conversation and refuses another's."""
+
+    def read(payload: object) -> ConversationUpdate:
+        update = structure(payload, ConversationUpdate)
+        _check_id("conversation_session_id", update.conversation_session_id, session_id)
+        return update
+
+    return read
+
+
+def detail_reader(session_id: str) -> Callable[[object], ConversationDetail]:
+    """Return what reads the detail of this conversation and refuses another's."""
+
+    def read(payload: object) -> ConversationDetail:
+        detail = structure(payload, ConversationDetail)
+        _check_id("id", detail.id, session_id)
+        return detail
+
+    return read
+
+
+def _check_id(field: str, answered: str, asked: str) -> None:
+    if answered != asked:
+        raise PayloadError(field, f"it is of another conversation ({answered})")

@@ -1,0 +1,141 @@
+"""How aiohttp is set up, and what its exceptions mean."""
+
+import platform
+import ssl
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
+
+import aiohttp
+from aiohttp.client_middlewares import ClientHandlerType
+
+from akapulu_async.sansio.urls import is_loopback
+from akapulu_async.secret import excerpt
+
+KEEPALIVE = 30.0
+"""Seconds that an idle connection is kept: longer than the pause between two polls, shorter than what servers
+commonly keep (60 s and more), so that seldom one is used that the other side is just closing."""
+
+DNS_TTL = 60
+"""Seconds that an address is remembered."""
+
+
+@cache
+def user_agent() -> str:
+    """Return what this library calls itself: its name and version, and Python's."""
+    return f"akapulu_async/{version('akapulu-async')} Python/{platform.python_version()}"
+
+
+def make_http(base_url: str, connections: int) -> aiohttp.ClientSession:
+    """Return a session for one service: bounded, without cookies, behind the environment's proxy if there is one.
+
+    The proxy is looked up once, since aiohttp's `trust_env` starts a thread a request for it. A custom CA is found
+    as OpenSSL finds it, by `SSL_CERT_FILE`.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEPALIVE, ttl_dns_cache=DNS_TTL),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        proxy=environment_proxy(base_url),
+        middlewares=(sent_once,),
+    )
+
+
+def environment_proxy(url: str) -> str | None:
+    """Return the proxy for a URL, as `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say; None for none.
+
+    Loopback is never behind a proxy.
+    """
+    parts = urlsplit(url)
+    proxies = getproxies_environment()
+    host = parts.hostname or ""
+    if is_loopback(host) or proxy_bypass(host):
+        return None
+    return proxies.get(parts.scheme) or proxies.get("all")
+
+
+class BrokenConnectionError(aiohttp.ClientConnectionError):
+    """A connection broke; unlike aiohttp's own exceptions for that, it does not make aiohttp send a GET again."""
+
+
+async def sent_once(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keep aiohttp from sending a request again by itself: how often it is tried is the retry policy's to say."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+        raise BrokenConnectionError(str(error)) from error
+
+
+async def without_credentials(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
+    """Strip what a borrowed session adds to each request that only its own host may see."""
+    for name in ("Authorization", "Cookie"):
+        request.headers.popall(name, None)
+    return await sent_once(request, handler)
+
+
+def never_sent(error: Exception) -> bool:
+    """Whether an exception of aiohttp's proves that the request did not leave: no connection was made."""
+    return isinstance(
+        error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.ClientHttpProxyError
+    )
+
+
+def failure_reason(error: Exception) -> str:
+    """Return in words what an exception of aiohttp's means."""
+    for kind, reason in _REASONS:
+        if isinstance(error, kind):
+            return reason(error)
+    return f"{type(error).__name__}: {excerpt(str(error))}"
+
+
+def _certificate_reason(error: aiohttp.ClientConnectorCertificateError) -> str:
+    return (
+        f"the certificate of {error.host} was not accepted: {_verify_message(error)}; "
+        "for a CA of your own set SSL_CERT_FILE, or pass http="
+    )
+
+
+# The first that fits counts: subclasses stand before their bases.
+_REASONS: tuple[tuple[type[Exception], Callable[[Any], str]], ...] = (
+    (aiohttp.ClientConnectorDNSError, lambda error: f"the host name {error.host} could not be resolved"),
+    (aiohttp.ClientConnectorCertificateError, _certificate_reason),
+    (aiohttp.ClientConnectorSSLError, lambda error: f"TLS with {error.host} failed: {error.strerror}"),
+    (
+        aiohttp.ClientProxyConnectionError,
+        lambda error: f"could not connect to the proxy at {error.host}:{error.port} ({error.strerror})",
+    ),
+    (aiohttp.ClientHttpProxyError, lambda error: f"the proxy refused with {error.status}"),
+    (aiohttp.ClientConnectorError, lambda error: f"could not connect to {error.host}:{error.port} ({error.strerror})"),
+    (aiohttp.ClientPayloadError, lambda _: "the connection was closed in the middle of the answer"),
+    (aiohttp.ClientResponseError, lambda error: f"what came is not HTTP: {excerpt(error.message)}"),
+    (aiohttp.ClientConnectionError, lambda _: "the connection was closed before the answer"),
+    (OSError, lambda error: f"the connection broke ({error.strerror or type(error).__name__})"),
+)
+
+
+def _verify_message(error: aiohttp.ClientConnectorCertificateError) -> str:
+    cause = error.certificate_error
+    return cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else str(cause)
+
+
+def system_cause(error: BaseException) -> OSError | None:
+    """Return the operating system's own error below an exception of aiohttp's, without frames; None if there is none.
+
+    aiohttp's exceptions, and the variables of its frames, hold the request's headers, and with them the API key.
+    So they are not chained to ours.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and not isinstance(seen, aiohttp.ClientError):
+            return _without_frames(seen)
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def _without_frames(error: OSError) -> OSError:
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)

@@ -1,0 +1,310 @@
+"""Requests and responses as values, and what a response means."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Generic, NoReturn, TypeVar
+
+import attrs
+
+from akapulu_async.converter import PayloadError
+from akapulu_async.errors import (
+    ApiError,
+    AuthenticationError,
+    BadRequestError,
+    ConcurrencyLimitError,
+    ConfigurationError,
+    InvalidResponseError,
+    MinutesLimitError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    ServerError,
+)
+from akapulu_async.secret import Secret, excerpt
+
+T = TypeVar("T")
+
+ErrorTypes = Mapping[str, type[ApiError]]
+"""Exact error codes and the errors that they mean."""
+
+MAX_JSON_BYTES = 8 * 1024 * 1024
+"""How large a JSON body may be. A day's transcript is a hundredth of it; more is a fault or an attack."""
+
+MAX_RETRY_AFTER = 10.0**9
+"""Seconds (30 years): what longer `Retry-After` texts are read as, so that no digits overflow."""
+
+ERROR_TYPES: ErrorTypes = {"AUTH_INVALID": AuthenticationError}
+"""The error codes that are known [seen]."""
+
+# The codes of these limits are not published; these are parts that such codes are assumed to contain.
+_CODE_PARTS = (
+    (re.compile("CONCURREN", re.IGNORECASE), ConcurrencyLimitError),
+    (re.compile("MINUTE|USAGE", re.IGNORECASE), MinutesLimitError),
+)
+
+_STATUS_TYPES: Mapping[int, type[ApiError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    410: NotFoundError,
+    429: RateLimitError,
+}
+
+
+def _as_it_is(payload: Any) -> Any:
+    return payload
+
+
+@attrs.frozen
+class Request(Generic[T]):
+    """A request to the service.
+
+    Attributes:
+        method: `GET`, `POST`, ...
+        path: The path below the base URL; it begins with `/`.
+        body: The JSON body, None for no body; see `encode_json()`.
+        params: The query, None for no query.
+        read: What turns the parsed answer into what is wanted; raises `PayloadError` if it cannot.
+    """
+
+    method: str
+    path: str
+    body: bytes | None = attrs.field(default=None, repr=False)
+    params: Mapping[str, str] | None = None
+    read: Callable[[Any], T] = _as_it_is
+
+    @property
+    def safe(self) -> bool:
+        """Whether it may be sent twice without doing anything twice."""
+        return self.method in {"GET", "HEAD"}
+
+
+@attrs.frozen
+class Response:
+    """What came back. `headers` is asked with lower-case names, and must not care for case or be lower-case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = attrs.field(repr=False)
+
+
+def decipher(
+    request: Request[T],
+    response: Response,
+    *,
+    now: datetime,
+    error_types: ErrorTypes = ERROR_TYPES,
+    attempts: int = 1,
+    secrets: Iterable[Secret] = (),
+) -> T:
+    """Return what the answer says.
+
+    Args:
+        request: What was asked.
+        response: What was answered.
+        now: The time, aware; for a `Retry-After` that is a date.
+        error_types: Exact error codes and the errors that they mean; they win over all other rules.
+        attempts: How often the request was tried; told by the errors.
+        secrets: What no error may show.
+
+    Raises:
+        ApiError: The service refused, or redirected.
+        InvalidResponseError: The answer makes no sense.
+    """
+    if not 200 <= response.status < 300:  # noqa: PLR2004 - the 2xx
+        raise _refusal(request, response, now=now, error_types=error_types, attempts=attempts, secrets=secrets)
+    try:
+        return request.read(_payload(response))
+    except PayloadError as error:
+        field, problem = error.field, error.problem
+    # Raised out here, the error has no context: what json and cattrs raise holds the whole body.
+    raise invalid_response(request, response, problem, field=field, secrets=secrets)
+
+
+def invalid_response(
+    request: Request[Any], response: Response, problem: str, *, field: str | None = None, secrets: Iterable[Secret] = ()
+) -> InvalidResponseError:
+    """Return the error that says what is wrong with an answer."""
+    return InvalidResponseError(
+        method=request.method,
+        path=request.path,
+        status=response.status,
+        # A problem, and even a field's name, may quote what the peer sent.
+        problem=excerpt(problem, secrets),
+        field=field and excerpt(field, secrets),
+        excerpt=excerpt(_text(response.body), secrets),
+    )
+
+
+def _payload(response: Response) -> Any:
+    if response.status == 204:  # noqa: PLR2004 - No Content
+        return None
+    try:
+        return parse_json(response.body)
+    except ValueError as error:
+        raise PayloadError(None, _not_json(response, error)) from None
+
+
+def _not_json(response: Response, error: ValueError) -> str:
+    encoding = response.headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        return f"it is compressed ({encoding}), which was not asked for"
+    if not response.body:
+        return "it is empty"
+    return f"it is not JSON ({response.headers.get('content-type', 'no content type')}): {error}"
+
+
+def _text(body: bytes) -> str:
+    # What is shown of a body is its beginning; the rest need not be decoded.
+    return body[:16_384].decode("utf-8", "replace")
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+
+
+def parse_json(body: bytes) -> Any:
+    """Parse a JSON body, strictly: UTF-8, no NaN, no infinity.
+
+    Raises:
+        ValueError: It is not JSON.
+    """
+    try:
+        return _DECODER.decode(body.decode("utf-8-sig"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def encode_json(payload: Any) -> bytes:
+    """Return a JSON body.
+
+    Raises:
+        ConfigurationError: The payload cannot be written as JSON.
+    """
+    try:
+        return json.dumps(payload, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"json: not writable as JSON: {error}") from None
+
+
+def _refusal(
+    request: Request[Any],
+    response: Response,
+    *,
+    now: datetime,
+    error_types: ErrorTypes,
+    attempts: int,
+    secrets: Iterable[Secret],
+) -> ApiError:
+    error_code, message = _error_body(response.body)
+    return _error_type(response.status, error_code, error_types)(
+        status=response.status,
+        method=request.method,
+        path=request.path,
+        error_code=error_code and excerpt(error_code, secrets, limit=80),
+        message=excerpt(message, secrets),
+        attempts=attempts,
+        retry_after=parse_retry_after(response.headers.get("retry-after"), now),
+    )
+
+
+def _error_body(body: bytes) -> tuple[str | None, str]:
+    """Return code and sentence of an error's body [seen]; the beginning of the body if it has neither."""
+    try:
+        payload = parse_json(body)
+    except ValueError:
+        payload = None
+    if not isinstance(payload, Mapping):
+        return None, _text(body)
+    return (
+        _first_text(payload, "error_code", "code", "status_code"),
+        _first_text(payload, "error", "detail", "message") or _text(body),
+    )
+
+
+def _first_text(payload: Mapping[str, Any], *names: str) -> str | None:
+    return next((text for name in names if isinstance(text := payload.get(name), str) and text), None)
+
+
+def _error_type(status: int, error_code: str | None, error_types: ErrorTypes) -> type[ApiError]:
+    """The one table of what a refusal means: by its code first, then by its status."""
+    if error_code is not None:
+        for known in (error_types, ERROR_TYPES):
+            if error_code in known:
+                return known[error_code]
+        for part, error_type in _CODE_PARTS:
+            if part.search(error_code):
+                return error_type
+    if status >= 500:  # noqa: PLR2004 - the 5xx
+        return ServerError
+    return _STATUS_TYPES.get(status, ApiError)
+
+
+def parse_retry_after(value: str | None, now: datetime) -> float | None:
+    """Return how many seconds a `Retry-After` asks to wait, never negative.
+
+    Both of its forms are read, seconds and an HTTP date. None if there is none or it is neither.
+    """
+    if value is None:
+        return None
+    value = value.strip()
+    if re.fullmatch(r"[0-9]+(\.[0-9]*)?", value, re.ASCII):
+        return min(float(value[:400]), MAX_RETRY_AFTER)
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    if moment.tzinfo is None:  # "-0000", which HTTP dates do not use: they are always GMT
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - now).total_seconds())
+
+
+def check_error_types(error_types: ErrorTypes) -> dict[str, type[ApiError]]:
+    """Return a copy of what a user teaches about error codes.
+
+    Raises:
+        ConfigurationError: Something in it is not an `ApiError` class.
+    """
+    for code, error_type in dict[str, Any](error_types).items():
+        if not (isinstance(error_type, type) and issubclass(error_type, ApiError)):
+            raise ConfigurationError(f"error_types[{code!r}]: {error_type!r} is no subclass of ApiError")
+    return dict(error_types)
+
+
+def not_ready_text(body: bytes) -> str:
+    """Return what a JSON answer to a recording's request says of why there are no bytes; it may say nothing."""
+    try:
+        payload = parse_json(body)
+    except ValueError:
+        return ""
+    if not isinstance(payload, Mapping):
+        return ""
+    return excerpt(_first_text(payload, "status_text", "error", "detail", "message") or "")
+
+
+@attrs.frozen
+class ContentRange:
+    """Which bytes a partial answer bears."""
+
+    first: int
+    size: int | None
+    """The length of the whole; None if the answer does not say."""
+
+
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)", re.ASCII)
+
+
+def parse_content_range(value: str | None) -> ContentRange | None:
+    """Read a `Content-Range`. None if there is none, or none that makes sense."""
+    match = _CONTENT_RANGE.fullmatch(value or "")
+    if match is None:
+        return None
+    first, size = match.groups()
+    return ContentRange(int(first), None if size == "*" else int(size))

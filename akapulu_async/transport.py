@@ -1,0 +1,462 @@
+"""The thin shell around aiohttp: sends requests and brings answers, within a deadline and a bounded pool.
+
+Logging: one logger, `akapulu_async`, DEBUG only, four marks. `>` an attempt is sent, `<` it was answered (status
+and milliseconds), `!` it failed, `~` there is a pause before the next. Lines bear method and path, never headers,
+bodies or other hosts' addresses. No handler is installed.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import aiohttp
+import attrs
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.client_middlewares import ClientMiddlewareType
+from yarl import URL
+
+from akapulu_async.errors import ApiError, ConfigurationError, InvalidResponseError, RequestTimeoutError, TransportError
+from akapulu_async.http_session import (
+    failure_reason,
+    make_http,
+    never_sent,
+    system_cause,
+    user_agent,
+    without_credentials,
+)
+from akapulu_async.sansio.http import (
+    ERROR_TYPES,
+    MAX_JSON_BYTES,
+    ErrorTypes,
+    Request,
+    Response,
+    decipher,
+    invalid_response,
+)
+from akapulu_async.sansio.policies import RetryPolicy, Timeouts
+from akapulu_async.sansio.urls import redirect_target
+from akapulu_async.secret import Secret
+
+T = TypeVar("T")
+
+POOL_SIZE = 64
+"""Connections for calls. A call holds one for milliseconds, so that these bear thousands of conversations; a socket
+a conversation was measured a hundred times slower to react (6,000 of them, event-loop lag p99)."""
+
+DOWNLOAD_POOL_SIZE = 8
+"""Connections for recordings, apart from the others: a download takes minutes, and no poll shall wait for it."""
+
+MAX_REDIRECTS = 5
+"""How often a recording may be redirected."""
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+logger = logging.getLogger("akapulu_async")
+
+
+class _Headers(dict[str, str]):
+    """Headers with the API key, which tools that show a traceback's variables must not show."""
+
+    def __repr__(self) -> str:
+        return f"<headers {', '.join(self)}>"
+
+
+@attrs.define
+class _Call:
+    """Where a call is just now, for its log lines and for the error that its deadline may raise."""
+
+    request: Request[Any]
+    attempt: int = 1
+    doing: str = ""
+    sent: bool = False
+    status: int | None = None
+    last_failure: str = ""
+
+
+class _Body(aiohttp.BytesPayload):
+    """A body that tells when its sending begins: before that, the service cannot have acted on the request."""
+
+    def __init__(self, call: _Call) -> None:
+        super().__init__(call.request.body or b"", content_type="application/json")
+        self._call = call
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        self._call.sent = True
+        await super().write_with_length(writer, content_length)
+
+
+@attrs.define(eq=False)
+class Stream:
+    """An answer whose body is read in pieces."""
+
+    url: URL
+    """Where it comes from; a signed link, so it is not for logs."""
+
+    _call: _Call
+    _response: aiohttp.ClientResponse
+    _transport: "Transport"
+
+    @property
+    def status(self) -> int:
+        """The HTTP status: 200, or 206 for a part."""
+        return self._response.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers; their case does not matter."""
+        return self._response.headers
+
+    async def read(self) -> bytes:
+        """Return the body, if it is as short as JSON may be.
+
+        Raises:
+            InvalidResponseError: It is longer.
+            TransportError: It broke off, or nothing came for the timeouts' total.
+        """
+        return await self._transport.read_body(self._call, self._response)
+
+    async def read_some(self) -> bytes:
+        """Return what has come, at least one byte; nothing at the end.
+
+        Raises:
+            TransportError: It broke off, or nothing came for the timeouts' total.
+        """
+        try:
+            return await self._response.content.readany()
+        except (aiohttp.ClientError, OSError) as error:
+            failure = self._transport.failure(self._call, error)
+        raise failure
+
+
+class Transport:
+    """Sends requests on an aiohttp session, its own or a borrowed one.
+
+    With its own session, an attempt is one request on the wire. A borrowed one may send a GET a second time by
+    itself when a connection breaks, as aiohttp does. What is not a GET goes over a connection of its own, since a
+    kept one may be closing just then, and then nobody could tell whether the request arrived.
+
+    Args:
+        base_url: Checked, without its last slash.
+        api_key: Sent as a bearer token with each call, to the base URL and nowhere else.
+        timeouts: See `Timeouts`.
+        retry: See `RetryPolicy`.
+        error_types: Exact error codes and the errors that they mean.
+        http: A borrowed session, which is never closed; None to have one between `open()` and `aclose()`.
+        pool_size: How many calls may be on their way at once, on as many connections.
+        draw: Gives random numbers from 0 to 1, for the pauses.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        api_key: Secret,
+        timeouts: Timeouts,
+        retry: RetryPolicy,
+        error_types: ErrorTypes = ERROR_TYPES,
+        http: aiohttp.ClientSession | None = None,
+        pool_size: int = POOL_SIZE,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self.base_url = base_url
+        self._secrets = (api_key,)
+        self._borrowed = http
+        self._http: aiohttp.ClientSession | None = None
+        self._timeouts = timeouts
+        self._retry = retry
+        self._error_types = error_types
+        self._pool_size = pool_size
+        self._draw = draw
+        self._foreign_headers = {"User-Agent": user_agent(), "Accept-Encoding": "identity"}
+        self._headers = _Headers(self._foreign_headers, Authorization=f"Bearer {api_key.reveal()}")
+        self._unsafe_headers = _Headers(self._headers, Connection="close")
+        # Only the making of a connection is aiohttp's to time: the whole has our deadline.
+        self._call_timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect)
+        self._stream_timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=timeouts.connect, sock_read=timeouts.total
+        )
+
+    async def open(self) -> None:
+        """Make the session, unless one is borrowed. Sends nothing; does nothing if it is open."""
+        if self._http is None:
+            self._slots = asyncio.Semaphore(self._pool_size)
+            self._download_slots = asyncio.Semaphore(DOWNLOAD_POOL_SIZE)
+            self._http = self._borrowed
+            if self._http is None:
+                self._http = make_http(self.base_url, self._pool_size + DOWNLOAD_POOL_SIZE)
+
+    async def aclose(self) -> None:
+        """Close the own session and its connections. Does nothing if it is closed; it can be opened again."""
+        http, self._http = self._http, None
+        if http is not None and http is not self._borrowed:
+            await http.close()
+
+    async def send(self, request: Request[T], *, attempts: int | None = None) -> T:
+        """Send a request and return what its answer says.
+
+        Args:
+            request: What to ask.
+            attempts: How often to try at the most; None as the retry policy says.
+
+        Raises:
+            ConfigurationError: The transport is not open.
+            TransportError: No complete answer came; a `RequestTimeoutError` if none came in time.
+            InvalidResponseError: The answer makes no sense.
+            ApiError: The service refused.
+
+        When cancelled, the request may have reached the service or not.
+        """
+        return await self._call(request, self._exchange, attempts)
+
+    @asynccontextmanager
+    async def stream(self, request: Request[Any], headers: Mapping[str, str]) -> AsyncGenerator[Stream]:
+        """Send a GET whose answer is read in pieces, following redirects without the API key.
+
+        Args:
+            request: What to ask.
+            headers: Sent besides, also to where a redirect leads.
+
+        Raises:
+            ConfigurationError, TransportError, InvalidResponseError, ApiError: As `send()`. A refusal by the host
+            to which it was redirected is a `TransportError`.
+        """
+        stream = await self._call(request, lambda call: self._begin_stream(call, headers), None)
+        try:
+            yield stream
+        finally:
+            stream._response.close()  # noqa: SLF001 - the two are one
+            self._download_slots.release()
+
+    def pause_after(self, error: TransportError, attempt: int) -> float | None:
+        """Return how many seconds to wait before a stream that broke off is asked for again; None to give up."""
+        return self._retry.pause(error, attempt=attempt, safe=True, remaining=None, draw=self._draw)
+
+    async def _call(self, request: Request[Any], attempt: Callable[[_Call], Awaitable[T]], attempts: int | None) -> T:
+        """Make attempts, with pauses between them, until one succeeds or the deadline passes."""
+        call = _Call(request)
+        policy = self._retry if attempts is None else attrs.evolve(self._retry, attempts=attempts)
+        deadline = asyncio.timeout(self._timeouts.total)
+        try:
+            async with deadline:
+                while True:
+                    try:
+                        return await _logged(attempt, call)
+                    except (TransportError, ApiError) as error:
+                        pause = policy.pause(
+                            error,
+                            attempt=call.attempt,
+                            safe=request.safe,
+                            remaining=_remaining(deadline),
+                            draw=self._draw,
+                        )
+                        if pause is None:
+                            raise
+                        call.last_failure = str(error)
+                    await _pause(call, pause)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+        raise self._too_late(call)
+
+    async def _exchange(self, call: _Call) -> Any:
+        call.doing = f"while waiting for one of the {self._pool_size} connections to get free"
+        async with self._slots:
+            headers = self._headers if call.request.safe else self._unsafe_headers
+            response = await self._request(call, self._url(call.request), self._call_timeout, headers)
+            body = await self.read_body(call, response)
+        return self._decipher(call, response, body)
+
+    async def _begin_stream(self, call: _Call, headers: Mapping[str, str]) -> Stream:
+        call.doing = f"while waiting for one of the {DOWNLOAD_POOL_SIZE} downloads to end"
+        await self._download_slots.acquire()
+        try:
+            response = await self._follow(call, headers)
+        except BaseException:
+            self._download_slots.release()
+            raise
+        return Stream(response.url, call, response, self)
+
+    async def _follow(self, call: _Call, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        """Return the answer at the end of the redirects."""
+        url, limits = self._url(call.request), self._stream_timeout
+        response = await self._request(call, url, limits, _Headers(self._headers, **headers))
+        if response.status not in _REDIRECTS:
+            return await self._accept(call, response)
+        for _ in range(MAX_REDIRECTS):
+            response.close()
+            target = redirect_target(response.headers.get("Location", ""), str(response.url))
+            if target is None:
+                raise self._invalid(call, response, "it redirects to where it must not be followed: only to https")
+            url, bare = URL(target, encoded=True), {**self._foreign_headers, **headers}
+            response = await self._request(call, url, limits, bare, middlewares=(without_credentials,))
+            if response.status not in _REDIRECTS:
+                return self._accept_foreign(call, response)
+        response.close()
+        raise self._invalid(call, response, f"it redirects more than {MAX_REDIRECTS} times")
+
+    async def _accept(self, call: _Call, response: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
+        if not _succeeded(response):
+            body = await self.read_body(call, response)
+            self._decipher(call, response, body)
+        return response
+
+    def _accept_foreign(self, call: _Call, response: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
+        if not _succeeded(response):
+            response.close()
+            reason = f"the host to which the service redirected answered {response.status}"
+            raise TransportError(
+                method=call.request.method, path=call.request.path, reason=reason, sent=True, attempts=call.attempt
+            )
+        return response
+
+    async def _request(
+        self,
+        call: _Call,
+        url: URL,
+        client_timeout: aiohttp.ClientTimeout,
+        headers: Mapping[str, str],
+        *,
+        middlewares: Sequence[ClientMiddlewareType] | None = None,
+    ) -> aiohttp.ClientResponse:
+        """Send one request and return the answer's beginning."""
+        request = call.request
+        call.doing = "while waiting for the answer"
+        call.sent = request.safe
+        try:
+            response = await self._session().request(
+                request.method,
+                url,
+                data=None if request.safe else _Body(call),
+                headers=headers,
+                allow_redirects=False,
+                raise_for_status=False,
+                auto_decompress=False,
+                timeout=client_timeout,
+                # A name of its own in the pool, see the class.
+                server_hostname=None if request.safe else url.raw_host,
+                middlewares=middlewares,
+            )
+        except (aiohttp.ClientError, OSError) as error:
+            failure = self.failure(call, error)
+        else:
+            call.status = response.status
+            return response
+        raise failure
+
+    async def read_body(self, call: _Call, response: aiohttp.ClientResponse) -> bytes:
+        """Return a body that is as short as JSON may be, and close the response."""
+        try:
+            body = await _read(response)
+        except (aiohttp.ClientError, OSError) as error:
+            failure = self.failure(call, error)
+        else:
+            if body is None:
+                raise self._invalid(call, response, f"it is larger than {MAX_JSON_BYTES // 2**20} MiB")
+            return body
+        finally:
+            response.close()
+        raise failure
+
+    def _session(self) -> aiohttp.ClientSession:
+        if self._http is None:
+            raise ConfigurationError("the client is not open: use `async with client:`, or await client.open()")
+        if self._http.closed:
+            raise ConfigurationError("the aiohttp session that the client works with was closed")
+        return self._http
+
+    def _url(self, request: Request[Any]) -> URL:
+        url = URL(self.base_url + request.path, encoded=True)
+        return url.with_query(request.params) if request.params else url
+
+    def _decipher(self, call: _Call, response: aiohttp.ClientResponse, body: bytes) -> Any:
+        return decipher(
+            call.request,
+            Response(response.status, response.headers, body),
+            now=datetime.now(UTC),
+            error_types=self._error_types,
+            attempts=call.attempt,
+            secrets=self._secrets,
+        )
+
+    def _invalid(self, call: _Call, response: aiohttp.ClientResponse, problem: str) -> InvalidResponseError:
+        return invalid_response(call.request, Response(response.status, response.headers, b""), problem)
+
+    def failure(self, call: _Call, error: Exception) -> TransportError:
+        """Return what an exception of aiohttp's means for the caller."""
+        kind, reason = TransportError, failure_reason(error)
+        if isinstance(error, TimeoutError):
+            never = never_sent(error)
+            limit = self._timeouts.connect if never else self._timeouts.total
+            kind, reason = (
+                RequestTimeoutError,
+                f"{'no connection was made' if never else 'nothing came'} in {limit:g} s",
+            )
+        failure = kind(
+            method=call.request.method,
+            path=call.request.path,
+            reason=reason,
+            sent=call.sent and not never_sent(error),
+            attempts=call.attempt,
+        )
+        failure.__cause__ = system_cause(error)
+        return failure
+
+    def _too_late(self, call: _Call) -> RequestTimeoutError:
+        before = f"; before that: {call.last_failure}" if call.last_failure else ""
+        return RequestTimeoutError(
+            method=call.request.method,
+            path=call.request.path,
+            reason=f"{self._timeouts.total:g} s passed {call.doing}{before}",
+            sent=call.sent,
+            attempts=call.attempt,
+        )
+
+
+def _remaining(deadline: asyncio.Timeout) -> float | None:
+    when = deadline.when()
+    return None if when is None else when - asyncio.get_running_loop().time()
+
+
+async def _logged(attempt: Callable[[_Call], Awaitable[T]], call: _Call) -> T:
+    if not logger.isEnabledFor(logging.DEBUG):
+        return await attempt(call)
+    what = f"{call.request.method} {call.request.path}"
+    logger.debug("> %s attempt %d", what, call.attempt)
+    began, call.status = time.perf_counter(), None
+    try:
+        return await attempt(call)
+    except (TransportError, asyncio.CancelledError) as error:
+        logger.debug("! %s %s", what, type(error).__name__)
+        raise
+    finally:
+        if call.status is not None:
+            logger.debug("< %s %d %.0f ms", what, call.status, (time.perf_counter() - began) * 1000)
+
+
+async def _pause(call: _Call, seconds: float) -> None:
+    call.attempt += 1
+    call.doing = f"in the pause before attempt {call.attempt}"
+    logger.debug("~ %s %s again in %.2f s", call.request.method, call.request.path, seconds)
+    await asyncio.sleep(seconds)
+
+
+def _succeeded(response: aiohttp.ClientResponse) -> bool:
+    return 200 <= response.status < 300  # noqa: PLR2004 - the 2xx
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes | None:
+    """Return the body, or None if it is larger than JSON may be."""
+    length = response.content_length
+    if length is not None:
+        return await response.read() if length <= MAX_JSON_BYTES else None
+    body = bytearray()
+    while piece := await response.content.readany():
+        body += piece
+        if len(body) > MAX_JSON_BYTES:
+            return None
+    return bytes(body)
