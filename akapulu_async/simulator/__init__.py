@@ -13,8 +13,8 @@ The layers, from the ground up; all but the last two are pure: time and generato
 - values: `checks`, `plan`, `refusals`, `milestones`, `scripts`, `wav`, `credentials`, `settings`,
   `connect_requests`
 - `conversation` and `world`: what is so at a given simulated second
-- `answers`, `rendering`, `routing`, `storage`, `api`, `control`, `faults`: from a request to an answer
-- `clock`, `journal`, `delivery`, `server`: time, waiting and sockets
+- `answers`, `rendering`, `routing`, `storage`, `api`, `faults`: from a request to an answer
+- `clock`, `journal`, `control`, `delivery`, `server`: time, waiting and sockets
 - `simulator` puts them together; `command` runs it from the command line
 """
 

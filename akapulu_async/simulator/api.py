@@ -121,9 +121,7 @@ class Api:
         if never and not status.has_recording:
             raise RefusedError(_NO_RECORDING)
         if not status.is_ready:
-            refusal = Refusal(
-                409, "RECORDING_NOT_READY", f"The recording is not ready: {status.status_text}."
-            )
+            refusal = Refusal(409, "RECORDING_NOT_READY", f"The recording is not ready: {status.status_text}.")
             body = {**refusal.body(), **status.to_json()}
             return json_answer(body, self._settings.recording_not_ready_status)
         match self._settings.recording_form:
@@ -134,9 +132,7 @@ class Api:
                 return Answer(302, {"Location": url})
             case "bytes":
                 size = self._recording_size(conversation)
-                return recording_answer(
-                    conversation.id, size, headers, ranges=self._settings.recording_ranges
-                )
+                return recording_answer(conversation.id, size, headers, ranges=self._settings.recording_ranges)
 
     def _recording_size(self, conversation: Conversation) -> int:
         if self._settings.recording_size is not None:

@@ -9,9 +9,7 @@ __all__ = ["number", "one_of"]
 Validator = Callable[[Any, Any, Any], None]
 
 
-def number(
-    minimum: float = 0, maximum: float = math.inf, *, whole: bool = False, above: bool = False
-) -> Validator:
+def number(minimum: float = 0, maximum: float = math.inf, *, whole: bool = False, above: bool = False) -> Validator:
     """Return an attrs validator for a finite number in a range, or None.
 
     `whole` asks for an integer, `above` for more than the minimum. Raises `ValueError`.

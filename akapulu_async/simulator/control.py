@@ -1,4 +1,4 @@
-"""Control over HTTP, for other processes and languages: `/_simulator/...`, without a key. Pure."""
+"""Control over HTTP, for other processes and languages: `/_simulator/...`, without a key."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -32,11 +32,9 @@ class Control:
     - `GET faults`, `POST faults` (the fields of `Fault`), `DELETE faults`, `DELETE faults/{number}`
     - `POST advance` (`{"seconds": 60}`)
     - `GET requests`, `GET stats`
-    """  # noqa: D400, D415 - ends in a list
+    """  # noqa: D400 - ends in a list
 
-    def __init__(
-        self, world: World, clock: Clock, faults: FaultBook, journal: Journal, storage: Storage
-    ) -> None:
+    def __init__(self, world: World, clock: Clock, faults: FaultBook, journal: Journal, storage: Storage) -> None:
         self._world = world
         self._clock = clock
         self._faults = faults
@@ -88,9 +86,7 @@ class Control:
             "join": lambda: world.join(identifier, now, client_ready=bool(values.get("client_ready", True))),
             "client-ready": lambda: world.client_ready(identifier, now),
             "leave": lambda: world.end(identifier, now, EndReason.USER_LEFT),
-            "end": lambda: world.end(
-                identifier, now, EndReason(values.get("reason", EndReason.SCENARIO_ENDED))
-            ),
+            "end": lambda: world.end(identifier, now, EndReason(values.get("reason", EndReason.SCENARIO_ENDED))),
         }
         if verb not in verbs:
             raise RefusedError(_NOT_FOUND)
@@ -119,19 +115,14 @@ class Control:
             "peak": statistics.peak,
             "minutes": statistics.minutes,
             "ended": {reason.value: count for reason, count in statistics.ended.items()},
-            "requests": {"all": self._journal.count()}
-            | {each: self._journal.count(each) for each in METHODS},
+            "requests": {"all": self._journal.count()} | {each: self._journal.count(each) for each in METHODS},
             "leaked_credentials": self._storage.leaked_credentials,
         }
 
 
 def view_json(view: ConversationView) -> dict[str, Any]:
     """Return a conversation's view as JSON, with the connect request as it came."""
-    return {
-        **asdict(view, recurse=False),
-        "progress": asdict(view.progress),
-        "request": dict(view.request.raw),
-    }
+    return {**asdict(view, recurse=False), "progress": asdict(view.progress), "request": dict(view.request.raw)}
 
 
 def _take(values: Mapping[str, Any], name: str) -> Any:

@@ -56,9 +56,7 @@ async def _stream(request: web.BaseRequest, answer: Answer, fault: Fault | None)
 async def _send_body(
     response: web.StreamResponse, answer: Answer, to_send: int, bytes_per_second: float | None
 ) -> None:
-    step = (
-        _CHUNK if bytes_per_second is None else max(1, min(_CHUNK, int(bytes_per_second / _DRIPS_PER_SECOND)))
-    )
+    step = _CHUNK if bytes_per_second is None else max(1, min(_CHUNK, int(bytes_per_second / _DRIPS_PER_SECOND)))
     for offset in range(0, to_send, step):
         size = min(step, to_send - offset)
         if bytes_per_second is not None:

@@ -64,9 +64,7 @@ class Fault:
     conversation_id: str | None = field(default=None, converter=_optional_id)
     after: int = field(default=0, validator=number(whole=True))
     rate: float | None = field(default=None, validator=number(0, 1))
-    times: int | None = field(
-        default=Factory(_default_times, takes_self=True), validator=number(1, whole=True)
-    )
+    times: int | None = field(default=Factory(_default_times, takes_self=True), validator=number(1, whole=True))
     status: int | None = field(default=None, validator=number(200, 599, whole=True))
     body: Any = None
     content_type: str | None = field(default=None, validator=optional(instance_of(str)))

@@ -54,9 +54,7 @@ class Journal:
         """Write down a request."""
         self._number += 1
         route, conversation_id = where.route, where.conversation_id
-        self.requests.append(
-            SeenRequest(self._number, at, method, path, route, conversation_id, status, fault)
-        )
+        self.requests.append(SeenRequest(self._number, at, method, path, route, conversation_id, status, fault))
         self._counts[route, None] += 1
         if conversation_id is not None:
             self._counts[route, conversation_id] += 1
@@ -75,7 +73,7 @@ class Journal:
         if self._waiting:
             self._changed.set()
 
-    async def wait_until(self, condition: Callable[[], bool], timeout: float | None) -> None:  # noqa: ASYNC109 - part of the interface
+    async def wait_until(self, condition: Callable[[], bool], timeout: float | None) -> None:
         """Wait until a condition holds, looked at after each change; raises `TimeoutError`."""
         async with asyncio.timeout(timeout):
             self._waiting += 1

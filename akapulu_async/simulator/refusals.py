@@ -44,9 +44,7 @@ class RefusedError(Exception):
         self.headers = headers
 
 
-CONCURRENCY_LIMIT = Refusal(
-    429, "CONCURRENCY_LIMIT_REACHED", "All concurrent conversations of this plan are in use."
-)
+CONCURRENCY_LIMIT = Refusal(429, "CONCURRENCY_LIMIT_REACHED", "All concurrent conversations of this plan are in use.")
 """Assumed: neither the status nor the code for a full account is published."""
 
 MINUTES_LIMIT = Refusal(402, "MINUTES_LIMIT_REACHED", "The minutes of this plan are used up.")

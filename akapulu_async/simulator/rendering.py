@@ -10,14 +10,7 @@ from attrs import frozen
 from akapulu_async.simulator.conversation import Conversation, EndReason
 from akapulu_async.simulator.milestones import Progress
 
-__all__ = [
-    "RecordingStatus",
-    "connect_json",
-    "detail_json",
-    "recording_status",
-    "updates_after_end",
-    "updates_json",
-]
+__all__ = ["RecordingStatus", "connect_json", "detail_json", "recording_status", "updates_after_end", "updates_json"]
 
 _END_TEXTS = {
     EndReason.DURATION_LIMIT_REACHED: EndReason.DURATION_LIMIT_REACHED.value,
@@ -37,11 +30,7 @@ class RecordingStatus:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON."""
-        return {
-            "has_recording": self.has_recording,
-            "is_ready": self.is_ready,
-            "status_text": self.status_text,
-        }
+        return {"has_recording": self.has_recording, "is_ready": self.is_ready, "status_text": self.status_text}
 
 
 def recording_status(conversation: Conversation, now: float, delay: float) -> RecordingStatus:
@@ -63,11 +52,7 @@ def recording_status(conversation: Conversation, now: float, delay: float) -> Re
 
 def connect_json(conversation: Conversation) -> dict[str, Any]:
     """Return the answer to a connect."""
-    return {
-        "room_url": conversation.room_url,
-        "token": conversation.token,
-        "conversation_session_id": conversation.id,
-    }
+    return {"room_url": conversation.room_url, "token": conversation.token, "conversation_session_id": conversation.id}
 
 
 def updates_json(conversation_id: str, progress: Progress) -> bytes:

@@ -95,23 +95,13 @@ _LOOKUP = "call_order_lookup_1"
 DEFAULT_SCRIPT = Script(
     (
         ScriptRow(
-            role="assistant",
-            node_id="greeting",
-            seconds=1,
-            content="Hello! I am here to help. How are you today?",
+            role="assistant", node_id="greeting", seconds=1, content="Hello! I am here to help. How are you today?"
         ),
         ScriptRow(
-            role="user",
-            node_id="greeting",
-            seconds=4,
-            content="Fine, thanks. I have a question about my order.",
+            role="user", node_id="greeting", seconds=4, content="Fine, thanks. I have a question about my order."
         ),
-        ScriptRow(
-            role="assistant", node_id="greeting", seconds=3, content="Gladly. Which order is it about?"
-        ),
-        ScriptRow(
-            role="user", node_id="lookup", seconds=6, content="The one I placed last Tuesday, number 1042."
-        ),
+        ScriptRow(role="assistant", node_id="greeting", seconds=3, content="Gladly. Which order is it about?"),
+        ScriptRow(role="user", node_id="lookup", seconds=6, content="The one I placed last Tuesday, number 1042."),
         ScriptRow(role="assistant", node_id="lookup", seconds=2, content="One moment, I am looking it up."),
         ScriptRow(
             role="tool",
@@ -127,20 +117,11 @@ DEFAULT_SCRIPT = Script(
             ),
             content={"order_number": "1042", "status": "shipped", "customer": "{{runtime.user_name}}"},
         ),
-        ScriptRow(
-            role="assistant",
-            node_id="lookup",
-            seconds=3,
-            content="It was shipped yesterday and is on its way.",
-        ),
+        ScriptRow(role="assistant", node_id="lookup", seconds=3, content="It was shipped yesterday and is on its way."),
         ScriptRow(role="user", node_id="lookup", seconds=5, content="Great. When will it be here?"),
         ScriptRow(role="assistant", node_id="lookup", seconds=3, content="Tomorrow, before noon."),
-        ScriptRow(
-            role="user", node_id="closing", seconds=5, content="Perfect, that is all I wanted to know."
-        ),
-        ScriptRow(
-            role="assistant", node_id="closing", seconds=3, content="You are welcome. Have a good day!"
-        ),
+        ScriptRow(role="user", node_id="closing", seconds=5, content="Perfect, that is all I wanted to know."),
+        ScriptRow(role="assistant", node_id="closing", seconds=3, content="You are welcome. Have a good day!"),
         ScriptRow(role="user", node_id="closing", seconds=3, content="You too. Goodbye!"),
     )
 )

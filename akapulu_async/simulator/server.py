@@ -39,21 +39,20 @@ class Server:
     async def handle_api(self, request: web.BaseRequest) -> web.StreamResponse:
         """Handle a request to the API or the control."""
         target = request.raw_path
+        where = match(target)
         try:
             body = await request.read() if request.can_read_body else b""
         except web.HTTPRequestEntityTooLarge:
-            return await deliver(request, refusal_answer(_TOO_LARGE), None)
+            return await self._answer(request, where, lambda _: refusal_answer(_TOO_LARGE))
         if target.startswith(CONTROL_PREFIX):
             return await deliver(request, self._control.answer(request.method, target, body), None)
-        call = Call(request.method, target, match(target), request.headers, body)
-        return await self._answer(request, call.where, lambda now: self._api.answer(call, now))
+        call = Call(request.method, target, where, request.headers, body)
+        return await self._answer(request, where, lambda now: self._api.answer(call, now))
 
     async def handle_storage(self, request: web.BaseRequest) -> web.StreamResponse:
         """Handle a request to the storage host."""
         return await self._answer(
-            request,
-            _STORAGE,
-            lambda now: self._storage.answer(request.method, request.raw_path, request.headers, now),
+            request, _STORAGE, lambda now: self._storage.answer(request.method, request.raw_path, request.headers, now)
         )
 
     async def _answer(
@@ -88,9 +87,7 @@ class Listener:
 
     async def open(self, host: str, port: int) -> None:
         """Listen; raises `OSError` if that cannot be."""
-        runner = web.ServerRunner(
-            web.Server(self._handler, access_log=None), shutdown_timeout=_SHUTDOWN_TIMEOUT
-        )
+        runner = web.ServerRunner(web.Server(self._handler, access_log=None), shutdown_timeout=_SHUTDOWN_TIMEOUT)
         await runner.setup()
         self._runner = runner
         await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()

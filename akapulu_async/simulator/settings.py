@@ -67,6 +67,6 @@ class Settings:
     def __attrs_post_init__(self) -> None:
         """Refuse what contradicts itself."""
         if self.recording_seconds is not None and self.recording_size is not None:
-            raise ValueError("give recording_seconds or recording_size, not both")
+            raise ValueError("recording_seconds and recording_size exclude each other")
         if not self.api_key or self.api_key != self.api_key.strip():
             raise ValueError("api_key must be a text without blanks at its ends")

@@ -187,10 +187,7 @@ class Simulator:
         return self
 
     async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
+        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self._close()
 
@@ -220,9 +217,7 @@ class Simulator:
     @staticmethod
     def _opened(listener: Listener) -> str:
         if not listener.url:
-            raise RuntimeError(
-                "the simulator has no address before it is entered: async with Simulator() as sim"
-            )
+            raise RuntimeError("the simulator has no address before it is entered: async with Simulator() as sim")
         return listener.url
 
     # Time
@@ -317,22 +312,15 @@ class Simulator:
         *,
         count: int = 1,
         conversation_id: str | UUID | None = None,
-        timeout: float | None = 10.0,  # noqa: ASYNC109 - a caller's patience is part of the interface
+        timeout: float | None = 10.0,
     ) -> None:
         """Wait until so many such requests were seen since the start.
 
         Raises `TimeoutError` after `timeout` real seconds; None waits for ever.
         """
-        await self.wait_until(
-            lambda: self.count(route, conversation_id=conversation_id) >= count, timeout=timeout
-        )
+        await self.wait_until(lambda: self.count(route, conversation_id=conversation_id) >= count, timeout=timeout)
 
-    async def wait_until(
-        self,
-        condition: Callable[[], bool],
-        *,
-        timeout: float | None = 10.0,  # noqa: ASYNC109 - as above
-    ) -> None:
+    async def wait_until(self, condition: Callable[[], bool], *, timeout: float | None = 10.0) -> None:
         """Wait until a condition holds; raises `TimeoutError` after `timeout` real seconds.
 
         It is looked at after every request and every call that changes something, not because time passes.

@@ -73,9 +73,7 @@ class Storage:
         if not hmac.compare_digest(signature, found["signature"]):
             raise RefusedError(Refusal(403, "SIGNATURE_INVALID", "The signature does not fit the URL."))
         if float(found["expires"]) < now:
-            raise RefusedError(
-                Refusal(403, "URL_EXPIRED", "The signed URL has expired; ask the API for a new one.")
-            )
+            raise RefusedError(Refusal(403, "URL_EXPIRED", "The signed URL has expired; ask the API for a new one."))
         return found
 
     def _sign(self, path: str, now: float) -> str:

@@ -18,9 +18,7 @@ SMALLEST = _HEADER_SIZE
 LARGEST = 2**32 - 1
 """Bytes: the format's own limit."""
 
-_TONE = bytes(
-    _SILENCE + round(_LOUDNESS * math.sin(2 * math.pi * 11 * sample / _PERIOD)) for sample in range(_PERIOD)
-)
+_TONE = bytes(_SILENCE + round(_LOUDNESS * math.sin(2 * math.pi * 11 * sample / _PERIOD)) for sample in range(_PERIOD))
 
 
 def size_of(seconds: float) -> int:

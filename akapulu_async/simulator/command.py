@@ -1,0 +1,122 @@
+"""The command `simulate`: the simulator in a process of its own."""
+
+import argparse
+import asyncio
+import contextlib
+import errno
+import shlex
+import signal
+import sys
+from typing import Any, NoReturn
+
+from akapulu_async.simulator.plan import Plan
+from akapulu_async.simulator.settings import AFTER_END, RECORDING_FORMS, check_id
+from akapulu_async.simulator.simulator import Simulator
+
+__all__ = ["OneLineParser", "add_to", "run"]
+
+_BAD_OPTION = 2  # exit code, as argparse has it
+_LAST_PORT = 65535
+_OF_PORT = {errno.EADDRINUSE, errno.EACCES}
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser that tells what is wrong in one line on stderr."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with code 2."""
+        self.exit(_BAD_OPTION, f"{self.prog}: {message}\n")
+
+
+def add_to(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
+    """Add the command to the others."""
+    parser = commands.add_parser(
+        "simulate",
+        help="run a local Akapulu",
+        description="Run a local Akapulu until interrupted. Durations are simulated seconds; none: no limit.",
+        argument_default=argparse.SUPPRESS,  # what is not given is left to the simulator
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--host", help="address to listen on (127.0.0.1)")
+    add("--port", type=_port, help="port to listen on; 0, the default, takes a free one")
+    add("--api-key", help="the key to accept (simulator-key)")
+    add("--speed", type=float, help="simulated seconds in a real one (1); 0: only what is advanced")
+    add("--seed", type=int, help="repeat everything that is drawn")
+    add("--free-plan", dest="plan", action="store_const", const=Plan.free(), help="the free plan's limits")
+    add("--max-concurrent", type=_whole_or_none, help="conversations open at once (none)")
+    add("--minutes", type=_whole_or_none, help="minutes a month (none)")
+    add("--max-call-seconds", type=_seconds_or_none, help="how long one call may last (3600)")
+    add("--participant-join-timeout", type=_seconds_or_none, help="how long to wait for somebody to join (300)")
+    add("--max-lifetime", type=_seconds_or_none, help="when a conversation expires (7200)")
+    add("--scenario", dest="scenarios", type=_identifier, action="append", help="an id there is; repeatable (any)")
+    add("--avatar", dest="avatars", type=_identifier, action="append", help="an id there is; repeatable (any)")
+    add("--ready-time", type=float, help="time until a bot is ready (drawn: about 12)")
+    add("--no-auto-join", dest="auto_join", action="store_false", help="nobody joins unless told to")
+    add("--join-after", type=float, help="when the pretend participant joins (2)")
+    add("--call-seconds", type=_seconds_or_none, help="how long the pretend participant stays (60)")
+    add("--end-with-script", action="store_true", help="the scripted dialogue's last row ends the call")
+    add("--after-end", choices=AFTER_END, help="how updates answer after the end (text)")
+    add("--recording-form", choices=RECORDING_FORMS, help="how a recording is handed out (redirect)")
+    add("--recording-delay", type=float, help="time from the end until a recording is ready (3)")
+    add("--recording-seconds", type=_seconds_or_none, help="how long every recording lasts (as the call)")
+    add("--recording-size", type=int, help="bytes of every recording (as it lasts)")
+    parser.set_defaults(run=run, parser=parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the simulator until SIGINT or SIGTERM; returns the exit code."""
+    options = {name: value for name, value in vars(arguments).items() if name not in {"run", "parser"}}
+    try:
+        simulator = Simulator(**options)
+    except ValueError as error:
+        name, _, rest = str(error).partition(" ")
+        return _refuse(arguments, f"--{name.replace('_', '-')} {rest}")
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(_serve(simulator))
+    except OSError as error:
+        option = "port" if error.errno in _OF_PORT else "host"
+        return _refuse(arguments, f"--{option} {options.get(option, '')}: {error.strerror or error}")
+    return 0
+
+
+async def _serve(simulator: Simulator) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # Windows: SIGINT is a KeyboardInterrupt there
+            loop.add_signal_handler(number, stopped.set)
+    async with simulator as sim:
+        settings = {"AKAPULU_BASE_URL": sim.base_url, "AKAPULU_API_KEY": sim.api_key}
+        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in settings.items()]
+        sys.stdout.write("".join(lines))
+        sys.stdout.flush()
+        await stopped.wait()
+
+
+def _refuse(arguments: argparse.Namespace, message: str) -> int:
+    sys.stderr.write(f"{arguments.parser.prog}: {message}\n")
+    return _BAD_OPTION
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= _LAST_PORT:
+        raise argparse.ArgumentTypeError(f"a port is 0 to {_LAST_PORT}, not {text}")
+    return port
+
+
+def _identifier(text: str) -> str:
+    try:
+        return check_id(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _whole_or_none(text: str) -> Any:
+    return None if text == "none" else int(text)
+
+
+def _seconds_or_none(text: str) -> Any:
+    return None if text == "none" else float(text)

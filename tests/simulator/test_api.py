@@ -1,0 +1,161 @@
+"""The API answers as documented, whatever it is asked."""
+
+import json
+from random import Random
+from typing import Any
+
+import pytest
+
+from akapulu_async.simulator.api import Api, Call
+from akapulu_async.simulator.conversation import EndReason
+from akapulu_async.simulator.routing import match
+from akapulu_async.simulator.storage import Storage
+
+UNKNOWN = "33333333-3333-4333-8333-333333333333"
+KEY = {"Authorization": "Bearer simulator-key"}
+
+
+@pytest.fixture
+def api(scene: Any) -> Any:
+    """Return a function that opens an API and gives its scene and a way to ask it."""
+
+    def opened(**options: Any) -> Any:
+        opened_scene = scene(**options)
+        storage = Storage(Random(1), url_lifetime=100, ranges=opened_scene.settings.recording_ranges)
+        answers = Api(opened_scene.world, storage, opened_scene.settings)
+
+        def ask(target: str, now: float = 0.0, method: str = "GET", headers: Any = KEY, body: Any = b"") -> Any:
+            return answers.answer(Call(method, target, match(target), headers, body), now)
+
+        return opened_scene, ask
+
+    return opened
+
+
+def code(answer: Any) -> Any:
+    body = json.loads(answer.body)
+    assert body["error"]
+    return answer.status, body["error_code"]
+
+
+@pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer wrong", "Basic simulator-key", "simulator-key"])
+def test_every_call_needs_the_key(api: Any, authorization: str) -> None:
+    """Without the key there is nothing but 401 AUTH_INVALID, known path or not."""
+    _, ask = api()
+    for target in ("/api/conversations/connect/", f"/api/conversations/{UNKNOWN}/", "/api/else/"):
+        answer = ask(target, headers={"Authorization": authorization})
+        assert code(answer) == (401, "AUTH_INVALID")
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_the_scheme_is_known_in_either_case(api: Any) -> None:
+    """`bearer` is as good as `Bearer`."""
+    _, ask = api()
+    assert ask(f"/api/conversations/{UNKNOWN}/", headers={"Authorization": "bearer simulator-key"}).status == 404
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_missing_slash_is_a_301(api: Any, method: str) -> None:
+    """The path without the slash is redirected to the one with it, the query kept, whatever the method."""
+    _, ask = api()
+    answer = ask("/api/conversations/connect?a=1", method=method)
+    assert (answer.status, answer.headers["Location"]) == (301, "/api/conversations/connect/?a=1")
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "expected"),
+    [
+        ("GET", "/api/scenarios/", (404, "NOT_FOUND")),
+        ("GET", f"/api/conversations/{UNKNOWN}/", (404, "CONVERSATION_NOT_FOUND")),
+        ("GET", f"/api/conversations/{UNKNOWN}/updates/", (404, "CONVERSATION_NOT_FOUND")),
+        ("GET", f"/api/conversations/{UNKNOWN}/recording/", (404, "CONVERSATION_NOT_FOUND")),
+        ("GET", "/api/conversations/12/updates/", (400, "INVALID_ID")),
+        ("GET", "/api/conversations/connect/", (405, "METHOD_NOT_ALLOWED")),
+        ("POST", f"/api/conversations/{UNKNOWN}/updates/", (405, "METHOD_NOT_ALLOWED")),
+        ("POST", "/api/conversations/connect/", (400, "INVALID_JSON")),
+    ],
+)
+def test_refusals(api: Any, method: str, target: str, expected: Any) -> None:
+    """Each wrong call has its status and code."""
+    _, ask = api()
+    assert code(ask(target, method=method)) == expected
+
+
+def test_a_refused_method_names_the_allowed(api: Any) -> None:
+    """405 comes with `Allow`."""
+    _, ask = api()
+    assert ask("/api/conversations/connect/").headers["Allow"] == "POST"
+    assert ask(f"/api/conversations/{UNKNOWN}/recording/", method="PUT").headers["Allow"] == "GET, HEAD"
+
+
+def test_a_conversation_from_connect_to_detail(api: Any, connect_body: Any) -> None:
+    """Connected, it can be polled and looked at."""
+    _, ask = api()
+    connected = ask("/api/conversations/connect/", method="POST", body=connect_body())
+    identifier = json.loads(connected.body)["conversation_session_id"]
+    assert json.loads(ask(f"/api/conversations/{identifier}/updates/", 11).body)["call_is_ready"]
+    assert json.loads(ask(f"/api/conversations/{identifier.upper()}/", 11).body)["id"] == identifier
+
+
+@pytest.mark.parametrize(
+    ("after_end", "status", "expected"),
+    [
+        ("not_found", 404, ("error_code", "CONVERSATION_NOT_FOUND")),
+        ("gone", 410, ("error_code", "CONVERSATION_ENDED")),
+        ("text", 200, ("latest_update_text", "duration_limit_reached")),
+        ("unchanged", 200, ("latest_update_text", "bot ready")),
+    ],
+)
+def test_four_ways_to_answer_after_the_end(api: Any, after_end: str, status: int, expected: Any) -> None:
+    """Polls after the end are answered as chosen; the detail is there in any case."""
+    scene, ask = api(after_end=after_end)
+    conversation = scene.connect()
+    scene.world.end(conversation.id, 12, EndReason.DURATION_LIMIT_REACHED)
+    answer = ask(f"/api/conversations/{conversation.id}/updates/", 99)
+    name, value = expected
+    assert (answer.status, json.loads(answer.body)[name]) == (status, value)
+    assert ask(f"/api/conversations/{conversation.id}/", 99).status == 200
+
+
+def recorded(scene: Any) -> Any:
+    conversation = scene.connect(record_conversation=True)
+    scene.world.end(conversation.id, 21, EndReason.USER_LEFT)
+    return f"/api/conversations/{conversation.id}/recording/"
+
+
+def test_a_recording_that_is_not_ready(api: Any) -> None:
+    """Until it is ready there is a JSON answer with the status and a code."""
+    scene, ask = api()
+    answer = ask(recorded(scene), 23.9)
+    assert code(answer) == (409, "RECORDING_NOT_READY")
+    assert json.loads(answer.body)["status_text"] == "processing"
+    scene, ask = api(recording_not_ready_status=202)
+    assert ask(recorded(scene), 23.9).status == 202
+
+
+def test_no_recording_is_a_404(api: Any) -> None:
+    """Unrecorded conversations have none, before the end and after."""
+    scene, ask = api()
+    target = f"/api/conversations/{scene.connect().id}/recording/"
+    assert code(ask(target, 12)) == code(ask(target, 500)) == (404, "RECORDING_NOT_FOUND")
+
+
+def test_a_recording_in_three_forms(api: Any) -> None:
+    """It is handed out as a redirect, as bytes that last as long as the call, or as JSON."""
+    scene, ask = api(recording_form="redirect")
+    answer = ask(recorded(scene), 24)
+    assert (answer.status, answer.headers["Location"].startswith("/recordings/")) == (302, True)
+    scene, ask = api(recording_form="bytes")
+    answer = ask(recorded(scene), 24)
+    assert (answer.status, answer.headers["Content-Type"], answer.size) == (200, "audio/wav", 44 + 10 * 8000)
+    scene, ask = api(recording_form="json")
+    answer = ask(recorded(scene), 24)
+    assert (answer.status, json.loads(answer.body)["is_ready"]) == (200, True)
+
+
+def test_a_recordings_size_can_be_chosen(api: Any) -> None:
+    """In seconds or in bytes."""
+    scene, ask = api(recording_form="bytes", recording_seconds=2)
+    assert ask(recorded(scene), 24).size == 44 + 2 * 8000
+    scene, ask = api(recording_form="bytes", recording_size=777)
+    assert ask(recorded(scene), 24, headers=KEY | {"Range": "bytes=0-9"}).headers["Content-Range"].endswith("/777")

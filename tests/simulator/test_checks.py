@@ -1,0 +1,44 @@
+"""Options out of range are refused by name."""
+
+import math
+from typing import Any
+
+import pytest
+from attrs import field, frozen
+from hypothesis import given
+from hypothesis import strategies as st
+
+from akapulu_async.simulator.checks import number, one_of
+
+
+@frozen
+class Options:
+    size: int | None = field(default=None, validator=number(1, 10, whole=True))
+    delay: float | None = field(default=None, validator=number(above=True))
+    form: str | None = field(default=None, validator=one_of("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": 0}, r"size must be a whole number from 1 to 10, not 0"),
+        ({"size": 11}, r"size must be"),
+        ({"size": 1.5}, r"size must be"),
+        ({"size": True}, r"size must be"),
+        ({"delay": 0}, r"delay must be a number above 0, not 0"),
+        ({"delay": math.inf}, r"delay must be"),
+        ({"delay": math.nan}, r"delay must be"),
+        ({"delay": "1"}, r"delay must be"),
+        ({"form": "c"}, r"form must be one of a, b, not 'c'"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(options: Any, message: str) -> None:
+    """A value out of range or of another type raises ValueError that names the option and the range."""
+    with pytest.raises(ValueError, match=message):
+        Options(**options)
+
+
+@given(st.integers(1, 10), st.floats(0, exclude_min=True, allow_infinity=False))
+def test_what_fits_is_taken(size: int, delay: Any) -> None:
+    """Every value in range passes, and so does None."""
+    assert Options(size, delay, "a") != Options()

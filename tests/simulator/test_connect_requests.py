@@ -1,0 +1,101 @@
+"""Connect requests are checked as documented."""
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from akapulu_async.simulator.connect_requests import is_uuid, parse_connect_request
+from akapulu_async.simulator.refusals import RefusedError
+
+
+def refusal(body: Any) -> Any:
+    with pytest.raises(RefusedError) as caught:
+        parse_connect_request(body)
+    return caught.value.refusal
+
+
+def test_the_defaults_are_the_documented_ones(connect_body: Any) -> None:
+    """Left out, fields take their documented defaults."""
+    request = parse_connect_request(connect_body())
+    assert request.wait_for_client_ready
+    assert not request.record_conversation
+    assert (request.runtime_vars, request.stt_keywords) == ({}, ())
+
+
+def test_unknown_fields_are_kept(connect_body: Any) -> None:
+    """New fields pass and can be seen."""
+    assert parse_connect_request(connect_body(new_field=[1])).raw["new_field"] == [1]
+
+
+def test_keywords_come_as_a_list_or_a_text(connect_body: Any) -> None:
+    """Five keywords pass in both forms."""
+    as_list = parse_connect_request(connect_body(stt_keywords=["a", "b", "c", "d", "e"]))
+    as_text = parse_connect_request(connect_body(stt_keywords="a, b,c ,d,e,"))
+    assert as_list.stt_keywords == as_text.stt_keywords == ("a", "b", "c", "d", "e")
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"scenario_id": "x"}, "scenario_id"),
+        ({"scenario_id": None}, "scenario_id"),
+        ({"scenario_id": "{11111111-1111-4111-8111-111111111111}"}, "scenario_id"),
+        ({"avatar_id": 5}, "avatar_id"),
+        ({"runtime_vars": {"a": 1}}, "runtime_vars"),
+        ({"runtime_vars": []}, "runtime_vars"),
+        ({"stt_keywords": ["a"] * 6}, "5 keywords"),
+        ({"stt_keywords": "a,b,c,d,e,f"}, "5 keywords"),
+        ({"stt_keywords": [1]}, "stt_keywords"),
+        ({"stt_keywords": None}, "stt_keywords"),
+        ({"record_conversation": "yes"}, "record_conversation"),
+        ({"wait_for_client_ready": 1}, "wait_for_client_ready"),
+        ({"voice_only_mode": "no"}, "voice_only_mode"),
+    ],
+)
+def test_wrong_fields_get_400_and_are_named(connect_body: Any, fields: Any, named: str) -> None:
+    """A field of the wrong form is refused with 400 and its name."""
+    refused = refusal(connect_body(**fields))
+    assert (refused.status, refused.error_code) == (400, "INVALID_REQUEST")
+    assert named in refused.error
+
+
+@pytest.mark.parametrize("name", ["scenario_id", "avatar_id"])
+def test_the_ids_are_required(connect_body: Any, name: str) -> None:
+    """Without one of the two ids a connect is refused."""
+    fields = json.loads(connect_body())
+    del fields[name]
+    assert refusal(json.dumps(fields).encode()).error == f"{name} is required."
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"NaN", b'{"a": Infinity}', b"[" * 100_000])
+def test_what_is_not_json_gets_400(body: Any) -> None:
+    """Truncated, undecodable, non-standard and too deeply nested JSON is refused, not a crash."""
+    assert refusal(body).error_code == "INVALID_JSON"
+
+
+@pytest.mark.parametrize("body", [b"[]", b"null", b'"text"', b"1"])
+def test_the_body_is_an_object(body: Any) -> None:
+    """Any other JSON value is refused."""
+    assert refusal(body).error == "The body must be a JSON object."
+
+
+@given(st.uuids())
+def test_uuids_are_known_in_either_case(identifier: Any) -> None:
+    """The canonical form passes in lower and upper case, any other form does not."""
+    text = str(identifier)
+    assert is_uuid(text)
+    assert is_uuid(text.upper())
+    assert not is_uuid(identifier.hex)
+    assert not is_uuid(text + "\n")
+
+
+@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda inner: st.lists(inner) |
+                    st.dictionaries(st.text() | st.just("scenario_id"), inner), max_leaves=10))  # fmt: skip
+def test_no_json_breaks_it(value: Any) -> None:
+    """Whatever arrives is understood or refused."""
+    with contextlib.suppress(RefusedError):
+        assert parse_connect_request(json.dumps(value).encode()).raw == value

@@ -1,0 +1,137 @@
+"""Faults hit the requests they are meant for."""
+
+import json
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from akapulu_async.simulator.answers import json_answer
+from akapulu_async.simulator.faults import Fault, FaultBook
+from akapulu_async.simulator.routing import Match
+
+ID = "33333333-3333-4333-8333-333333333333"
+UPDATES = Match("updates", ID)
+
+
+def hits(book: Any, requests: Any) -> Any:
+    return [book.select(where) is not None for where in requests]
+
+
+def test_by_default_a_fault_hits_once() -> None:
+    """Left alone it hits the next request, and is spent."""
+    book = FaultBook(Random(1))
+    handle = book.add(Fault(status=500))
+    assert hits(book, [UPDATES, UPDATES]) == [True, False]
+    assert (book.handles, handle.hits) == ((), 1)
+
+
+def test_a_fault_selects_by_route_and_conversation() -> None:
+    """Requests to other routes or conversations pass and do not count."""
+    book = FaultBook(Random(1))
+    book.add(Fault(route="updates", conversation_id=ID.upper(), status=500))
+    other = Match("updates", "44444444-4444-4444-8444-444444444444")
+    assert hits(book, [Match("connect"), Match("detail", ID), other, UPDATES]) == [False] * 3 + [True]
+
+
+@given(st.integers(0, 5), st.integers(1, 5))
+def test_after_and_times(after: int, times: int) -> None:
+    """The first `after` requests pass, the next `times` are hit, the rest pass."""
+    book = FaultBook(Random(1))
+    book.add(Fault(status=500, after=after, times=times))
+    assert hits(book, [UPDATES] * 12) == ([False] * after + [True] * times + [False] * 12)[:12]
+
+
+def test_none_hits_until_it_is_removed() -> None:
+    """`times=None` never wears out; removing it, even twice, ends it."""
+    book = FaultBook(Random(1))
+    handle = book.add(Fault(status=500, times=None))
+    assert all(hits(book, [UPDATES] * 100))
+    handle.remove()
+    handle.remove()
+    assert not any(hits(book, [UPDATES] * 3))
+
+
+def test_a_rate_is_drawn_from_the_seed() -> None:
+    """A rate hits about its share, goes on, and repeats with the seed."""
+    runs = []
+    for _ in range(2):
+        book = FaultBook(Random(3))
+        book.add(Fault(status=500, rate=0.25))
+        runs.append(hits(book, [UPDATES] * 1000))
+    assert runs[0] == runs[1]
+    assert 200 < sum(runs[0]) < 300
+
+
+def test_a_request_meets_one_fault() -> None:
+    """The first added goes first; the second has its turn when that is spent."""
+    book = FaultBook(Random(1))
+    first, second = book.add(Fault(status=500)), book.add(Fault(status=501))
+    assert [book.select(UPDATES), book.select(UPDATES)] == [first.fault, second.fault]
+    book.add(Fault(status=500))
+    book.clear()
+    assert book.select(UPDATES) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({}, "must do something"),
+        ({"route": "updates", "times": 3}, "must do something"),
+        ({"route": "nowhere", "status": 500}, "route must be one of"),
+        ({"status": 99}, "status"),
+        ({"status": 500, "times": 0}, "times"),
+        ({"status": 500, "rate": 2}, "rate"),
+        ({"delay": 0}, "delay must be a number above 0"),
+        ({"reset": "later"}, "reset must be one of before, after"),
+        ({"truncate_at": -1}, "truncate_at"),
+        ({"status": 500, "colour": "red"}, "no field 'colour'"),
+        ({"status": 500, "content_type": 5}, "content_type"),
+        ({"status": 500, "conversation_id": "x"}, "not a UUID"),
+    ],
+)
+def test_faults_that_cannot_be_are_refused(fields: Any, message: str) -> None:
+    """A fault without effect, out of range or misspelt is refused with the field's name."""
+    with pytest.raises(ValueError, match=message):
+        Fault.from_json(fields)
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "content_type", "body"),
+    [
+        (Fault(body="<html>"), 200, "application/json", b"<html>"),
+        (Fault(body="<html>", content_type="text/html"), 200, "text/html", b"<html>"),
+        (Fault(status=503, body={"a": 1}), 503, "application/json", b'{"a": 1}'),
+        (Fault(status=204), 204, "application/json", b""),
+        (Fault(body=b"\xff"), 200, "application/json", b"\xff"),
+    ],
+)
+def test_made_up_answers(fault: Any, status: int, content_type: str, body: Any) -> None:
+    """An answer can be made of bytes, text or JSON, with any status and type."""
+    answer = fault.answer()
+    assert (answer.status, answer.headers["Content-Type"], answer.body) == (status, content_type, body)
+
+
+def test_an_error_status_alone_gets_the_services_form() -> None:
+    """Without a body, an error has `error` and `error_code`."""
+    body = Fault(status=503).answer().body
+    assert isinstance(body, bytes)
+    assert json.loads(body)["error_code"] == "SCRIPTED_FAULT"
+
+
+def test_true_answers_can_be_distorted() -> None:
+    """Headers and content type are put upon the true answer; the body stays."""
+    fault = Fault(content_type="text/html", headers={"X-A": "1"})
+    true = json_answer({"a": 1})
+    distorted = fault.distort(true)
+    assert not fault.made_up
+    assert (distorted.headers, distorted.body) == ({"Content-Type": "text/html", "X-A": "1"}, true.body)
+
+
+def test_a_fault_as_json_and_back() -> None:
+    """What is set survives the way over the control."""
+    fault = Fault(route="updates", status=503, headers={"Retry-After": "1"}, rate=0.5)
+    assert Fault.from_json(fault.to_json()) == fault
+    assert Fault(body=b"\xff").to_json()["body"] == "\xff"

@@ -1,0 +1,63 @@
+"""The journal counts what was seen and wakes who waits for it."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from akapulu_async.simulator.journal import Journal
+from akapulu_async.simulator.routing import Match
+
+UPDATES = Match("updates", "a")
+
+
+def record(journal: Any, where: Any = UPDATES) -> None:
+    journal.record(0.0, "GET", "/", where, 200, None)
+
+
+def test_counts_are_by_route_and_conversation() -> None:
+    """Requests are numbered without gaps and counted in four ways."""
+    journal = Journal(keep=None)
+    for where in (UPDATES, Match("updates", "b"), Match("connect"), Match(), Match("detail", "a")):
+        record(journal, where)
+    assert [request.number for request in journal.requests] == [1, 2, 3, 4, 5]
+    assert (journal.count(), journal.count("updates"), journal.count("connect")) == (5, 2, 1)
+    assert (journal.count("updates", "b"), journal.count(None, "a"), journal.count("recording")) == (1, 2, 0)
+
+
+def test_old_requests_are_dropped_but_counted() -> None:
+    """Only the latest are kept; the counts know all."""
+    journal = Journal(keep=2)
+    for _ in range(5):
+        record(journal)
+    assert ([request.number for request in journal.requests], journal.count()) == ([4, 5], 5)
+
+
+async def test_a_condition_that_holds_is_not_waited_for() -> None:
+    """If it is so already, nothing needs to happen."""
+    await Journal(keep=None).wait_until(lambda: True, 0.001)
+
+
+async def test_waiters_are_woken_by_what_happens() -> None:
+    """Two waiters with different conditions each wake in their turn."""
+    journal = Journal(keep=None)
+    waits = [
+        asyncio.create_task(journal.wait_until(condition, 5))
+        for condition in (lambda: journal.count() >= 1, lambda: journal.count() >= 3)
+    ]
+    await asyncio.sleep(0)
+    record(journal)
+    await waits[0]
+    assert not waits[1].done()
+    record(journal)
+    record(journal)
+    await waits[1]
+
+
+async def test_patience_ends() -> None:
+    """After the timeout there is a TimeoutError, and nobody waits any more."""
+    journal = Journal(keep=None)
+    with pytest.raises(TimeoutError):
+        await journal.wait_until(lambda: False, 0.01)
+    record(journal)
+    assert journal.count() == 1

@@ -1,0 +1,127 @@
+"""The server serves the API, the storage host and the control over real sockets."""
+
+import asyncio
+import io
+import time
+from typing import Any
+
+import pytest
+
+from akapulu_async.simulator import Fault, Simulator
+
+
+async def recorded(user: Any) -> Any:
+    identifier = await user.connect(record_conversation=True)
+    user.sim.advance(100)
+    return f"/conversations/{identifier}/recording/"
+
+
+async def test_a_conversation_over_http(open_sim: Any) -> None:
+    """Connect, polls and detail work over the wire, with JSON types and lengths."""
+    async with open_sim(ready_time=11) as user:
+        identifier = await user.connect(runtime_vars={"user_name": "Ann"})
+        assert (await user.updates(identifier))[1]["completion_percent"] == 0.0
+        user.sim.advance(60)
+        assert (await user.updates(identifier))[1]["call_is_ready"]
+        status, headers, detail = await user.request("GET", f"/conversations/{identifier}/")
+        assert (status, headers["Content-Type"], detail["id"]) == (200, "application/json", identifier)
+        assert detail["transcript_rows"]
+
+
+async def test_a_missing_slash_swallows_a_post(open_sim: Any) -> None:
+    """A POST that is redirected connects nothing: the trap of the real service."""
+    async with open_sim() as user:
+        status, headers, _ = await user.request("POST", "/conversations/connect", json={"a": 1})
+        assert (status, headers["Location"]) == (301, "/api/conversations/connect/")
+        assert not user.sim.conversations
+
+
+async def test_a_wrong_key_gets_401(open_sim: Any) -> None:
+    """Another key than the simulator's is refused with the known code."""
+    async with open_sim(api_key="secret") as user:
+        status, _, answer = await user.request("GET", "/conversations/x/", key="other")
+        assert (status, answer["error_code"]) == (401, "AUTH_INVALID")
+
+
+async def test_a_redirected_recording(open_sim: Any) -> None:
+    """The redirect leads to another port, where the bytes are had without a key and refused with one."""
+    async with open_sim(recording_size=200_000) as user:
+        status, headers, _ = await user.request("GET", await recorded(user))
+        url = headers["Location"]
+        assert (status, url.startswith(user.sim.storage_url + "/")) == (302, True)
+        async with user.http.get(url) as response:
+            assert (response.status, len(await response.read())) == (200, 200_000)
+        assert user.sim.leaked_credentials == 0
+        assert (await user.request("GET", url))[0] == 400
+        assert user.sim.leaked_credentials == 1
+        assert user.sim.count("storage") == 2
+
+
+async def test_pieces_of_a_recording(open_sim: Any) -> None:
+    """Ranges come as 206 with the bytes asked for; together they are the whole."""
+    async with open_sim(recording_form="bytes", recording_size=150_000) as user:
+        path = await recorded(user)
+        _, _, whole = await user.request("GET", path)
+        status, headers, tail = await user.request("GET", path, headers={"Range": "bytes=100000-"})
+        assert (status, headers["Content-Range"]) == (206, "bytes 100000-149999/150000")
+        assert tail == whole[100_000:]
+        assert (await user.request("GET", path, headers={"Range": "bytes=150000-"}))[0] == 416
+
+
+async def test_head_tells_the_size_and_sends_nothing(open_sim: Any) -> None:
+    """HEAD has the headers of GET and no body, at the API and at the storage host."""
+    async with open_sim(recording_form="bytes", recording_size=150_000) as user:
+        status, headers, body = await user.request("HEAD", await recorded(user))
+        assert (status, headers["Content-Length"], body) == (200, "150000", b"")
+    async with open_sim(recording_size=150_000) as user:
+        _, headers, _ = await user.request("GET", await recorded(user))
+        async with user.http.head(headers["Location"]) as response:
+            assert (response.status, response.headers["Content-Length"]) == (200, "150000")
+
+
+async def test_a_body_beyond_all_measure_gets_413(open_sim: Any) -> None:
+    """More than 1 MiB is refused in the service's form, and seen."""
+    async with open_sim() as user:
+        body = io.BytesIO(b" " * 2**21)
+        status, _, answer = await user.request("POST", "/conversations/connect/", data=body)
+        assert (status, answer["error_code"]) == (413, "BODY_TOO_LARGE")
+        assert user.sim.requests[-1].status == 413
+
+
+async def test_what_was_seen(open_sim: Any) -> None:
+    """Every request is written down with its route, its conversation, its status and its fault."""
+    async with open_sim() as user:
+        identifier = await user.connect()
+        fault = Fault(route="updates", status=503)
+        user.sim.add_fault(fault)
+        await user.updates(identifier)
+        await user.control("GET", "stats")
+        connect, poll = user.sim.requests
+        assert (connect.number, connect.method, connect.route, connect.status) == (1, "POST", "connect", 200)
+        assert (poll.number, poll.route, poll.conversation_id) == (2, "updates", identifier)
+        assert (poll.status, poll.fault, poll.path) == (
+            503, fault, f"/api/conversations/{identifier}/updates/"
+        )  # fmt: skip
+
+
+async def test_closing_does_not_wait_for_slow_answers() -> None:
+    """A simulator whose answers are delayed for minutes still closes at once."""
+    start = time.monotonic()
+    async with Simulator() as sim:
+        sim.add_fault(Fault(delay=600))
+        host, port = sim.base_url.removeprefix("http://").removesuffix("/api").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET /api/ HTTP/1.1\r\nHost: x\r\n\r\n")
+        await sim.wait_for_request()
+    assert time.monotonic() - start < 5
+    assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_port_in_use_is_an_error_and_leaves_nothing_open(open_sim: Any) -> None:
+    """Opening on a taken port raises OSError; the port it would have taken beside it is free again."""
+    async with open_sim() as user:
+        port = int(user.sim.base_url.removesuffix("/api").rpartition(":")[2])
+        with pytest.raises(OSError, match="in use"):
+            async with Simulator(port=port):
+                pass

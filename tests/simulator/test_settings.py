@@ -1,0 +1,37 @@
+"""Settings refuse what cannot be."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from akapulu_async.simulator.settings import Settings, check_id
+
+ID = "AAAAAAAA-AAAA-4AAA-8AAA-AAAAAAAAAAAA"
+
+
+def test_ids_are_canonical() -> None:
+    """Ids are taken as text or UUID, in either case, and kept in lower case."""
+    assert check_id(ID) == check_id(UUID(ID)) == ID.lower()
+    assert Settings(scenarios=frozenset({UUID(ID)})).scenarios == frozenset({ID.lower()})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"avatars": frozenset({"x"})}, "'x' is not a UUID"),
+        ({"after_end": "explode"}, "after_end must be one of not_found, gone, text, unchanged"),
+        ({"recording_form": "tape"}, "recording_form must be one of"),
+        ({"recording_size": 1}, "recording_size"),
+        ({"recording_size": 100, "recording_seconds": 1}, "exclude each other"),
+        ({"join_after": -1}, "join_after"),
+        ({"call_seconds": -1}, "call_seconds"),
+        ({"recording_not_ready_status": 42}, "recording_not_ready_status"),
+        ({"api_key": ""}, "api_key"),
+        ({"api_key": " key"}, "api_key"),
+    ],
+)
+def test_wrong_options_are_named(options: Any, message: str) -> None:
+    """Each option out of range is refused with its name."""
+    with pytest.raises(ValueError, match=message):
+        Settings(**options)
