@@ -8,14 +8,15 @@
 
 From another process, in any language: `python -m akapulu_async simulate --port 8080`.
 
-The layers, from the ground up; all but the last two are pure: time and generator are arguments.
+The layers, from the ground up; all but the last three are pure: time and generator are arguments.
 
 - values: `checks`, `plan`, `refusals`, `milestones`, `scripts`, `wav`, `credentials`, `settings`,
   `connect_requests`
 - `conversation` and `world`: what is so at a given simulated second
 - `answers`, `rendering`, `routing`, `storage`, `api`, `faults`: from a request to an answer
 - `clock`, `journal`, `control`, `delivery`, `server`: time, waiting and sockets
-- `simulator` puts them together; `command` runs it from the command line
+- `parts` puts them together; `views`, `operations` and `simulator` are what a test sees
+- `command` runs it from the command line
 """
 
 from akapulu_async.simulator.conversation import ConversationState, ConversationView, EndReason

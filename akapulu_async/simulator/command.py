@@ -40,6 +40,7 @@ def add_to(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
     add = parser.add_argument
     add("--host", help="address to listen on (127.0.0.1)")
     add("--port", type=_port, help="port to listen on; 0, the default, takes a free one")
+    add("--storage-port", type=_port, help="port of the host that recordings come from (a free one)")
     add("--api-key", help="the key to accept (simulator-key)")
     add("--speed", type=float, help="simulated seconds in a real one (1); 0: only what is advanced")
     add("--seed", type=int, help="repeat everything that is drawn")

@@ -83,7 +83,14 @@ class Listener:
     def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> None:
         self._handler = handler
         self._runner: web.ServerRunner | None = None
-        self.url = ""
+        self._url = ""
+
+    @property
+    def address(self) -> str:
+        """The URL that leads here; raises `RuntimeError` before it was opened."""
+        if not self._url:
+            raise RuntimeError("the simulator has no address before it is entered: use `async with`")
+        return self._url
 
     async def open(self, host: str, port: int) -> None:
         """Listen; raises `OSError` if that cannot be."""
@@ -91,9 +98,8 @@ class Listener:
         await runner.setup()
         self._runner = runner
         await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()
-        address = runner.addresses[0]
-        shown = f"[{host}]" if ":" in host else host
-        self.url = f"http://{shown}:{address[1]}"
+        address, bound, *_ = runner.addresses[0]  # as bound: a name may stand for several
+        self._url = f"http://[{address}]:{bound}" if ":" in address else f"http://{address}:{bound}"
 
     async def close(self) -> None:
         """Close the socket and all connections; answers under way get a tenth of a second."""

@@ -12,7 +12,19 @@ import akapulu_async.simulator
 
 FOLDER = Path(akapulu_async.simulator.__file__).parent
 MODULES = sorted(FOLDER.glob("*.py"))
-SHELL = {"clock", "control", "journal", "delivery", "server", "simulator", "command", "__init__"}
+SHELL = {
+    "clock",
+    "control",
+    "journal",
+    "operations",
+    "delivery",
+    "parts",
+    "server",
+    "simulator",
+    "views",
+    "command",
+    "__init__",
+}
 ALLOWED = {*sys.stdlib_module_names, "aiohttp", "attrs", "anyio"}
 IMPURE = {"aiohttp", "anyio", "asyncio", "socket", "threading", "time"}
 
@@ -47,8 +59,8 @@ def test_pure_modules_are_pure(module: Path) -> None:
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.stem)
 def test_modules_are_small(module: Path) -> None:
-    """No module has more than 400 lines, and each but the package has a test file of its own."""
-    assert len(module.read_text().splitlines()) < 400
+    """No module has 300 lines, and each but the package has a test file of its own."""
+    assert len(module.read_text().splitlines()) < 300
     assert module.stem == "__init__" or (Path(__file__).parent / f"test_{module.stem}.py").exists()
 
 
