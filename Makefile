@@ -1,0 +1,133 @@
+# Everything runs in .venv, which the first target that needs it sets up, and which is left alone while it is current.
+#
+#   PYTHON   the interpreter that .venv is made with: make test PYTHON=python3.13
+#   ARGS     passed on: make test ARGS="-k name"
+
+PYTHON ?= python3
+ARGS ?=
+run := .venv/bin/python
+
+.PHONY: help demo test examples lint format format-check types wheel bench ci clean
+.DELETE_ON_ERROR:
+
+help:  ## list the targets
+	@awk -F ':.*##  *' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
+	@echo 'Pass arguments on with ARGS="...", choose the interpreter with PYTHON=python3.13'
+
+# Set-up. A stamp belongs to an interpreter and a place, so that neither another PYTHON nor a moved checkout is missed.
+
+key := $(shell printf '%s' "$(PYTHON) $(CURDIR)" | cksum | tr ' ' '-')
+package := .venv/.package-$(key)
+tools := .venv/.tools-$(key)
+
+# sh, with three arguments: the interpreter, what to install, the stamp.
+define SETUP
+fail() { echo "set-up: $$1" >&2; exit 1; }
+log=build/set-up.log
+mkdir -p build && : >$$log || fail "cannot write to $$log"
+
+command -v "$$1" >/dev/null || fail "there is no $$1; install Python 3.11 or newer, or name one: PYTHON=/path/to/python3"
+which='import sys; print("%d.%d.%d in %s" % (sys.version_info[:3] + (getattr(sys, "base_prefix", sys.prefix),)))'
+found=$$("$$1" -c "$$which" 2>>$$log) || fail "$$1 does not run (see $$log)"
+"$$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    fail "$$1 is Python $${found%% *}; 3.11 or newer is needed, name one: PYTHON=/path/to/python3"
+
+if [ "$$(.venv/bin/python -c "import pip; $$which" 2>>$$log)" != "$$found" ]; then
+    "$$1" -c 'import venv, ensurepip' 2>>$$log ||
+        fail "$$1 has no venv or no ensurepip; on Debian and Ubuntu, install the package python3-venv"
+    echo "Setting up .venv with Python $${found%% *}"
+    "$$1" -m venv --clear .venv >>$$log 2>&1 || fail "$$1 could not make .venv (see $$log)"
+fi
+
+echo "Installing $$2 into .venv"
+if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input -e "$$2" >>$$log 2>&1; then
+    if grep -q 'No space left on device' $$log; then
+        fail "the disk is full (see $$log)"
+    elif grep -qiE 'name resolution|new connection|connection (refused|reset|broken|aborted)|timed out|unreachable|proxy|certificate' $$log; then
+        fail "the package index cannot be reached: check network, proxy and certificates (see $$log)"
+    fi
+    fail "pip could not install $$2: $$(grep -o 'ERROR: .*' $$log | head -n 1 | cut -c 8-160) (see $$log)"
+fi
+touch "$$3"
+endef
+export SETUP
+
+$(package): pyproject.toml
+	@if [ $(tools) -nt $< ]; then touch $@; else sh -c "$$SETUP" set-up "$(PYTHON)" . $@; fi
+
+$(tools): pyproject.toml
+	@sh -c "$$SETUP" set-up "$(PYTHON)" '.[dev]' $@
+
+# What users run.
+
+demo: $(package)  ## hold a conversation with the embedded simulator, and print its transcript
+	@$(run) examples/first_conversation.py --simulator --var user_name=Ada $(ARGS)
+
+examples: $(package)  ## run every example against the embedded simulator
+	@set -e; for example in examples/*.py; do echo "-- $$example"; $(run) "$$example" --simulator; done
+
+bench: $(package)  ## measure how many polls the simulator bears
+	@$(run) benchmarks/simulator.py $(ARGS)
+
+# What must hold. A part of the tests covers a part of the code, so with ARGS coverage is not looked at.
+
+test: $(tools)  ## run the tests, print branch coverage; akapulu_async/sansio must be covered whole
+ifeq ($(strip $(ARGS)),)
+	@rm -f .coverage .coverage.*
+	@$(run) -m coverage run -m pytest
+	@$(run) -m coverage combine --quiet
+	@$(run) -m coverage report
+	@$(run) -m coverage report --include='akapulu_async/sansio/*' --fail-under=100 >build/sansio.txt || \
+		{ cat build/sansio.txt; echo 'test: akapulu_async/sansio must be covered to 100 %' >&2; exit 1; }
+	@echo 'akapulu_async/sansio: 100 %'
+else
+	@$(run) -m pytest $(ARGS)
+endif
+
+lint: $(tools)  ## look for mistakes
+	@$(run) -m ruff check $(ARGS)
+
+format: $(tools)  ## rewrite the sources in the common form
+	@$(run) -m ruff check --quiet --fix-only
+	@$(run) -m ruff format
+
+format-check: $(tools)  ## tell which sources are not in the common form
+	@$(run) -m ruff format --check
+
+types: $(tools)  ## check the types
+	@$(run) -m mypy $(ARGS)
+
+# sh, in a clean temporary environment: what a user of the wheel gets. -I keeps the checkout out of sys.path.
+define WHEEL
+set -e
+clean=$$(mktemp -d)
+trap 'rm -rf "$$clean"' EXIT
+trap 'exit 130' INT TERM
+.venv/bin/python -m venv "$$clean"
+"$$clean/bin/python" -m pip install --quiet --disable-pip-version-check --no-input dist/*.whl >build/wheel.log 2>&1 ||
+    { tail -n 20 build/wheel.log; exit 1; }
+"$$clean/bin/python" -m pip check --disable-pip-version-check
+"$$clean/bin/python" -I -c '
+import sys, akapulu_async
+assert akapulu_async.__file__.startswith(sys.prefix), akapulu_async.__file__
+parts = "akapulu_async.simulator", "akapulu_async.cli", "rich", "typer", "uvloop"
+loaded = sorted(set(parts) & set(sys.modules))
+assert not loaded, f"import akapulu_async also imports {loaded}"
+'
+"$$clean/bin/python" -I examples/first_conversation.py --simulator >"$$clean/out"
+echo "The wheel installs, imports without simulator and command line, and connects:"
+ls dist/*.whl
+endef
+export WHEEL
+
+wheel: $(tools)  ## build the distributions, and try the wheel in a clean environment
+	@rm -rf dist
+	@$(run) -m build --outdir dist . >build/wheel.log 2>&1 || { tail -n 20 build/wheel.log; exit 1; }
+	@sh -c "$$WHEEL"
+
+ci:  ## all that must hold before a change goes in
+	@.ci/run
+
+clean:  ## remove all that make made, .venv too
+	rm -rf .venv .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis build dist htmlcov
+	find akapulu_async benchmarks examples tests -name __pycache__ -type d -prune -exec rm -rf {} +
