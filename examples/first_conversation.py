@@ -127,7 +127,7 @@ async def run(arguments: argparse.Namespace) -> None:
         Simulator(speed=SPEED, seed=1, end_with_script=True) as simulator,
         AkapuluClient(simulator.api_key, base_url=simulator.base_url) as client,
     ):
-        print(f"The simulator runs {SPEED:g} times as fast as life; a pretend participant joins by itself.")
+        print(f"The simulator runs {SPEED:g} times as fast as life, and joins for you.")
         await converse(client, request, arguments.record, speed=SPEED)
 
 
