@@ -47,6 +47,8 @@ def measure(seconds: float, conversations: int, connections: int) -> dict[str, f
         assert process.stdout is not None
         try:
             base_url = process.stdout.readline().strip().partition("=")[2]
+            if not base_url:
+                raise RuntimeError("the simulator did not start; its own words are above")
             return asyncio.run(_load(base_url, process.pid, seconds, conversations, connections))
         finally:
             process.terminate()

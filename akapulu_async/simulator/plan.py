@@ -10,6 +10,7 @@ from akapulu_async.simulator.checks import number, one_of
 __all__ = ["Plan"]
 
 _SECONDS_PER_MINUTE = 60.0
+_DECIMALS = 6  # of a second: differences of clock readings are a little off, and must not begin a minute
 
 
 @frozen(kw_only=True)
@@ -49,7 +50,7 @@ class Plan:
 
     def whole_minutes(self, seconds: float) -> int:
         """Return the minutes that a call of so many seconds counts for."""
-        minutes = seconds / _SECONDS_PER_MINUTE
+        minutes = round(seconds, _DECIMALS) / _SECONDS_PER_MINUTE
         return math.ceil(minutes) if self.rounding == "begun" else math.floor(minutes)
 
     def call_cap(self, minutes_used: int) -> float | None:

@@ -1,6 +1,7 @@
 """`simulate` runs the simulator in a process of its own."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -13,13 +14,16 @@ import pytest
 
 # ruff: noqa: S310, S603 - runs this package's own command and asks its loopback address
 
+BUFFERED = os.environ | {"PYTHONUNBUFFERED": ""}  # as an ordinary shell has it
 COMMAND = [sys.executable, "-m", "akapulu_async", "simulate"]
 
 
 @contextmanager
 def running(*options: Any) -> Any:
     """Run the command and give its process and the settings that it prints into a pipe."""
-    with subprocess.Popen([*COMMAND, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [*COMMAND, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=BUFFERED
+    ) as process:
         try:
             assert process.stdout is not None
             lines = [process.stdout.readline().removeprefix("export ").rstrip("\n") for _ in range(2)]

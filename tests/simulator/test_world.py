@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from akapulu_async.simulator.conversation import EndReason
@@ -66,6 +66,15 @@ def test_slots_are_freed_by_the_end(scene: Any) -> None:
     assert statistics.ended == {EndReason.USER_LEFT: 2}
 
 
+def test_the_peak_is_remembered(scene: Any) -> None:
+    """The peak stays when conversations end, also once new ones begin."""
+    scene = scene(call_seconds=60)
+    for now in (0, 1, 2, 500):
+        scene.connect(now)
+    statistics = scene.world.statistics(500)
+    assert (statistics.open, statistics.peak) == (1, 3)
+
+
 def test_minutes_are_used_up(scene: Any) -> None:
     """Whole minutes add up over calls; with none left, connect is refused; the cap is what was left."""
     scene = scene(plan=Plan(minutes=3, max_call_seconds=None), call_seconds=61)
@@ -78,6 +87,16 @@ def test_minutes_are_used_up(scene: Any) -> None:
     scene.world.settle(1000)
     assert (second.ended_at, second.end_reason) == (151, EndReason.DURATION_LIMIT_REACHED)
     assert refused(scene, 1000) == "MINUTES_LIMIT_REACHED"
+
+
+@given(st.floats(0, 1e6), st.integers(1, 9))
+@example(0.4, 1)  # (11.4 + 60.0) - 11.4 is more than 60.0
+def test_a_call_of_whole_minutes_counts_as_many(scene: Any, now: float, minutes: int) -> None:
+    """Whenever it begins, a call of exactly so many minutes counts so many, as does one cut off after them."""
+    for options in ({"call_seconds": 60.0 * minutes}, {"call_seconds": None, "plan": Plan(minutes=minutes)}):
+        played = scene(**options)
+        played.connect(now)
+        assert played.world.statistics(now + 1000).minutes == minutes
 
 
 def test_what_does_not_exist_is_refused_before_the_plan_is_asked(scene: Any) -> None:
