@@ -77,8 +77,8 @@ ifeq ($(strip $(ARGS)),)
 	@$(run) -m coverage run -m pytest
 	@$(run) -m coverage combine --quiet
 	@$(run) -m coverage report
-	@$(run) -m coverage report --include='akapulu_async/sansio/*' --fail-under=100 >build/sansio.txt || \
-		{ cat build/sansio.txt; echo 'test: akapulu_async/sansio must be covered to 100 %' >&2; exit 1; }
+	@table=$$($(run) -m coverage report --include='akapulu_async/sansio/*' --fail-under=100) || \
+		{ echo "$$table"; echo 'test: akapulu_async/sansio must be covered to 100 %' >&2; exit 1; }
 	@echo 'akapulu_async/sansio: 100 %'
 else
 	@$(run) -m pytest $(ARGS)
@@ -121,7 +121,7 @@ endef
 export WHEEL
 
 wheel: $(tools)  ## build the distributions, and try the wheel in a clean environment
-	@rm -rf dist
+	@rm -rf dist && mkdir -p build
 	@$(run) -m build --outdir dist . >build/wheel.log 2>&1 || { tail -n 20 build/wheel.log; exit 1; }
 	@sh -c "$$WHEEL"
 

@@ -141,7 +141,11 @@ def variable(text: str) -> tuple[str, str]:
 
 def parse_arguments() -> argparse.Namespace:
     """Return the arguments; leaves with a line for people if they make no sense."""
-    parser = argparse.ArgumentParser(description="Hold one conversation with an Akapulu avatar.", allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        usage="%(prog)s (--scenario UUID --avatar UUID | --simulator) [--var NAME=VALUE] [--record FILE]",
+        description="Hold one conversation with an Akapulu avatar.",
+        allow_abbrev=False,
+    )
     parser.add_argument("--scenario", metavar="UUID", help="what the assistant does")
     parser.add_argument("--avatar", metavar="UUID", help="the face and the voice")
     parser.add_argument(
