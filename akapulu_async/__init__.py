@@ -4,9 +4,11 @@ The layers, each importing only from those above it:
 
 - `errors`: every exception; `secret`: texts that show themselves to nobody.
 - `models`: frozen values of what goes over the wire; `converter`: from JSON to them.
-- `sansio`: pure: what a response means, when to try again, which addresses may be talked to.
+- `sansio`: pure: what a response means, the life of a conversation, when to try again, which addresses may be
+  talked to.
 - `http_session`, `transport`: aiohttp, behind deadlines, retries and a bounded pool.
 - `recordings`, `conversations`: what the service can be asked.
+- `tasks`, `watching`, `session_view`, `session`: one conversation as an object that lives.
 - `client`: settings, and what is built from them.
 - `simulator`: a local Akapulu for tests; it imports nothing of the others and is not imported by them.
 """
@@ -29,7 +31,9 @@ from akapulu_async.errors import (
     RecordingTimeoutError,
     RequestTimeoutError,
     ServerError,
+    SessionEndedError,
     TransportError,
+    WaitTimeoutError,
 )
 from akapulu_async.models import (
     Avatar,
@@ -42,8 +46,21 @@ from akapulu_async.models import (
     TranscriptRow,
 )
 from akapulu_async.recordings import Recording
-from akapulu_async.sansio.policies import RetryPolicy, Timeouts
+from akapulu_async.sansio.lifecycle import (
+    EndReason,
+    Progress,
+    ProgressChanged,
+    SessionEvent,
+    SessionState,
+    Signals,
+    StateChanged,
+)
+from akapulu_async.sansio.policies import PollPolicy, RetryPolicy, Timeouts
+from akapulu_async.sansio.signals import UpdateSignals
+from akapulu_async.sansio.snapshot import SessionSnapshot
 from akapulu_async.secret import Secret
+from akapulu_async.session import ConversationSession, Participant
+from akapulu_async.session_view import StateEvent
 
 __all__ = [
     "AkapuluClient",
@@ -58,12 +75,18 @@ __all__ = [
     "ConnectRequest",
     "Connection",
     "ConversationDetail",
+    "ConversationSession",
     "ConversationUpdate",
+    "EndReason",
     "InvalidResponseError",
     "MinutesLimitError",
     "NodeTurn",
     "NotFoundError",
+    "Participant",
     "PermissionDeniedError",
+    "PollPolicy",
+    "Progress",
+    "ProgressChanged",
     "RateLimitError",
     "Recording",
     "RecordingNotReadyError",
@@ -73,7 +96,16 @@ __all__ = [
     "RetryPolicy",
     "Secret",
     "ServerError",
+    "SessionEndedError",
+    "SessionEvent",
+    "SessionSnapshot",
+    "SessionState",
+    "Signals",
+    "StateChanged",
+    "StateEvent",
     "Timeouts",
     "TranscriptRow",
     "TransportError",
+    "UpdateSignals",
+    "WaitTimeoutError",
 ]

@@ -5,16 +5,22 @@ import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Self
+from uuid import UUID
 
 import aiohttp
 from anyio import AsyncContextManagerMixin
 
 from akapulu_async.conversations import RECORDING_PATH, Conversations, check_recording_path
 from akapulu_async.errors import ApiError, ConfigurationError
+from akapulu_async.models import ConnectRequest, checked_id
 from akapulu_async.sansio.http import Request, check_error_types, encode_json
-from akapulu_async.sansio.policies import RetryPolicy, Timeouts
+from akapulu_async.sansio.lifecycle import Signals
+from akapulu_async.sansio.policies import PollPolicy, RetryPolicy, Timeouts
+from akapulu_async.sansio.signals import UpdateSignals
+from akapulu_async.sansio.snapshot import SessionSnapshot
 from akapulu_async.sansio.urls import DEFAULT_BASE_URL, check_base_url, check_path
 from akapulu_async.secret import Secret
+from akapulu_async.session import READY_TIMEOUT, ConversationSession, Participant, SessionSettings
 from akapulu_async.transport import POOL_SIZE, Transport
 
 
@@ -37,6 +43,7 @@ class AkapuluClient(AsyncContextManagerMixin):
             an own one, which takes a proxy from `HTTPS_PROXY` and a CA from `SSL_CERT_FILE`.
         timeouts: How long to wait, see `Timeouts`.
         retry: How often to try, see `RetryPolicy`.
+        poll: How often sessions poll, see `PollPolicy`.
         error_types: Which `ApiError` class an exact `error_code` means, such as `{"NO_SLOT": ConcurrencyLimitError}`.
             It wins over what the library knows or assumes.
         pool_size: How many calls may be on their way at once, each on a connection; further ones wait, within their
@@ -55,21 +62,26 @@ class AkapuluClient(AsyncContextManagerMixin):
         http: aiohttp.ClientSession | None = None,
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+        poll: PollPolicy = PollPolicy(),  # noqa: B008 - frozen
         error_types: Mapping[str, type[ApiError]] | None = None,
         pool_size: int = POOL_SIZE,
         recording_path: str = RECORDING_PATH,
     ) -> None:
+        # First of all, so that no frame shows the key, should a setting be refused.
+        source = "AKAPULU_API_KEY" if api_key is None else "api_key"
+        api_key = _check_api_key(_read_api_key(api_key), source)
         if pool_size < 1:
             raise ConfigurationError(f"pool_size: {pool_size!r} is less than 1")
         self._transport = Transport(
             base_url=check_base_url(base_url or os.environ.get("AKAPULU_BASE_URL") or DEFAULT_BASE_URL),
-            api_key=_check_api_key(api_key),
+            api_key=api_key,
             http=http,
             timeouts=timeouts,
             retry=retry,
             error_types=check_error_types(error_types or {}),
             pool_size=pool_size,
         )
+        self._poll = poll
         self.conversations = Conversations(self._transport, recording_path=check_recording_path(recording_path))
 
     @property
@@ -96,6 +108,62 @@ class AkapuluClient(AsyncContextManagerMixin):
         """Close the connections; a borrowed session stays open. Does nothing if it is closed."""
         await self._transport.aclose()
 
+    def session(
+        self,
+        request: ConnectRequest,
+        *,
+        poll: PollPolicy | None = None,
+        ready_timeout: float | None = READY_TIMEOUT,
+        participant: Participant | None = None,
+        signals: Signals = UpdateSignals(),  # noqa: B008 - frozen
+    ) -> ConversationSession:
+        """Return a conversation to be entered with `async with`, which connects it.
+
+        Args:
+            request: What to connect.
+            poll: How often to poll; None as the client's `poll`.
+            ready_timeout: Seconds from the connect within which the bot must get ready, else the session ends
+                (`EndReason.READY_TIMEOUT`); None for no limit.
+            participant: Takes the connection and returns an async context manager: entered, it joined the room; left,
+                it left, which ends the conversation. If it raises, the session ends with that cause. None: somebody
+                else joins.
+            signals: What the service's words and its silence after an end mean.
+        """
+        settings = SessionSettings(
+            poll=poll or self._poll, ready_timeout=ready_timeout, participant=participant, signals=signals
+        )
+        return ConversationSession(self.conversations, request, settings)
+
+    def attach(
+        self,
+        session: str | UUID | SessionSnapshot | Mapping[str, Any],
+        *,
+        poll: PollPolicy | None = None,
+        ready_timeout: float | None = READY_TIMEOUT,
+        signals: Signals = UpdateSignals(),  # noqa: B008 - frozen
+    ) -> ConversationSession:
+        """Return a conversation that was connected elsewhere: by another worker, or before a restart.
+
+        It has the same states and events as there. Its room and token are not known here.
+
+        Args:
+            session: Its id; or a `session.snapshot()`, or what the snapshot's `to_json()` gave: then the states which
+                it had entered are entered at once, with their times.
+            poll: How often to poll; None as the client's `poll`.
+            ready_timeout: Seconds within which the bot must get ready: from now if only the id is given, from the
+                connect with a snapshot; None for no limit.
+            signals: What the service's words and its silence after an end mean.
+
+        Raises:
+            ConfigurationError: It is neither an id nor a snapshot.
+        """
+        if isinstance(session, Mapping):
+            session = SessionSnapshot.from_json(session)
+        elif not isinstance(session, SessionSnapshot):
+            session = checked_id("session", session)
+        settings = SessionSettings(poll=poll or self._poll, ready_timeout=ready_timeout, signals=signals)
+        return ConversationSession(self.conversations, session, settings)
+
     async def request(
         self, method: str, path: str, *, json: Any = None, params: Mapping[str, str | int | float | bool] | None = None
     ) -> Any:
@@ -105,7 +173,7 @@ class AkapuluClient(AsyncContextManagerMixin):
             method: `GET`, `POST`, ... A GET is tried again as the retry policy says, all else only if it was surely
                 not sent, or refused before any work.
             path: Below the base URL, such as `/scenarios/`. The service wants a `/` at its end.
-            json: The body; None for none.
+            json: The body; None for none. A GET has none.
             params: The query.
 
         Raises:
@@ -114,31 +182,33 @@ class AkapuluClient(AsyncContextManagerMixin):
 
         When cancelled, the request may have reached the service or not.
         """
-        return await self._transport.send(
-            Request(
-                _check_method(method),
-                check_path(path),
-                body=None if json is None else encode_json(json),
-                params={name: _param(name, value) for name, value in (params or {}).items()},
-            )
+        request: Request[Any] = Request(
+            _check_method(method),
+            check_path(path),
+            body=None if json is None else encode_json(json),
+            params={name: _param(name, value) for name, value in (params or {}).items()},
         )
+        if request.safe and request.body is not None:
+            raise ConfigurationError(f"json: a {request.method} has no body; use params for the query")
+        return await self._transport.send(request)
 
 
-def _check_api_key(api_key: str | Secret | None) -> Secret:
-    source = "api_key" if api_key is not None else "AKAPULU_API_KEY"
-    if isinstance(api_key, Secret):
-        api_key = api_key.reveal()
-    elif api_key is None:
-        api_key = os.environ.get("AKAPULU_API_KEY")
+def _read_api_key(api_key: str | Secret | None) -> Secret:
+    """Return the key: the argument, else the environment's."""
     if api_key is None:
-        raise ConfigurationError("There is no API key: set AKAPULU_API_KEY, or pass api_key=, on a server only")
+        api_key = os.environ.get("AKAPULU_API_KEY")
+        if api_key is None:
+            raise ConfigurationError("There is no API key: set AKAPULU_API_KEY, or pass api_key=, on a server only")
     # A key that was read from a file tends to end in a line break.
-    key = api_key.strip()
-    if not key:
+    return Secret((api_key.reveal() if isinstance(api_key, Secret) else api_key).strip())
+
+
+def _check_api_key(api_key: Secret, source: str) -> Secret:
+    if not api_key.reveal():
         raise ConfigurationError(f"{source}: it is empty")
-    if not key.isascii() or not key.isprintable() or " " in key:
+    if not re.fullmatch("[!-~]+", api_key.reveal()):
         raise ConfigurationError(f"{source}: it contains white space, or characters that no key has")
-    return Secret(key)
+    return api_key
 
 
 def _check_method(method: str) -> str:

@@ -10,9 +10,9 @@ from uuid import UUID
 from akapulu_async.converter import detail_reader, read_connection, update_reader
 from akapulu_async.errors import ConfigurationError, ConnectOutcomeUnknownError, RecordingTimeoutError, TransportError
 from akapulu_async.models import Connection, ConnectRequest, ConversationDetail, ConversationUpdate, checked_id
-from akapulu_async.recordings import Download, Recording, check_free, in_thread, open_recording
+from akapulu_async.recordings import Download, Recording, check_target, in_thread, open_recording
 from akapulu_async.sansio.http import Request, encode_json
-from akapulu_async.transport import Transport
+from akapulu_async.transport import Transport, logger
 
 RECORDING_PATH = "/conversations/{session_id}/recording/"
 """Where a recording is. Not published, so it is assumed; `AkapuluClient(recording_path=...)` overrides it."""
@@ -33,23 +33,31 @@ class Conversations:
         self._transport = transport
         self._recording_path = recording_path
 
-    async def connect(self, request: ConnectRequest) -> Connection:
+    async def connect(
+        self, request: ConnectRequest, *, late: Callable[[Connection], object] | None = None
+    ) -> Connection:
         """Create a conversation and its room, start the bot, and return at once [documented].
 
         It takes one concurrency slot of the account until the conversation ends. It is sent a second time only if
         it surely did not arrive, or was refused before any work (429, 503).
+
+        Args:
+            request: What to ask for.
+            late: Given the connection of a connect that was cancelled after it was sent: the conversation exists and
+                holds a slot. None: a warning is logged, which names it.
 
         Raises:
             ConcurrencyLimitError: All slots are taken.
             MinutesLimitError: The month's minutes are used up.
             ConnectOutcomeUnknownError: It was sent, but its answer was lost: it may hold a slot.
 
-        When cancelled after it was sent, the conversation may exist and hold a slot.
+        When cancelled after it was sent, it stays for the answer, five seconds at the most and shielded, and tells
+        it to `late`. Without an answer by then, the conversation may exist and hold a slot.
         """
-        body = encode_json(request.to_json())
+        body, late = encode_json(request.to_json()), late or _warn_of_orphan
         try:
             return await self._transport.send(
-                Request("POST", "/conversations/connect/", body=body, read=read_connection)
+                Request("POST", "/conversations/connect/", body=body, read=read_connection, late=late)
             )
         except TransportError as error:
             if not error.sent:
@@ -154,13 +162,12 @@ class Conversations:
             overwrite: Whether to replace a file that is there.
 
         Raises:
-            FileExistsError: There is a file, and `overwrite` is false. Nothing was sent.
+            FileExistsError: There is a file, and `overwrite` is false.
             RecordingNotReadyError: It is not ready; `RecordingTimeoutError` if it was waited for.
             OSError: The file cannot be written.
         """
         session_id, target = checked_id("session_id", session_id), Path(path)
-        if not overwrite:
-            await in_thread(check_free, target)
+        await in_thread(check_target, target, overwrite)
         if wait is not None:
             await self.wait_for_recording(session_id, timeout=wait)
         await Download(self._transport, session_id, self._path(session_id), target, progress).run(overwrite=overwrite)
@@ -168,6 +175,13 @@ class Conversations:
 
     def _path(self, session_id: str) -> str:
         return self._recording_path.format(session_id=session_id)
+
+
+def _warn_of_orphan(connection: Connection) -> None:
+    logger.warning(
+        "! conversation %s was connected by a call that was cancelled; it holds a slot until it ends",
+        connection.conversation_session_id,
+    )
 
 
 def check_recording_path(path: str) -> str:

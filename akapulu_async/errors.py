@@ -8,6 +8,8 @@
     │   └── RequestTimeoutError (also TimeoutError)
     ├── ConnectOutcomeUnknownError             a connect was sent and its answer lost: it may hold a slot
     ├── InvalidResponseError                   an answer came that makes no sense
+    ├── SessionEndedError                      what was waited for can no longer come: the conversation ended
+    ├── WaitTimeoutError (also TimeoutError)   the caller's patience is over; the session goes on
     ├── RecordingNotReadyError                 the recording is not there yet
     │   └── RecordingTimeoutError (also TimeoutError)
     └── ApiError                               the service refused
@@ -41,7 +43,7 @@ def _rebuild(cls: type[AkapuluError], args: tuple[Any, ...]) -> AkapuluError:
 
 def _sentences(*parts: str | None) -> str:
     """Join what is there, each part ending in one full stop."""
-    return " ".join(part if part[-1] in ".?!" else f"{part}." for part in parts if part)
+    return " ".join(part if part[-1] in ".?!…" else f"{part}." for part in parts if part)
 
 
 class ConfigurationError(AkapuluError, ValueError):
@@ -139,11 +141,69 @@ class InvalidResponseError(AkapuluError):
     def __str__(self) -> str:
         where = f"field {self.field!r}: " if self.field else ""
         what = f"{self.method} {self.path} was answered {self.status}, but {where}{self.problem}"
-        created = self.method != "GET" and self.status < 300  # noqa: PLR2004 - the 2xx
+        created = self.method not in {"GET", "HEAD"} and self.status < 300  # noqa: PLR2004 - the 2xx
         return _sentences(
             what,
             f"The answer begins: {self.excerpt}" if self.excerpt else None,
             "What was asked for may have been done all the same" if created else None,
+        )
+
+
+class SessionEndedError(AkapuluError):
+    """The conversation ended, so that what was waited for can no longer come. `__cause__` is the error behind it.
+
+    Attributes:
+        reason: An `EndReason`, which compares as its text.
+        session_id: The conversation; None if its connect was never answered.
+    """
+
+    _WHY: ClassVar[dict[str, str]] = {
+        "left": "this program left it",
+        "completed": "it is completed",
+        "ready_timeout": "the bot did not get ready in time; ready_timeout= gives it longer",
+        "duration_limit_reached": "the limit of its duration was reached: the plan's cap, or the month's minutes",
+        "participant_join_timeout": "nobody joined the room in time",
+        "connect_failed": "it could not be connected",
+        "failed": "it failed",
+        "cancelled": "the task that held it was cancelled",
+    }
+
+    def __init__(self, *, reason: str, session_id: str | None) -> None:
+        super().__init__()
+        self.reason = reason
+        self.session_id = session_id
+
+    def __str__(self) -> str:
+        which = f"Conversation {self.session_id}" if self.session_id else "The conversation"
+        because = str(self.__cause__) if self.__cause__ is not None else None
+        why = self._WHY.get(self.reason, self.reason)
+        return _sentences(f"{which} ended ({self.reason}): {why}", because)
+
+
+class WaitTimeoutError(AkapuluError, TimeoutError):
+    """A wait's own `timeout` passed. The session goes on.
+
+    Attributes:
+        session_id: The conversation; None if its connect was not answered yet.
+        awaited: The state that was waited for.
+        state: The state it is in.
+        timeout: Seconds that were waited.
+        progress: How far it is, in words.
+    """
+
+    def __init__(self, *, session_id: str | None, awaited: str, state: str, timeout: float, progress: str) -> None:
+        super().__init__()
+        self.session_id = session_id
+        self.awaited = awaited
+        self.state = state
+        self.timeout = timeout
+        self.progress = progress
+
+    def __str__(self) -> str:
+        return _sentences(
+            f"Conversation {self.session_id} is not {self.awaited} after {self.timeout:g} s, "
+            f"it is {self.state} ({self.progress})",
+            "The session goes on",
         )
 
 
@@ -211,7 +271,7 @@ class ApiError(_RequestError):
     def __str__(self) -> str:
         code = f" {self.error_code}" if self.error_code else ""
         said = f": {self.message}" if self.message else ""
-        wait = None if self.retry_after is None else f"The service asks to wait {self.retry_after:g} s"
+        wait = None if self.retry_after is None else f"The service asks to wait {self.retry_after:.10g} s"
         return _sentences(
             f"{self.method} {self.path} was refused with {self.status}{code}{said}", self._advice(), wait, self._tries
         )

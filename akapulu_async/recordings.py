@@ -5,6 +5,7 @@ import hashlib
 import os
 import re
 import secrets
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -13,13 +14,21 @@ from typing import BinaryIO, TypeVar
 import attrs
 
 from akapulu_async.errors import ApiError, RecordingNotReadyError, TransportError
-from akapulu_async.sansio.http import Request, not_ready_text, parse_content_range
+from akapulu_async.sansio.http import Request, Response, invalid_response, not_ready_text, parse_content_range
 from akapulu_async.transport import Stream, Transport
+
+if sys.platform != "win32":
+    import fcntl
 
 T = TypeVar("T")
 
 Progress = Callable[[int, int | None], object]
 """Told how many bytes there are, and how many there will be (None if that is not known)."""
+
+_OK, _PARTIAL_CONTENT = 200, 206
+
+_COMPRESSIONS = frozenset({"br", "compress", "deflate", "gzip", "x-compress", "x-gzip", "zstd"})
+# Stores are known to name other "encodings" that change nothing, such as `aws-chunked`.
 
 WRITE_BYTES = 1024 * 1024
 """How much is collected before a thread writes it: a write a network read would cost more than the writing."""
@@ -52,10 +61,17 @@ class Recording:
         return None if etag is None or etag.startswith("W/") else etag
 
     @property
-    def begins_at(self) -> int:
-        """Which byte comes first: 0, or where a request for the rest was answered with the rest."""
+    def partial(self) -> bool:
+        """Whether it is the rest that was asked for, or some other part."""
+        return self._stream.status == _PARTIAL_CONTENT
+
+    @property
+    def begins_at(self) -> int | None:
+        """Which byte comes first: 0, or where the part begins; None if the answer does not say."""
+        if not self.partial:
+            return 0
         content_range = parse_content_range(self._stream.headers.get("Content-Range"))
-        return content_range.first if self._stream.status == 206 and content_range else 0  # noqa: PLR2004
+        return content_range.first if content_range else None
 
 
 class _Pieces:
@@ -92,13 +108,29 @@ async def open_recording(
                 raise
             raise RecordingNotReadyError(session_id=session_id, status_text=error.message) from error
         content_type = stream.headers.get("Content-Type", "application/octet-stream")
-        if content_type.partition(";")[0].strip().lower() == "application/json":
-            raise RecordingNotReadyError(session_id=session_id, status_text=not_ready_text(await stream.read()))
+        media_type = content_type.partition(";")[0].strip().lower()
+        if media_type == "application/json" or stream.status not in {_OK, _PARTIAL_CONTENT}:
+            text = not_ready_text((await stream.read()).body)
+            raise RecordingNotReadyError(session_id=session_id, status_text=text)
+        problem = _problem(stream, media_type, headers)
+        if problem is not None:
+            raise invalid_response(request, Response(stream.status, stream.headers, b""), problem)
         yield Recording(content_type, _size(stream), stream)
 
 
+def _problem(stream: Stream, media_type: str, headers: Mapping[str, str]) -> str | None:
+    """Return why an answer cannot be a recording, as it was asked for."""
+    if media_type in {"text/html", "application/xhtml+xml"}:
+        return f"it is a web page ({media_type}), not a recording"
+    if stream.headers.get("Content-Encoding", "").lower() in _COMPRESSIONS:
+        return f"it is compressed ({stream.headers['Content-Encoding']}), which was not asked for"
+    if stream.status == _PARTIAL_CONTENT and "Range" not in headers:
+        return "it is a part, which was not asked for"
+    return None
+
+
 def _size(stream: Stream) -> int | None:
-    if stream.status == 206:  # noqa: PLR2004 - Partial Content
+    if stream.status == _PARTIAL_CONTENT:
         content_range = parse_content_range(stream.headers.get("Content-Range"))
         return content_range.size if content_range else None
     length = stream.headers.get("Content-Length", "")
@@ -109,31 +141,38 @@ def _size(stream: Stream) -> int | None:
 class _Part:
     """The file beside the target in which the recording grows.
 
-    If the bytes are known by an ETag, the file bears a name made from it, is kept when the download is interrupted
-    and gone on with by the next. Two downloads at once may then write the same bytes to the same places of it.
+    If the bytes are known by an ETag and their number, the file bears a name made from these, is kept when the
+    download is interrupted and gone on with by the next. While it is in use it is locked, so that a second download
+    of the same at the same time has a file of its own.
     """
 
     path: Path
     file: BinaryIO
     etag: str | None
     size: int | None
+    kept: bool
     received: int = 0
 
     @classmethod
     def beside(cls, target: Path, session_id: str, recording: Recording) -> "_Part":
         """Open the part for a recording, and see how much of it is there already."""
-        known = recording.etag and f"{session_id} {recording.etag} {recording.size}"
-        name = hashlib.sha256(known.encode()).hexdigest()[:16] if known else secrets.token_hex(8)
-        path = target.with_name(f".{target.name[:100]}.{name}.part")
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-        file = os.fdopen(descriptor, "r+b")
-        there = file.seek(0, os.SEEK_END)
-        return cls(path, file, recording.etag, recording.size, there if there <= (recording.size or there) else 0)
+        etag, size = recording.etag, recording.size
+        # Short enough for a name of 255 bytes, whatever the letters.
+        prefix = f".{target.name[:40]}.{_digest(session_id)[:8]}"
+        if etag is not None and size is not None:
+            path = target.with_name(f"{prefix}-{_digest(f'{etag} {size}')[:16]}{_SUFFIX}")
+            file = _open_locked(path)
+            if file is not None:
+                _remove_others(path, f"{prefix}-")
+                there = file.seek(0, os.SEEK_END)
+                return cls(path, file, etag, size, kept=True, received=there if there <= size else 0)
+        path = target.with_name(f"{prefix}.{secrets.token_hex(8)}{_SUFFIX}")
+        return cls(path, _open(path), etag, size, kept=False)
 
     @property
     def headers(self) -> dict[str, str]:
         """What asks for the rest, or for the whole if it is not the same any more."""
-        if not self.received or self.etag is None:
+        if self.etag is None or self.size is None or not 0 < self.received < self.size:
             return {}
         return {"Range": f"bytes={self.received}-", "If-Range": self.etag}
 
@@ -144,47 +183,114 @@ class _Part:
 
     def begin(self, recording: Recording) -> bool:
         """Go to where the recording begins; False if it is not what this part is made of."""
-        if (recording.etag, recording.size) != (self.etag, self.size) or recording.begins_at > self.received:
+        first = recording.begins_at
+        if (recording.etag, recording.size) != (self.etag, self.size) or first is None or first > self.received:
             return False
-        self.received = recording.begins_at
+        self.received = first
         return True
 
     def write(self, pieces: list[bytes]) -> None:
         """Add what came."""
         self.file.seek(self.received)
         self.file.writelines(pieces)
+        self.file.flush()
         self.received += sum(map(len, pieces))
 
     def leave(self) -> None:
-        """Close the file, and keep it only if it can be gone on with. Does nothing after `finish()`."""
-        if not self.file.closed:
-            self.file.close()
-            if self.etag is None or not self.received:
-                self.path.unlink(missing_ok=True)
+        """Close the file, and keep it only if it can be gone on with."""
+        with suppress(OSError):  # a full disk was told already
+            if self.kept and self.received:
+                self.file.close()
+            else:
+                self.discard()
+
+    def discard(self) -> None:
+        """Close the file and remove it."""
+        self._while_locked(lambda: self.path.unlink(missing_ok=True))
 
     def finish(self, target: Path, overwrite: bool) -> None:  # noqa: FBT001 - called through a thread
         """Give the file its name, at once and for good."""
         self.file.truncate(self.received)
         self.file.flush()
         os.fsync(self.file.fileno())
-        self.file.close()
-        if overwrite:
-            self.path.replace(target)
-            return
+        self._while_locked(lambda: _rename(self.path, target, overwrite=overwrite))
+
+    def _while_locked(self, deed: Callable[[], object]) -> None:
+        """Do something to the file's name before anybody else may take the file, and close it."""
+        if sys.platform == "win32":  # where open files keep their names, and there is no lock
+            self.file.close()
         try:
-            target.hardlink_to(self.path)
-        except FileExistsError:
-            raise
-        except OSError:  # a file system without hard links
-            check_free(target)
-            self.path.rename(target)
-        else:
-            self.path.unlink()
+            deed()
+        finally:
+            self.file.close()
 
 
-def check_free(target: Path) -> None:
-    """Raise FileExistsError if there is something under this name."""
-    if os.path.lexists(target):
+_SUFFIX = ".part"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _open(path: Path) -> BinaryIO:
+    # Not by tempfile, whose files are for their owner only: the umask says who may read a recording.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+    return os.fdopen(descriptor, "r+b")
+
+
+def _open_locked(path: Path) -> BinaryIO | None:
+    """Open a file for ourselves; None if somebody else has it."""
+    file = _open(path)
+    if sys.platform == "win32":
+        return file
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Who had it may have renamed or removed it since it was opened.
+        if os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            return file
+    except OSError:  # it is locked, it is gone, or this file system has no locks
+        pass
+    file.close()
+    return None
+
+
+def _remove_others(path: Path, prefix: str) -> None:
+    """Remove what earlier downloads left of other versions of the recording."""
+    for old in path.parent.iterdir():
+        if old != path and old.name.startswith(prefix) and old.name.endswith(_SUFFIX):
+            file = _open_locked(old)
+            if file is not None:
+                file.close()
+                old.unlink(missing_ok=True)
+
+
+def _rename(path: Path, target: Path, *, overwrite: bool) -> None:
+    if overwrite:
+        path.replace(target)
+        return
+    try:
+        target.hardlink_to(path)
+    except FileExistsError:
+        check_target(target, overwrite)
+        raise
+    except OSError:  # a file system without hard links
+        check_target(target, overwrite)
+        path.rename(target)
+    else:
+        path.unlink()
+
+
+def check_target(target: Path, overwrite: bool) -> None:  # noqa: FBT001 - called through a thread
+    """See to it, before anything is sent, that a file of this name can be made.
+
+    Raises:
+        OSError: It cannot.
+    """
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{target.parent} is not a folder; make it first")
+    if target.is_dir():
+        raise IsADirectoryError(f"{target} is a folder; give the name of the file, too")
+    if not overwrite and os.path.lexists(target):
         raise FileExistsError(f"{target} exists; pass overwrite=True to replace it")
 
 
@@ -203,6 +309,7 @@ class Download:
     progress: Progress | None
     _part: _Part | None = None
     _reading: bool = False
+    _told: int = 0
 
     async def run(self, *, overwrite: bool) -> None:
         """Bring it. See `Conversations.download_recording()`."""
@@ -210,7 +317,7 @@ class Download:
             part = await self._receive_whole()
             await in_thread(part.finish, self.target, overwrite)
         finally:
-            await self._drop_part()
+            await in_thread(self._leave_part)
 
     async def _receive_whole(self) -> _Part:
         attempt = 0
@@ -238,44 +345,64 @@ class Download:
         """Return the whole, or None if the rest of a part that was found is to be asked for."""
         headers = self._part.headers if self._part else {}
         async with open_recording(self.transport, self.session_id, self.path, headers) as recording:
-            if self._part is None or not self._part.begin(recording):
-                await self._drop_part()
-                self._part = await in_thread(_Part.beside, self.target, self.session_id, recording)
-                if self._part.received and not self._part.complete:
+            if self._part is not None and not self._part.begin(recording):
+                # It is another version by now, and no one can go on with the old one any more.
+                await in_thread(self._discard_part)
+                if recording.partial:
                     return None
+            if self._part is None:
+                await in_thread(self._take_part, recording)
+            part = self._part
+            assert part is not None
+            if recording.begins_at != part.received and not part.complete:
+                return None
             self._reading = True
-            self._tell(self._part)
-            if not self._part.complete:
-                await self._copy(recording, self._part)
-            return self._part
+            self._tell(part)
+            if not part.complete:
+                await self._copy(recording, part)
+            return part
 
     async def _copy(self, recording: Recording, part: _Part) -> None:
         pieces: list[bytes] = []
+        waiting = 0
         try:
             async for piece in recording.iter_bytes():
                 pieces.append(piece)
-                if sum(map(len, pieces)) >= WRITE_BYTES:
-                    await self._write(part, pieces)
-        finally:
-            await self._write(part, pieces)
+                waiting += len(piece)
+                if waiting >= WRITE_BYTES:
+                    # Out of hand first: a cancelled write is done all the same, and must not be done twice.
+                    batch, pieces, waiting = pieces, [], 0
+                    await in_thread(part.write, batch)
+                    self._tell(part)
+        except BaseException:
+            if pieces:
+                await in_thread(part.write, pieces)
+            raise
+        await in_thread(part.write, pieces)
+        self._tell(part)
         if part.size is not None and not part.complete:
             reason = f"it ended after {part.received} of {part.size} bytes"
             raise TransportError(method="GET", path=self.path, reason=reason, sent=True)
 
-    async def _write(self, part: _Part, pieces: list[bytes]) -> None:
-        if pieces:
-            await in_thread(part.write, pieces.copy())
-            pieces.clear()
-            self._tell(part)
-
     def _tell(self, part: _Part) -> None:
-        if self.progress is not None:
+        """Tell of progress, but not of what comes a second time."""
+        if self.progress is not None and (part.received >= self._told or part.complete):
+            self._told = part.received
             self.progress(part.received, part.size)
 
-    async def _drop_part(self) -> None:
+    def _take_part(self, recording: Recording) -> None:
+        # Taken in the thread, since a cancelled call would not learn what the thread returns.
+        self._part = _Part.beside(self.target, self.session_id, recording)
+
+    def _leave_part(self) -> None:
         part, self._part = self._part, None
         if part is not None:
-            await in_thread(part.leave)
+            part.leave()
+
+    def _discard_part(self) -> None:
+        part, self._part = self._part, None
+        if part is not None:
+            part.discard()
 
 
 async def in_thread(function: Callable[..., T], *args: object) -> T:

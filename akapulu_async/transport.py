@@ -10,7 +10,7 @@ import logging
 import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -18,6 +18,8 @@ import aiohttp
 import attrs
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.client_middlewares import ClientMiddlewareType
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http_writer import StreamWriter
 from yarl import URL
 
 from akapulu_async.errors import ApiError, ConfigurationError, InvalidResponseError, RequestTimeoutError, TransportError
@@ -41,6 +43,7 @@ from akapulu_async.sansio.http import (
 from akapulu_async.sansio.policies import RetryPolicy, Timeouts
 from akapulu_async.sansio.urls import redirect_target
 from akapulu_async.secret import Secret
+from akapulu_async.tasks import settle
 
 T = TypeVar("T")
 
@@ -50,6 +53,10 @@ a conversation was measured a hundred times slower to react (6,000 of them, even
 
 DOWNLOAD_POOL_SIZE = 8
 """Connections for recordings, apart from the others: a download takes minutes, and no poll shall wait for it."""
+
+LATE_ANSWER = 5.0
+"""Seconds that a cancelled connect stays for the answer to what was sent: else a slot would be held by nobody knows
+which conversation. A connect returns at once [documented]."""
 
 MAX_REDIRECTS = 5
 """How often a recording may be redirected."""
@@ -76,17 +83,23 @@ class _Call:
     sent: bool = False
     status: int | None = None
     last_failure: str = ""
+    deadline: asyncio.Timeout | None = None
 
 
 class _Body(aiohttp.BytesPayload):
-    """A body that tells when its sending begins: before that, the service cannot have acted on the request."""
+    """A body that tells when its sending begins: before that, the service cannot have acted on the request.
+
+    Its connection is not kept, even if the service means to.
+    """
 
     def __init__(self, call: _Call) -> None:
         super().__init__(call.request.body or b"", content_type="application/json")
         self._call = call
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        self._call.sent = True
+        self._call.sent, self._call.doing = True, "while waiting for the answer"
+        if isinstance(writer, StreamWriter) and isinstance(writer.protocol, ResponseHandler):
+            writer.protocol.force_close()
         await super().write_with_length(writer, content_length)
 
 
@@ -100,6 +113,7 @@ class Stream:
     _call: _Call
     _response: aiohttp.ClientResponse
     _transport: "Transport"
+    _slots: asyncio.Semaphore
 
     @property
     def status(self) -> int:
@@ -111,14 +125,14 @@ class Stream:
         """The headers; their case does not matter."""
         return self._response.headers
 
-    async def read(self) -> bytes:
-        """Return the body, if it is as short as JSON may be.
+    async def read(self) -> Response:
+        """Return the whole answer, if its body is as short as JSON may be.
 
         Raises:
             InvalidResponseError: It is longer.
-            TransportError: It broke off, or nothing came for the timeouts' total.
+            TransportError: It broke off, or was not complete after the timeouts' total.
         """
-        return await self._transport.read_body(self._call, self._response)
+        return await self._transport.read_in_time(self._call, self._response)
 
     async def read_some(self) -> bytes:
         """Return what has come, at least one byte; nothing at the end.
@@ -131,6 +145,11 @@ class Stream:
         except (aiohttp.ClientError, OSError) as error:
             failure = self._transport.failure(self._call, error)
         raise failure
+
+    def close(self) -> None:
+        """Close its connection, unless it was read to the end, and let another download have its place."""
+        self._response.close()
+        self._slots.release()
 
 
 class Transport:
@@ -209,7 +228,7 @@ class Transport:
             InvalidResponseError: The answer makes no sense.
             ApiError: The service refused.
 
-        When cancelled, the request may have reached the service or not.
+        When cancelled, the request may have reached the service or not; but see `Request.late`.
         """
         return await self._call(request, self._exchange, attempts)
 
@@ -229,8 +248,7 @@ class Transport:
         try:
             yield stream
         finally:
-            stream._response.close()  # noqa: SLF001 - the two are one
-            self._download_slots.release()
+            stream.close()
 
     def pause_after(self, error: TransportError, attempt: int) -> float | None:
         """Return how many seconds to wait before a stream that broke off is asked for again; None to give up."""
@@ -238,9 +256,10 @@ class Transport:
 
     async def _call(self, request: Request[Any], attempt: Callable[[_Call], Awaitable[T]], attempts: int | None) -> T:
         """Make attempts, with pauses between them, until one succeeds or the deadline passes."""
+        self._session()
         call = _Call(request)
         policy = self._retry if attempts is None else attrs.evolve(self._retry, attempts=attempts)
-        deadline = asyncio.timeout(self._timeouts.total)
+        deadline = call.deadline = asyncio.timeout(self._timeouts.total)
         try:
             async with deadline:
                 while True:
@@ -266,20 +285,43 @@ class Transport:
     async def _exchange(self, call: _Call) -> Any:
         call.doing = f"while waiting for one of the {self._pool_size} connections to get free"
         async with self._slots:
-            headers = self._headers if call.request.safe else self._unsafe_headers
-            response = await self._request(call, self._url(call.request), self._call_timeout, headers)
-            body = await self.read_body(call, response)
-        return self._decipher(call, response, body)
+            late = call.request.late
+            return await (self._on_the_wire(call) if late is None else self._seen_through(call, late))
+
+    async def _on_the_wire(self, call: _Call) -> Any:
+        headers = self._headers if call.request.safe else self._unsafe_headers
+        response = await self._request(call, self._url(call.request), self._call_timeout, headers)
+        return self._decipher(call, await self._read_body(call, response))
+
+    async def _seen_through(self, call: _Call, late: Callable[[Any], object]) -> Any:
+        """Exchange in a task of its own, so that a cancel does not lose an answer that is on its way."""
+        task = asyncio.create_task(self._on_the_wire(call))
+        try:
+            await asyncio.wait((task,))
+        except asyncio.CancelledError:
+            # The deadline cancels too, and is not to be stretched.
+            bears_waiting = call.sent and not (call.deadline and call.deadline.expired())
+            with suppress(asyncio.CancelledError):
+                await settle((task,), LATE_ANSWER if bears_waiting else 0)
+            if not task.done():
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await settle((task,), None)
+            if not task.cancelled() and task.exception() is None:
+                late(task.result())
+            raise
+        return task.result()
 
     async def _begin_stream(self, call: _Call, headers: Mapping[str, str]) -> Stream:
         call.doing = f"while waiting for one of the {DOWNLOAD_POOL_SIZE} downloads to end"
-        await self._download_slots.acquire()
+        slots = self._download_slots
+        await slots.acquire()
         try:
             response = await self._follow(call, headers)
         except BaseException:
-            self._download_slots.release()
+            slots.release()
             raise
-        return Stream(response.url, call, response, self)
+        return Stream(response.url, call, response, self, slots)
 
     async def _follow(self, call: _Call, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         """Return the answer at the end of the redirects."""
@@ -301,8 +343,7 @@ class Transport:
 
     async def _accept(self, call: _Call, response: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
         if not _succeeded(response):
-            body = await self.read_body(call, response)
-            self._decipher(call, response, body)
+            self._decipher(call, await self._read_body(call, response))
         return response
 
     def _accept_foreign(self, call: _Call, response: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
@@ -325,7 +366,7 @@ class Transport:
     ) -> aiohttp.ClientResponse:
         """Send one request and return the answer's beginning."""
         request = call.request
-        call.doing = "while waiting for the answer"
+        call.doing = "while waiting for the answer" if request.safe else "while connecting"
         call.sent = request.safe
         try:
             response = await self._session().request(
@@ -342,14 +383,31 @@ class Transport:
                 middlewares=middlewares,
             )
         except (aiohttp.ClientError, OSError) as error:
-            failure = self.failure(call, error)
+            failure: Exception = self.failure(call, error)
+        except ValueError as error:
+            failure = ConfigurationError(
+                f"http: aiohttp does not send with this session: {error}; "
+                "it must have no auth= of its own, and with trust_env no .netrc entry for the service"
+            )
         else:
             call.status = response.status
             return response
         raise failure
 
-    async def read_body(self, call: _Call, response: aiohttp.ClientResponse) -> bytes:
-        """Return a body that is as short as JSON may be, and close the response."""
+    async def read_in_time(self, call: _Call, response: aiohttp.ClientResponse) -> Response:
+        """Return the whole answer to a call whose own deadline does not count any more."""
+        limit = asyncio.timeout(self._timeouts.total)
+        try:
+            async with limit:
+                return await self._read_body(call, response)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        raise self._too_late(call)
+
+    async def _read_body(self, call: _Call, response: aiohttp.ClientResponse) -> Response:
+        """Return the whole answer, if its body is as short as JSON may be, and close the response."""
+        call.doing = "in the middle of the answer"
         try:
             body = await _read(response)
         except (aiohttp.ClientError, OSError) as error:
@@ -357,7 +415,8 @@ class Transport:
         else:
             if body is None:
                 raise self._invalid(call, response, f"it is larger than {MAX_JSON_BYTES // 2**20} MiB")
-            return body
+            # As a value that does not show its body: it may bear a token, and tracebacks may show variables.
+            return Response(response.status, response.headers, body)
         finally:
             response.close()
         raise failure
@@ -373,10 +432,10 @@ class Transport:
         url = URL(self.base_url + request.path, encoded=True)
         return url.with_query(request.params) if request.params else url
 
-    def _decipher(self, call: _Call, response: aiohttp.ClientResponse, body: bytes) -> Any:
+    def _decipher(self, call: _Call, response: Response) -> Any:
         return decipher(
             call.request,
-            Response(response.status, response.headers, body),
+            response,
             now=datetime.now(UTC),
             error_types=self._error_types,
             attempts=call.attempt,
@@ -392,10 +451,8 @@ class Transport:
         if isinstance(error, TimeoutError):
             never = never_sent(error)
             limit = self._timeouts.connect if never else self._timeouts.total
-            kind, reason = (
-                RequestTimeoutError,
-                f"{'no connection was made' if never else 'nothing came'} in {limit:g} s",
-            )
+            what = "no connection was made" if never else "nothing came"
+            kind, reason = RequestTimeoutError, what if limit is None else f"{what} in {limit:g} s"
         failure = kind(
             method=call.request.method,
             path=call.request.path,
@@ -440,6 +497,8 @@ async def _logged(attempt: Callable[[_Call], Awaitable[T]], call: _Call) -> T:
 
 async def _pause(call: _Call, seconds: float) -> None:
     call.attempt += 1
+    # What is tried again although it is not safe was not received, or refused before any work.
+    call.sent = call.sent and call.request.safe
     call.doing = f"in the pause before attempt {call.attempt}"
     logger.debug("~ %s %s again in %.2f s", call.request.method, call.request.path, seconds)
     await asyncio.sleep(seconds)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Generic, NoReturn, TypeVar
@@ -69,6 +69,8 @@ class Request(Generic[T]):
         body: The JSON body, None for no body; see `encode_json()`.
         params: The query, None for no query.
         read: What turns the parsed answer into what is wanted; raises `PayloadError` if it cannot.
+        late: Given the answer if it comes, within a bounded time, after the call was cancelled. None: a cancelled
+            call does not stay for its answer.
     """
 
     method: str
@@ -76,6 +78,7 @@ class Request(Generic[T]):
     body: bytes | None = attrs.field(default=None, repr=False)
     params: Mapping[str, str] | None = None
     read: Callable[[Any], T] = _as_it_is
+    late: Callable[[T], object] | None = None
 
     @property
     def safe(self) -> bool:
@@ -99,7 +102,7 @@ def decipher(
     now: datetime,
     error_types: ErrorTypes = ERROR_TYPES,
     attempts: int = 1,
-    secrets: Iterable[Secret] = (),
+    secrets: Collection[Secret] = (),
 ) -> T:
     """Return what the answer says.
 
@@ -126,7 +129,12 @@ def decipher(
 
 
 def invalid_response(
-    request: Request[Any], response: Response, problem: str, *, field: str | None = None, secrets: Iterable[Secret] = ()
+    request: Request[Any],
+    response: Response,
+    problem: str,
+    *,
+    field: str | None = None,
+    secrets: Collection[Secret] = (),
 ) -> InvalidResponseError:
     """Return the error that says what is wrong with an answer."""
     return InvalidResponseError(
@@ -201,7 +209,7 @@ def _refusal(
     now: datetime,
     error_types: ErrorTypes,
     attempts: int,
-    secrets: Iterable[Secret],
+    secrets: Collection[Secret],
 ) -> ApiError:
     error_code, message = _error_body(response.body)
     return _error_type(response.status, error_code, error_types)(
@@ -230,7 +238,7 @@ def _error_body(body: bytes) -> tuple[str | None, str]:
 
 
 def _first_text(payload: Mapping[str, Any], *names: str) -> str | None:
-    return next((text for name in names if isinstance(text := payload.get(name), str) and text), None)
+    return next((text for name in names if isinstance(text := payload.get(name), str) and text.strip()), None)
 
 
 def _error_type(status: int, error_code: str | None, error_types: ErrorTypes) -> type[ApiError]:
@@ -263,7 +271,7 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
         return None
     if moment.tzinfo is None:  # "-0000", which HTTP dates do not use: they are always GMT
         moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - now).total_seconds())
+    return min(max(0.0, (moment - now).total_seconds()), MAX_RETRY_AFTER)
 
 
 def check_error_types(error_types: ErrorTypes) -> dict[str, type[ApiError]]:
@@ -298,7 +306,7 @@ class ContentRange:
     """The length of the whole; None if the answer does not say."""
 
 
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)", re.ASCII)
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.ASCII | re.IGNORECASE)
 
 
 def parse_content_range(value: str | None) -> ContentRange | None:
@@ -306,5 +314,8 @@ def parse_content_range(value: str | None) -> ContentRange | None:
     match = _CONTENT_RANGE.fullmatch(value or "")
     if match is None:
         return None
-    first, size = match.groups()
-    return ContentRange(int(first), None if size == "*" else int(size))
+    first, last = int(match[1]), int(match[2])
+    size = None if match[3] == "*" else int(match[3])
+    if last < first or (size is not None and last >= size):
+        return None
+    return ContentRange(first, size)

@@ -1,7 +1,8 @@
 """When to try again, and how long to bear with the service: plain values that turn facts into seconds."""
 
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn, TypeGuard
 
 import attrs
 
@@ -21,24 +22,58 @@ REFUSED_BEFORE_WORK = frozenset({429, 503})
 """What other requests are sent again for: the service says that it did nothing with them."""
 
 
-def _positive(_: object, attribute: "attrs.Attribute[Any]", value: float | None) -> None:
-    if value is not None and not value > 0:
-        raise ConfigurationError(f"{attribute.name}: {value!r} is not greater than 0")
+def _is_number(value: object) -> TypeGuard[float]:
+    # A boolean is an int, but nobody means it as one second.
+    return isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
 
 
-def _not_negative(_: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
-    if not value >= 0:
-        raise ConfigurationError(f"{attribute.name}: {value!r} is less than 0")
+def _refuse(attribute: "attrs.Attribute[Any]", value: object, wanted: str) -> NoReturn:
+    raise ConfigurationError(f"{attribute.name}: {value!r:.80} is not {wanted}")
+
+
+def _limit(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if value is not None and not (_is_number(value) and value > 0):
+        _refuse(attribute, value, "a number of seconds greater than 0, nor None for no limit")
+
+
+def _positive(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if not (_is_number(value) and value > 0):
+        _refuse(attribute, value, "a number of seconds greater than 0")
+
+
+def _not_negative(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if not (_is_number(value) and value >= 0):
+        _refuse(attribute, value, "a number of seconds, 0 or more")
+
+
+def _share(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if not (_is_number(value) and 0 <= value <= 1):
+        _refuse(attribute, value, "a share from 0 to 1")
+
+
+def _is_count(value: object, at_least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= at_least
+
+
+def _attempts(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    # NaN, above all, would have no request ever give up.
+    if not _is_count(value, 1):
+        _refuse(attribute, value, "a whole number, 1 or more")
+
+
+def _count(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if value is not None and not _is_count(value, 0):
+        _refuse(attribute, value, "a whole number, 0 or more, nor None for any number")
 
 
 @attrs.frozen
 class Timeouts:
     """How long to wait for the service, in seconds. None means no limit."""
 
-    connect: float | None = attrs.field(default=10.0, validator=_positive)
+    connect: float | None = attrs.field(default=10.0, validator=_limit)
     """For one TCP and TLS connection to be made."""
 
-    total: float | None = attrs.field(default=30.0, validator=_positive)
+    total: float | None = attrs.field(default=30.0, validator=_limit)
     """For a call as a whole: the wait for a free connection, all attempts with the pauses between them, and the
     body. Of a recording, for its beginning and then for each further piece."""
 
@@ -56,7 +91,7 @@ class RetryPolicy:
     work. The account's concurrency and minutes limits are never tried again here, whatever their status.
     """
 
-    attempts: int = attrs.field(default=3)
+    attempts: int = attrs.field(default=3, validator=_attempts)
     """How often a request is sent at the most; 1 for no retries."""
 
     base: float = attrs.field(default=0.5, validator=_not_negative)
@@ -64,11 +99,6 @@ class RetryPolicy:
 
     cap: float = attrs.field(default=8.0, validator=_not_negative)
     """Seconds: the longest pause ever drawn."""
-
-    @attempts.validator
-    def _check_attempts(self, attribute: "attrs.Attribute[int]", value: int) -> None:
-        if value < 1:
-            raise ConfigurationError(f"{attribute.name}: {value!r} is less than 1")
 
     def pause(
         self, error: AkapuluError, *, attempt: int, safe: bool, remaining: float | None, draw: Callable[[], float]
@@ -103,3 +133,62 @@ def _worth_another(error: AkapuluError, *, safe: bool) -> bool:
         case ApiError():
             return error.status in (RETRYABLE_STATUSES if safe else REFUSED_BEFORE_WORK)
     return False
+
+
+LONGEST_FAILURE_PAUSE = 8.0
+"""Seconds: how long the growing pauses between failing polls get, unless the interval itself is longer."""
+
+
+@attrs.frozen
+class PollPolicy:
+    """How often a session asks how far its conversation has come."""
+
+    interval: float = attrs.field(default=0.5, validator=_positive)
+    """Seconds from poll to poll until the bot is ready, as the vendor recommends [documented]."""
+
+    live_interval: float = attrs.field(default=5.0, validator=_positive)
+    """Seconds from poll to poll after that, only to notice the end."""
+
+    jitter: float = attrs.field(default=0.1, validator=_share)
+    """By which share an interval is drawn longer or shorter, so that sessions do not poll in step."""
+
+    max_failures: int | None = attrs.field(default=10, validator=_count)
+    """How many failed polls in a row are borne, with growing pauses: the default bears about a minute. The next
+    one ends the session. None for any number."""
+
+    def first_pause(self, draw: Callable[[], float]) -> float:
+        """Return how many seconds after the connect the first poll is due: anywhere in the first interval."""
+        return draw() * self.interval
+
+    def pause(
+        self, *, ready: bool, failures: int, draw: Callable[[], float], retry_after: float | None = None
+    ) -> float:
+        """Return how many seconds after the beginning of a poll the next one is due.
+
+        Args:
+            ready: Whether the bot is ready.
+            failures: How many polls in a row have failed; each doubles the pause.
+            draw: Gives random numbers from 0 to 1.
+            retry_after: How many seconds the service asked to wait, which is obeyed; None if it did not.
+        """
+        interval = self.live_interval if ready else self.interval
+        if failures:
+            # The exponent is bounded, since a float overflows at 1024.
+            interval = min(interval * 2.0 ** min(failures, 60), max(interval, LONGEST_FAILURE_PAUSE))
+        spread = interval * (1 + self.jitter * (2 * draw() - 1))
+        return spread if retry_after is None else max(retry_after, spread)
+
+
+@attrs.frozen
+class FullPolicy:
+    """How long to wait when the account's conversation slots are all taken, and none is seen to get free here."""
+
+    base: float = attrs.field(default=1.0, validator=_positive)
+    """Seconds: about the first pause."""
+
+    cap: float = attrs.field(default=30.0, validator=_positive)
+    """Seconds: about the longest pause. A slot that another program gives back is noticed this late at the most."""
+
+    def pause(self, refusals: int, draw: Callable[[], float]) -> float:
+        """Return how many seconds to wait after so many refusals in a row: doubling, from half to all of it drawn."""
+        return min(self.cap, self.base * 2.0 ** min(refusals - 1, 60)) * (0.5 + 0.5 * draw())

@@ -1,0 +1,251 @@
+"""One conversation as an object that lives: connected, watched, and over when its context is left."""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Self
+
+import attrs
+from anyio import AsyncContextManagerMixin
+
+from akapulu_async.conversations import Conversations
+from akapulu_async.errors import AkapuluError, ConfigurationError
+from akapulu_async.models import Connection, ConnectRequest, ConversationDetail
+from akapulu_async.sansio.lifecycle import EndReason, Lifecycle, SessionEvent, SessionState, Signals
+from akapulu_async.sansio.policies import PollPolicy
+from akapulu_async.sansio.signals import UpdateSignals
+from akapulu_async.sansio.snapshot import SessionSnapshot
+from akapulu_async.secret import excerpt
+from akapulu_async.session_view import SessionView
+from akapulu_async.tasks import settle
+
+Participant = Callable[[Connection], AbstractAsyncContextManager[object]]
+"""Takes the way into the room; what it returns is entered to join and left to leave."""
+
+READY_TIMEOUT = 100.0
+"""Seconds within which the bot must get ready, as in the vendor's React package [seen]."""
+
+LEAVE_GRACE = 5.0
+"""Seconds that a participant may take to leave the room before it is cancelled."""
+
+logger = logging.getLogger("akapulu_async")
+
+
+@attrs.frozen(kw_only=True)
+class SessionSettings:
+    """What a session is run with."""
+
+    poll: PollPolicy = attrs.field(factory=PollPolicy)
+    ready_timeout: float | None = READY_TIMEOUT
+    participant: Participant | None = None
+    signals: Signals = attrs.field(factory=UpdateSignals)
+    draw: Callable[[], float] = random.random
+    """Gives random numbers from 0 to 1."""
+
+    pace: Callable[[float], float] | None = None
+    """Given the clock when a poll is due, returns how many seconds it must wait for its turn. None: no other polls."""
+
+    listener: Callable[[list[SessionEvent]], object] | None = None
+    """Told of events as they happen, in the order of the log."""
+
+
+class ConversationSession(SessionView, AsyncContextManagerMixin):
+    """A conversation, from its connect to its end. Made by `client.session()` and `client.attach()`.
+
+    ::
+
+        async with client.session(request) as session:
+            await session.bot_ready.wait()
+
+    Entering connects. Leaving ends it for this program, however the block is left: the session's participant leaves the
+    room, which ends the conversation; the polling stops. (The service offers no call that ends one [documented];
+    without a participant it goes on until its user leaves or a limit strikes.) The block itself is not cancelled when
+    the conversation ends: use `ready()` or `phase()` for that.
+
+    Any number of tasks may watch and wait at once, without slowing each other or the polling. Every wait ends: with
+    what was waited for, or with a `SessionEndedError` that tells reason and cause.
+
+    If connecting fails, entering raises what `Conversations.connect()` raises. If it is cancelled, the connect is
+    waited for, five seconds at the most, so that the conversation it may have made is known: the `CancelledError`
+    bears a note that names it, and a warning in the log does.
+    """
+
+    def __init__(
+        self, conversations: Conversations, start: ConnectRequest | SessionSnapshot | str, settings: SessionSettings
+    ) -> None:
+        super().__init__(Lifecycle(settings.signals, settings.poll.max_failures))
+        self._conversations = conversations
+        self._start = start
+        self._settings = settings
+        self._poller: asyncio.Task[None] | None = None
+        self._attendance: asyncio.Task[None] | None = None
+        self._attending = False
+        self._ready_timer: asyncio.TimerHandle | None = None
+
+    async def detail(self) -> ConversationDetail:
+        """See `Conversations.detail()`."""
+        return await self._conversations.detail(self.id)
+
+    def mark_room_joined(self) -> None:
+        """Say that somebody joined the room, which the application may know before the service tells it.
+
+        Raises:
+            ConfigurationError: It is not connected yet, so that there is no room.
+        """
+        self._require_id()
+        self._lifecycle.receive_joined(self._now())
+        self._publish()
+
+    async def end(self) -> None:
+        """End the session (`EndReason.LEFT`), and wait until its participant left the room. Can be called again."""
+        await self.close(EndReason.LEFT)
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        await self.open()
+        reason = EndReason.LEFT
+        try:
+            yield self
+        except asyncio.CancelledError:
+            reason = EndReason.CANCELLED
+            raise
+        finally:
+            await self.close(reason)
+
+    async def open(self) -> None:
+        """Connect, or take up what is connected, and begin to poll: what `async with` does on entry.
+
+        For owners that are no block, who call `close()` then. Raises what entering raises.
+        """
+        if self._lifecycle.began_at is not None:
+            raise ConfigurationError("a session lives once: make another with client.session() or client.attach()")
+        if isinstance(self._start, SessionSnapshot):
+            self._start.restore(self._lifecycle, self._now(), datetime.now(UTC))
+        else:
+            self._lifecycle.receive_connecting(self._now(), datetime.now(UTC))
+        self._publish()
+        if isinstance(self._start, ConnectRequest):
+            await self._connect(self._start)
+        elif isinstance(self._start, str):
+            self._lifecycle.receive_connected(self._start)
+        if not self._over.is_set():
+            self._begin()
+
+    async def _connect(self, request: ConnectRequest) -> None:
+        began = self._now()
+        try:
+            connection = await self._conversations.connect(request, late=self._take)
+        except asyncio.CancelledError as error:
+            self._finish(EndReason.CANCELLED)
+            if self._connection is not None:
+                error.add_note(f"conversation {self.id} was connected meanwhile; it holds a slot until it ends")
+                logger.warning("! conversation %s was connected by a session that was cancelled", self.id)
+            raise
+        except Exception as error:
+            self._finish(EndReason.CONNECT_FAILED, error)
+            raise
+        self._connected_after = self._now() - began
+        self._take(connection)
+
+    def _take(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lifecycle.receive_connected(connection.conversation_session_id)
+
+    def _begin(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._poller = loop.create_task(self._poll(), name=f"akapulu poll {self.id}")
+        if self._settings.participant is not None and self._connection is not None:
+            attendance = self._attend(self._settings.participant, self._connection)
+            self._attendance = loop.create_task(attendance, name=f"akapulu participant {self.id}")
+        if self._settings.ready_timeout is not None and not self._lifecycle.ready:
+            passed = self._now() - self._lifecycle.began
+            self._ready_timer = loop.call_later(self._settings.ready_timeout - passed, self._ready_timed_out)
+
+    async def _poll(self) -> None:
+        policy, draw = self._settings.poll, self._settings.draw
+        # What was just connected has no news; what is taken up may be ready.
+        pause = policy.first_pause(draw) if self._connection is not None else 0.0
+        while not self._over.is_set():
+            await asyncio.sleep(pause)
+            if self._settings.pace is not None:
+                await asyncio.sleep(self._settings.pace(self._now()))
+            began, retry_after = self._now(), None
+            try:
+                update = await self._conversations.updates(self.id, attempts=1)
+                self._lifecycle.receive_update(update, self._now())
+            except AkapuluError as error:
+                retry_after = getattr(error, "retry_after", None)
+                self._poll_failures += 1
+                self._lifecycle.receive_poll_failure(error, self._now())
+            except Exception as error:  # noqa: BLE001 - whatever it is, the watchers must know
+                self._lifecycle.receive_ended(EndReason.FAILED, self._now(), error)
+            self._polls += 1
+            self._publish()
+            due = policy.pause(
+                ready=self._lifecycle.ready, failures=self._lifecycle.failures, draw=draw, retry_after=retry_after
+            )
+            pause = max(0.0, began + due - self._now())
+
+    async def _attend(self, participant: Participant, connection: Connection) -> None:
+        try:
+            async with participant(connection):
+                self._attending = True
+                self.mark_room_joined()
+                await self._over.wait()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the watchers must know
+            if self._over.is_set():
+                text = excerpt(str(error), (connection.token,))
+                logger.warning("! conversation %s: its participant did not leave cleanly: %s", self.id, text)
+            self._finish(EndReason.FAILED, error)
+
+    def _ready_timed_out(self) -> None:
+        self._lifecycle.receive_ready_timeout(self._now())
+        self._publish()
+
+    def _finish(self, reason: EndReason, cause: BaseException | None = None) -> None:
+        self._lifecycle.receive_ended(reason, self._now(), cause)
+        self._publish()
+
+    async def close(self, reason: EndReason = EndReason.LEFT) -> bool:
+        """End the session, if it has not ended, and wait until nothing of it runs; whether that came to be.
+
+        The wait is shielded from cancellation and takes ten seconds at the most. Can be called again.
+        """
+        if self._lifecycle.began_at is None:
+            return True
+        self._finish(reason)
+        running = [task for task in (self._poller, self._attendance) if task not in (None, asyncio.current_task())]
+        if await settle(running, LEAVE_GRACE):
+            return True
+        logger.warning("! conversation %s: its participant does not leave in time; it is cancelled", self.id)
+        for task in running:
+            task.cancel()
+        if await settle(running, LEAVE_GRACE):
+            return True
+        logger.warning("! conversation %s: its participant does not even heed its cancellation", self.id)
+        return False
+
+    def _publish(self) -> None:
+        """Hand out what followed from the facts; when the session is over, let go of all that runs."""
+        events = self._lifecycle.events_received()
+        if not events:
+            return
+        self._log.publish(events)
+        if self._settings.listener is not None:
+            self._settings.listener(events)
+        if self._lifecycle.state is SessionState.ENDED and not self._over.is_set():
+            self._over.set()
+            if self._ready_timer is not None:
+                self._ready_timer.cancel()
+            if self._poller is not None and self._poller is not asyncio.current_task():
+                self._poller.cancel()
+            if self._attendance is not None and not self._attending:
+                self._attendance.cancel()
+            for callback in tuple(self._end_callbacks):
+                callback()
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()

@@ -1,0 +1,35 @@
+"""Waiting for what must not be left behind."""
+
+import asyncio
+from collections.abc import Collection
+from typing import Any
+
+from anyio import CancelScope
+
+
+async def settle(futures: Collection["asyncio.Future[Any]"], grace: float | None) -> bool:
+    """Wait until all are done, at most so many seconds; whether they are.
+
+    A cancel of the waiting task, native or of an anyio scope, does not shorten the wait; it is raised after it.
+
+    Args:
+        futures: What to wait for. They are neither cancelled nor asked for their results.
+        grace: Seconds; None for no limit.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = None if grace is None else loop.time() + grace
+    cancelled: asyncio.CancelledError | None = None
+    pending = {future for future in futures if not future.done()}
+    with CancelScope(shield=True):
+        while pending:
+            left = None if deadline is None else deadline - loop.time()
+            if left is not None and left <= 0:
+                break
+            try:
+                _, pending = await asyncio.wait(pending, timeout=left)
+            except asyncio.CancelledError as error:
+                cancelled = error
+                pending = {future for future in pending if not future.done()}
+    if cancelled is not None:
+        raise cancelled
+    return not pending

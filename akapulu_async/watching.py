@@ -1,0 +1,87 @@
+"""What a session's watchers wait at: the events so far, and word of the next."""
+
+import asyncio
+from bisect import bisect_left
+from collections.abc import AsyncIterator, Callable, Iterable
+
+from akapulu_async.sansio.lifecycle import ProgressChanged, SessionEvent
+
+KEPT_PROGRESS = 512
+"""How many progress events are kept for those who come late. A conversation's getting ready has about a dozen; the
+words of a long live call may be many more, of which the oldest are then forgotten."""
+
+
+class EventLog:
+    """The events of one session, in order, kept once for all watchers. Not for threads."""
+
+    def __init__(self) -> None:
+        self._numbers: list[int] = []
+        self._events: list[SessionEvent] = []
+        self._count = 0
+        self._progress = 0
+        self._news: asyncio.Event | None = None
+
+    @property
+    def news(self) -> asyncio.Event:
+        """Set at the next publication. Take it before looking at what there is: then no news is missed."""
+        if self._news is None:
+            self._news = asyncio.Event()
+        return self._news
+
+    def publish(self, events: Iterable[SessionEvent]) -> None:
+        """Add events, and wake who waits for them."""
+        for event in events:
+            self._numbers.append(self._count)
+            self._events.append(event)
+            self._count += 1
+            self._progress += isinstance(event, ProgressChanged)
+        if self._progress > 2 * KEPT_PROGRESS:
+            self._forget()
+        if self._news is not None:
+            self._news.set()
+            self._news = None
+
+    def after(self, number: int) -> tuple[int, SessionEvent] | None:
+        """Return the first event whose number is at least the given one, and its number; None if there is none."""
+        index = bisect_left(self._numbers, number)
+        return (self._numbers[index], self._events[index]) if index < len(self._numbers) else None
+
+    def _forget(self) -> None:
+        """Drop the older half of the progress, and no change of state."""
+        surplus, kept = self._progress - KEPT_PROGRESS, []
+        for number, event in zip(self._numbers, self._events, strict=True):
+            if surplus and isinstance(event, ProgressChanged):
+                surplus -= 1
+            else:
+                kept.append((number, event))
+        self._numbers = [number for number, _ in kept]
+        self._events = [event for _, event in kept]
+        self._progress = KEPT_PROGRESS
+
+
+class Watcher:
+    """One reader of a log, at its own pace: no generator, so that leaving its loop early leaves nothing behind.
+
+    Args:
+        log: What to read.
+        end: Asked when all was read: whether there is an end; raises if it is one to be raised.
+    """
+
+    def __init__(self, log: EventLog, end: Callable[[], bool]) -> None:
+        self._log = log
+        self._end = end
+        self._next = 0
+
+    def __aiter__(self) -> AsyncIterator[SessionEvent]:
+        return self
+
+    async def __anext__(self) -> SessionEvent:
+        while True:
+            news = self._log.news
+            found = self._log.after(self._next)
+            if found is not None:
+                self._next = found[0] + 1
+                return found[1]
+            if self._end():
+                raise StopAsyncIteration
+            await news.wait()
