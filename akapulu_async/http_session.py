@@ -1,9 +1,10 @@
 """How aiohttp is set up, and what its exceptions mean."""
 
+import os
 import platform
+import re
 import ssl
 from collections.abc import Callable
-from functools import cache
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from urllib.request import getproxies_environment, proxy_bypass
 import aiohttp
 from aiohttp.client_middlewares import ClientHandlerType
 
+from akapulu_async.errors import ConfigurationError
 from akapulu_async.sansio.urls import is_loopback
 from akapulu_async.secret import excerpt
 
@@ -23,10 +25,8 @@ DNS_TTL = 60
 """Seconds that an address is remembered."""
 
 
-@cache
-def user_agent() -> str:
-    """Return what this library calls itself: its name and version, and Python's."""
-    return f"akapulu_async/{version('akapulu-async')} Python/{platform.python_version()}"
+USER_AGENT = f"akapulu_async/{version('akapulu-async')} Python/{platform.python_version()}"
+"""What this library calls itself. It is read from files, so at import and not while a loop waits."""
 
 
 def make_http(base_url: str, connections: int) -> aiohttp.ClientSession:
@@ -47,13 +47,23 @@ def environment_proxy(url: str) -> str | None:
     """Return the proxy for a URL, as `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say; None for none.
 
     Loopback is never behind a proxy.
+
+    Raises:
+        ConfigurationError: It is not an HTTP proxy.
     """
     parts = urlsplit(url)
     proxies = getproxies_environment()
-    host = parts.hostname or ""
-    if is_loopback(host) or proxy_bypass(host):
+    if is_loopback(parts.hostname) or proxy_bypass(parts.netloc):
         return None
-    return proxies.get(parts.scheme) or proxies.get("all")
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy:
+        return None
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    if urlsplit(proxy).scheme not in {"http", "https"}:
+        raise ConfigurationError(
+            f"{parts.scheme.upper()}_PROXY: only HTTP proxies are supported; pass http= for a session that does more"
+        )
+    return proxy
 
 
 class BrokenConnectionError(aiohttp.ClientConnectionError):
@@ -99,6 +109,16 @@ def _certificate_reason(error: aiohttp.ClientConnectorCertificateError) -> str:
     )
 
 
+def _system_text(error: OSError) -> str:
+    # asyncio puts a sentence of its own in the place of the system's.
+    return os.strerror(error.errno) if error.errno else str(error.strerror)
+
+
+def _without_quote(message: str) -> str:
+    """Leave out what aiohttp quotes of the answer: it may be any part of it, a token's too."""
+    return excerpt(re.split(r":?\s+b?['\"]", message)[0])
+
+
 # The first that fits counts: subclasses stand before their bases.
 _REASONS: tuple[tuple[type[Exception], Callable[[Any], str]], ...] = (
     (aiohttp.ClientConnectorDNSError, lambda error: f"the host name {error.host} could not be resolved"),
@@ -106,12 +126,15 @@ _REASONS: tuple[tuple[type[Exception], Callable[[Any], str]], ...] = (
     (aiohttp.ClientConnectorSSLError, lambda error: f"TLS with {error.host} failed: {error.strerror}"),
     (
         aiohttp.ClientProxyConnectionError,
-        lambda error: f"could not connect to the proxy at {error.host}:{error.port} ({error.strerror})",
+        lambda error: f"could not connect to the proxy at {error.host}:{error.port} ({_system_text(error)})",
     ),
     (aiohttp.ClientHttpProxyError, lambda error: f"the proxy refused with {error.status}"),
-    (aiohttp.ClientConnectorError, lambda error: f"could not connect to {error.host}:{error.port} ({error.strerror})"),
+    (
+        aiohttp.ClientConnectorError,
+        lambda error: f"could not connect to {error.host}:{error.port} ({_system_text(error)})",
+    ),
     (aiohttp.ClientPayloadError, lambda _: "the connection was closed in the middle of the answer"),
-    (aiohttp.ClientResponseError, lambda error: f"what came is not HTTP: {excerpt(error.message)}"),
+    (aiohttp.ClientResponseError, lambda error: f"what came is not HTTP: {_without_quote(error.message)}"),
     (aiohttp.ClientConnectionError, lambda _: "the connection was closed before the answer"),
     (OSError, lambda error: f"the connection broke ({error.strerror or type(error).__name__})"),
 )

@@ -24,11 +24,11 @@ from yarl import URL
 
 from akapulu_async.errors import ApiError, ConfigurationError, InvalidResponseError, RequestTimeoutError, TransportError
 from akapulu_async.http_session import (
+    USER_AGENT,
     failure_reason,
     make_http,
     never_sent,
     system_cause,
-    user_agent,
     without_credentials,
 )
 from akapulu_async.sansio.http import (
@@ -191,7 +191,7 @@ class Transport:
         self._error_types = error_types
         self._pool_size = pool_size
         self._draw = draw
-        self._foreign_headers = {"User-Agent": user_agent(), "Accept-Encoding": "identity"}
+        self._foreign_headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
         self._headers = _Headers(self._foreign_headers, Authorization=f"Bearer {api_key.reveal()}")
         self._unsafe_headers = _Headers(self._headers, Connection="close")
         # Only the making of a connection is aiohttp's to time: the whole has our deadline.

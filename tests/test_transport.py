@@ -1,0 +1,956 @@
+"""The transport over real sockets: what the caller gets, how often the service saw it, and that nothing is left."""
+
+import asyncio
+import gzip
+import json
+import logging
+import re
+import ssl
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import aiohttp
+import anyio
+import pytest
+import trustme
+
+from akapulu_async import (
+    AkapuluClient,
+    ApiError,
+    ConcurrencyLimitError,
+    ConfigurationError,
+    ConnectOutcomeUnknownError,
+    InvalidResponseError,
+    MinutesLimitError,
+    RequestTimeoutError,
+    RetryPolicy,
+    ServerError,
+    Timeouts,
+    TransportError,
+)
+from akapulu_async.simulator import Fault, Simulator
+from tests.misbehaving import (
+    API_KEY,
+    CONNECTION,
+    OTHER_SESSION,
+    QUICK,
+    REQUEST,
+    SESSION,
+    UPDATE,
+    UPDATES,
+    Behaviour,
+    Peer,
+    Seen,
+    Server,
+    answer,
+    client_of,
+    close,
+    connect,
+    drip,
+    flood,
+    gated,
+    hang,
+    http,
+    leave,
+    poll,
+    raw,
+    reset,
+    reset_unread,
+)
+
+Call = Callable[[AkapuluClient], Awaitable[object]]
+
+JSON = {"Content-Type": "application/json"}
+GOOD = json.dumps(UPDATE).encode()
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: application/json\r\n\r\n"
+MIB = 2**20
+
+both_loops = pytest.mark.parametrize(
+    "anyio_backend",
+    [pytest.param(("asyncio", {}), id="asyncio"), pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop")],
+)
+both_calls = pytest.mark.parametrize("call", [poll, connect])
+
+
+async def error_of(call: Awaitable[object]) -> Exception:
+    """Return what a call raises."""
+    try:
+        result = await call
+    except Exception as error:  # noqa: BLE001 - the tests tell which
+        return error
+    pytest.fail(f"it succeeded: {result!r}")
+
+
+# What breaks off
+
+LOST: dict[str, tuple[Behaviour, str]] = {
+    "reset before it was read": (reset_unread, "the connection was closed before the answer"),
+    "reset after it was read": (reset, "the connection was closed before the answer"),
+    "closed": (close, "the connection was closed before the answer"),
+    "closed in the head": (raw(b"HTTP/1.1 200 OK\r\nContent-"), "the connection was closed before the answer"),
+    "body too short": (raw(http(200, JSON, GOOD, length=10_000)), "closed in the middle of the answer"),
+    "body too long": (raw(http(200, JSON, GOOD + b"extra", length=len(GOOD))), "what came is not HTTP"),
+    "chunk cut off": (raw(CHUNKED, b'40\r\n{"conv'), "closed in the middle of the answer"),
+    "chunk of nonsense": (raw(CHUNKED, b'5\r\n{"con\r\nzz\r\nversation\r\n'), "what came is not HTTP"),
+    "two lengths": (raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}"), "is not HTTP"),
+    "length and chunks": (raw(CHUNKED.replace(b"\r\n\r\n", b"\r\nContent-Length: 2\r\n\r\n"), b"2\r\n{}"), "not HTTP"),
+    "another protocol": (raw(b"SSH-2.0-OpenSSH_9.6\r\n"), "what came is not HTTP: Bad status line"),
+    "endless headers": (flood(b"HTTP/1.1 200 OK\r\n", b"X-A: " + b"a" * 4000 + b"\r\n", 10_000), "Too many headers"),
+    "an endless header": (flood(b"HTTP/1.1 200 OK\r\nX: ", b"a" * 65_536, 600), "Got more than 8190 bytes"),
+}
+lost = pytest.mark.parametrize(("behaviour", "reason"), LOST.values(), ids=LOST)
+
+
+@lost
+@both_loops
+async def test_get_that_breaks_off_is_tried_as_often_as_the_policy_says(behaviour: Behaviour, reason: str) -> None:
+    """A GET that gets no complete answer is on the wire exactly `attempts` times and then a TransportError."""
+    async with Server(behaviour) as server, client_of(server) as client:
+        error = await error_of(poll(client))
+    assert type(error) is TransportError
+    assert (error.method, error.path, error.attempts, error.sent) == ("GET", UPDATES, 3, True)
+    assert reason in error.reason
+    assert str(error).endswith("Tried 3 times.")
+    assert max(len(server.requests), server.connections) == 3
+    assert server.bytes_sent < 40 * MIB
+
+
+@lost
+@both_loops
+async def test_connect_that_breaks_off_is_never_sent_twice(behaviour: Behaviour, reason: str) -> None:
+    """A connect whose answer was lost is a ConnectOutcomeUnknownError, and was on the wire once."""
+    async with Server(behaviour) as server, client_of(server) as client:
+        error = await error_of(connect(client))
+    assert type(error) is ConnectOutcomeUnknownError
+    assert reason in error.reason
+    assert "may exist and hold a slot" in str(error)
+    assert max(len(server.requests), server.connections) == 1
+
+
+async def test_get_recovers() -> None:
+    """What goes well at the second attempt goes well."""
+    async with Server(reset, answer({}, 503), answer(UPDATE)) as server, client_of(server) as client:
+        await poll(client)
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+async def test_request_without_a_body_knows_that_it_was_sent(method: str) -> None:
+    """Not even an empty body makes a POST look unsent and go out twice."""
+    async with Server(reset) as server, client_of(server) as client:
+        error = await error_of(client.request(method, "/things/"))
+    assert isinstance(error, TransportError)
+    assert error.sent
+    assert len(server.requests) == 1
+
+
+@both_calls
+async def test_refused_connection_is_surely_not_sent(call: Call) -> None:
+    """Where nobody listens, both kinds of call are tried again, and the error says that nothing was sent."""
+    async with Server(hang) as server:
+        pass
+    async with AkapuluClient(API_KEY, base_url=server.base_url, retry=QUICK) as client:
+        error = await error_of(call(client))
+    assert type(error) is TransportError
+    assert (error.sent, error.attempts) == (False, 3)
+    assert isinstance(error.__cause__, ConnectionRefusedError)
+    assert re.search(rf"could not connect to 127\.0\.0\.1:{server.port} \(.*refused", str(error), re.IGNORECASE)
+    assert "It never reached the service." in str(error)
+
+
+async def test_unknown_host_is_named() -> None:
+    """A host name that does not exist is told as that."""
+    async with AkapuluClient(API_KEY, base_url="https://akapulu.invalid/api", retry=QUICK) as client:
+        error = await error_of(connect(client))
+    assert isinstance(error, TransportError)
+    assert "the host name akapulu.invalid could not be resolved" in error.reason
+    assert not error.sent
+
+
+async def test_one_attempt_means_one() -> None:
+    """`updates(attempts=1)` is sent once, whatever the client's policy says."""
+    async with Server(reset) as server, client_of(server) as client:
+        await error_of(client.conversations.updates(SESSION, attempts=1))
+    assert len(server.requests) == 1
+
+
+# What makes no sense
+
+INVALID: dict[str, tuple[Behaviour, str | None, str]] = {
+    "HTML": (raw(http(200, {"Content-Type": "text/html"}, b"<h1>Welcome</h1>")), None, "not JSON (text/html)"),
+    "half of it": (raw(http(200, JSON, GOOD[:40])), None, "not JSON (application/json): Unterminated string"),
+    "nothing": (answer(body=b""), None, "it is empty"),
+    "a list": (answer([]), None, "an object is wanted, not a list"),
+    "no fields": (answer({}), "", "is missing"),
+    "wrong type": (
+        answer({**UPDATE, **CONNECTION, "conversation_session_id": 5}),
+        "conversation_session_id",
+        "a UUID is wanted, not a number",
+    ),
+    "NaN": (raw(http(200, JSON, GOOD.replace(b"63.6", b"NaN"))), None, "NaN is not JSON"),
+    "compressed": (
+        raw(http(200, {**JSON, "Content-Encoding": "gzip"}, gzip.compress(GOOD))),
+        None,
+        "it is compressed (gzip), which was not asked for",
+    ),
+    "nested without end": (answer(body=b"[" * 200_000), None, "nested too deeply"),
+}
+
+
+@pytest.mark.parametrize(("behaviour", "field", "problem"), INVALID.values(), ids=INVALID)
+@both_calls
+async def test_nonsense_is_told_and_not_asked_for_again(
+    behaviour: Behaviour, field: str | None, problem: str, call: Call
+) -> None:
+    """An answer that makes no sense is an InvalidResponseError that says why, after one request."""
+    async with Server(behaviour) as server, client_of(server) as client:
+        error = await error_of(call(client))
+    assert type(error) is InvalidResponseError
+    assert error.status == 200
+    assert problem in error.problem
+    assert error.field == field if field != "" else error.field
+    assert len(server.requests) == 1
+
+
+async def test_another_conversations_update_is_refused() -> None:
+    """An answer with another conversation's id is not taken for this one's."""
+    wrong = answer({**UPDATE, "conversation_session_id": OTHER_SESSION})
+    async with Server(wrong) as server, client_of(server) as client:
+        error = await error_of(poll(client))
+    assert isinstance(error, InvalidResponseError)
+    assert error.field == "conversation_session_id"
+    assert OTHER_SESSION in error.problem
+
+
+OVERSIZED = {
+    "told": flood(http(200, JSON, length=256 * MIB), b" " * 65_536, 4096),
+    "untold": flood(CHUNKED, b"10000\r\n" + b" " * 65_536 + b"\r\n", 4096),
+}
+
+
+@pytest.mark.parametrize("behaviour", OVERSIZED.values(), ids=OVERSIZED)
+@both_calls
+@both_loops
+async def test_huge_body_is_not_read_to_its_end(behaviour: Behaviour, call: Call) -> None:
+    """A body above 8 MiB is refused, told in advance or not, and its sender is cut off."""
+    async with Server(behaviour) as server, client_of(server) as client:
+        error = await error_of(call(client))
+        await server.abandoned()
+    assert isinstance(error, InvalidResponseError)
+    assert "it is larger than 8 MiB" in error.problem
+    assert len(server.requests) == 1
+    assert server.bytes_sent < 32 * MIB
+
+
+# Refusals
+
+ONCE, THRICE = 1, 3
+
+
+@pytest.mark.parametrize(
+    ("status", "polls", "connects"),
+    [
+        *((status, ONCE, ONCE) for status in (400, 401, 403, 404, 409, 410, 501)),
+        *((status, THRICE, ONCE) for status in (408, 500, 502, 504)),
+        *((status, THRICE, THRICE) for status in (429, 503)),
+    ],
+)
+@pytest.mark.parametrize("retry_after", [None, "0", "0.01", "Wed, 21 Oct 2015 07:28:00 GMT", "soon"])
+async def test_refusal_is_tried_again_only_where_that_is_safe(
+    status: int, polls: int, connects: int, retry_after: str | None
+) -> None:
+    """Each status is tried as often as promised: a GET when the service is unwell, a connect when it did nothing."""
+    headers = {} if retry_after is None else {"Retry-After": retry_after}
+    async with Server(answer({"error": "No."}, status, headers)) as server, client_of(server) as client:
+        for call, times in ((poll, polls), (connect, connects)):
+            before = len(server.requests)
+            error = await error_of(call(client))
+            assert isinstance(error, ApiError)
+            assert (error.status, error.message, error.attempts) == (status, "No.", times)
+            assert error.retry_after == {None: None, "0": 0, "0.01": 0.01, "soon": None}.get(retry_after, 0)
+            assert len(server.requests) - before == times
+
+
+async def test_retry_after_is_waited_for() -> None:
+    """The next attempt does not come before the service wants it."""
+    async with Server(answer({}, 429, {"Retry-After": "0.2"}), answer(UPDATE)) as server, client_of(server) as client:
+        began = time.monotonic()
+        await poll(client)
+    assert time.monotonic() - began >= 0.2
+    assert len(server.requests) == 2
+
+
+LONG = {"seconds": "3600", "date": format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)}
+
+
+@pytest.mark.parametrize("retry_after", LONG.values(), ids=LONG)
+@both_calls
+async def test_retry_after_beyond_the_deadline_raises_at_once(retry_after: str, call: Call) -> None:
+    """A wait that the deadline does not bear is not begun: the refusal comes at once and says how long."""
+    async with Server(answer({}, 503, {"Retry-After": retry_after})) as server, client_of(server) as client:
+        began = time.monotonic()
+        error = await error_of(call(client))
+    assert time.monotonic() - began < 1
+    assert isinstance(error, ServerError)
+    assert error.retry_after == pytest.approx(3600, abs=120)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (429, "CONCURRENCY_LIMIT_REACHED", ConcurrencyLimitError),
+        (503, "MINUTES_EXHAUSTED", MinutesLimitError),
+        (503, "NO_SLOT", ConcurrencyLimitError),
+    ],
+)
+@both_calls
+async def test_account_limits_are_not_tried_again(status: int, code: str, kind: type[ApiError], call: Call) -> None:
+    """A limit of the account is raised at once, also where only `error_types` knows its code."""
+    async with (
+        Server(answer({"error": "Full.", "error_code": code}, status)) as server,
+        client_of(server, error_types={"NO_SLOT": ConcurrencyLimitError}) as client,
+    ):
+        error = await error_of(call(client))
+    assert type(error) is kind
+    assert error.error_code == code
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@both_calls
+async def test_redirect_is_never_followed_with_the_key(status: int, call: Call) -> None:
+    """A redirected call raises, names the likely cause, and goes nowhere else."""
+    async with (
+        Server(answer(UPDATE)) as elsewhere,
+        Server(answer({}, status, {"Location": elsewhere.base_url})) as server,
+        client_of(server) as client,
+    ):
+        error = await error_of(call(client))
+    assert isinstance(error, ApiError)
+    assert error.status == status
+    assert "Redirects are not followed with the API key" in str(error)
+    assert "path ends in '/'" in str(error)
+    assert (len(server.requests), elsewhere.connections) == (1, 0)
+
+
+# The deadline
+
+
+async def timed_out(call: Awaitable[object], limit: float) -> Exception:
+    """Return what a call raises, which must come soon after a limit and not before."""
+    began = time.monotonic()
+    error = await error_of(call)
+    assert limit * 0.9 <= time.monotonic() - began < limit + 1
+    return error
+
+
+SLOW: dict[str, tuple[Behaviour, str]] = {
+    "no answer": (hang, "while waiting for the answer"),
+    "slow head": (drip(http(200, JSON, GOOD), 0.05), "while waiting for the answer"),
+    "slow body": (gated(http(200, JSON, GOOD)[:-10], asyncio.Event()), "in the middle of the answer"),
+    "interim answers": (drip(b"HTTP/1.1 100 Continue\r\n\r\n" * 50, 0.01), "while waiting for the answer"),
+}
+
+
+@pytest.mark.parametrize(("behaviour", "doing"), SLOW.values(), ids=SLOW)
+@both_calls
+@both_loops
+async def test_deadline_ends_every_wait(behaviour: Behaviour, doing: str, call: Call) -> None:
+    """However slowly an answer comes, the call ends at its deadline and says what it was doing."""
+    async with Server(behaviour) as server, client_of(server, timeouts=Timeouts(total=0.3)) as client:
+        error = await timed_out(call(client), 0.3)
+    assert isinstance(error, RequestTimeoutError | ConnectOutcomeUnknownError)
+    assert error.reason == f"0.3 s passed {doing}"
+    assert isinstance(error, TimeoutError) == (call is poll)
+    assert len(server.requests) == 1
+
+
+async def test_deadline_covers_all_attempts() -> None:
+    """Attempts and pauses share one deadline, and its error also tells why the attempt before failed."""
+    async with Server(reset, hang) as server, client_of(server, timeouts=Timeouts(total=0.3)) as client:
+        error = await timed_out(poll(client), 0.3)
+    assert isinstance(error, RequestTimeoutError)
+    assert error.attempts == 2
+    assert "0.3 s passed while waiting for the answer; before that: " in error.reason
+    assert "the connection was closed before the answer" in error.reason
+
+
+async def test_no_deadline_is_none() -> None:
+    """`Timeouts(total=None)` waits on."""
+    gate = asyncio.Event()
+    async with (
+        Server(gated(b"", gate, http(200, JSON, GOOD))) as server,
+        client_of(server, timeouts=Timeouts(connect=None, total=None)) as client,
+    ):
+        task = asyncio.create_task(client.conversations.updates(SESSION))
+        await server.seen(1)
+        gate.set()
+        assert (await task).latest_update_text == "bot joined daily room"
+
+
+@both_calls
+async def test_connection_that_is_not_made_in_time_is_not_sent(call: Call) -> None:
+    """`Timeouts.connect` ends a TLS handshake that hangs, and the request surely did not leave."""
+    async with Server(hang) as server:
+        timeouts, retry = Timeouts(connect=0.1, total=5), RetryPolicy(attempts=2, base=0)
+        url = server.base_url.replace("http:", "https:")
+        async with AkapuluClient(API_KEY, base_url=url, timeouts=timeouts, retry=retry) as client:
+            error = await timed_out(call(client), 0.2)
+    assert type(error) is RequestTimeoutError
+    assert error.reason == "no connection was made in 0.1 s"
+    assert (error.sent, error.attempts) == (False, 2)
+
+
+async def test_deadline_while_connecting_is_not_sent() -> None:
+    """A connect that is still connecting at its deadline surely holds no slot."""
+    async with Server(hang) as server:
+        url = server.base_url.replace("http:", "https:")
+        async with AkapuluClient(API_KEY, base_url=url, timeouts=Timeouts(total=0.2)) as client:
+            error = await timed_out(connect(client), 0.2)
+    assert type(error) is RequestTimeoutError
+    assert error.reason == "0.2 s passed while connecting"
+    assert not error.sent
+
+
+# The pool
+
+
+@both_calls
+@both_loops
+async def test_call_without_a_connection_never_reached_the_service(call: Call) -> None:
+    """A call that found all connections taken until its deadline says that, and that it was not sent."""
+    timeouts = Timeouts(total=0.2)
+    async with (
+        Server(hang) as server,
+        client_of(server, pool_size=1, timeouts=timeouts) as client,
+        client._transport._slots,
+    ):
+        error = await timed_out(call(client), 0.2)
+    assert type(error) is RequestTimeoutError
+    assert error.reason == "0.2 s passed while waiting for one of the 1 connections to get free"
+    assert not error.sent
+    assert "It never reached the service." in str(error)
+    assert server.connections == 0
+
+
+async def test_connect_that_was_refused_and_then_waits_is_not_sent() -> None:
+    """A connect refused with 429 did nothing, so a deadline in its second wait for a connection leaves no doubt."""
+    gate = asyncio.Event()
+    script = (gated(b"", gate, http(429, {"Retry-After": "0.05"})), hang)
+    async with Server(*script) as server, client_of(server, pool_size=1, timeouts=Timeouts(total=0.4)) as client:
+        connecting = asyncio.create_task(error_of(connect(client)))
+        await server.seen(1)
+        taking = asyncio.create_task(client._transport._slots.acquire())
+        await asyncio.sleep(0)
+        gate.set()
+        await taking
+        error = await connecting
+        client._transport._slots.release()
+    assert type(error) is RequestTimeoutError
+    assert not error.sent
+    assert len(server.requests) == 1
+
+
+@both_loops
+async def test_pool_is_bounded_and_shared() -> None:
+    """Fifty calls at once over four connections all succeed, and the server never sees a fifth."""
+    async with Server(answer(UPDATE)) as server, client_of(server, pool_size=4) as client:
+        await asyncio.gather(*(poll(client) for _ in range(50)))
+    assert len(server.requests) == 50
+    assert server.most_connections <= 4
+    assert server.connections <= 4
+
+
+async def test_polls_share_a_kept_connection() -> None:
+    """Polls one after the other need one connection."""
+    async with Server(answer(UPDATE)) as server, client_of(server) as client:
+        for _ in range(5):
+            await poll(client)
+    assert (len(server.requests), server.connections) == (5, 1)
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    """A CA that nobody knows."""
+    return trustme.CA()
+
+
+def server_tls(authority: trustme.CA, host: str = "localhost") -> ssl.SSLContext:
+    """Return what a server needs to be that host."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(host).configure_cert(context)
+    return context
+
+
+@asynccontextmanager
+async def trusting(authority: trustme.CA) -> AsyncGenerator[aiohttp.ClientSession]:
+    """Open a session that knows the CA."""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
+        yield session
+
+
+async def alternate(server: Server, client: AkapuluClient) -> None:
+    """Poll and connect by turns, and see which connections that takes."""
+    for _ in range(3):
+        await client.request("GET", "/things/")
+        await client.request("POST", "/things/", json={})
+    connections = [(seen.method, seen.connection) for seen in server.requests]
+    posts = [connection for method, connection in connections if method == "POST"]
+    assert len(set(posts)) == 3, connections
+    assert len({connection for method, connection in connections if method == "GET"} - set(posts)) == 1, connections
+
+
+@both_loops
+async def test_post_never_uses_a_kept_connection() -> None:
+    """Each POST has a connection of its own, even if the server keeps all of them open."""
+    async with Server(answer({})) as server, client_of(server) as client:
+        await alternate(server, client)
+    assert [seen.headers["connection"] for seen in server.requests if seen.method == "POST"] == ["close"] * 3
+
+
+async def test_post_never_uses_a_kept_connection_over_tls(authority: trustme.CA) -> None:
+    """The same over TLS, with a borrowed session."""
+    async with (
+        Server(answer({}), tls=server_tls(authority)) as server,
+        trusting(authority) as session,
+        AkapuluClient(API_KEY, base_url=server.base_url, http=session) as client,
+    ):
+        await alternate(server, client)
+
+
+@both_loops
+async def test_stale_connection_does_not_fail_a_poll() -> None:
+    """A kept connection that the server closed meanwhile costs an attempt at the most."""
+    async with Server(leave, leave, leave, answer(UPDATE)) as server, client_of(server, retry=RetryPolicy()) as client:
+        for _ in range(4):
+            await poll(client)
+    assert len(server.requests) == 4
+
+
+# TLS
+
+
+async def test_unknown_authority_is_told_with_the_way_out(authority: trustme.CA) -> None:
+    """A certificate of an unknown CA is refused, nothing is sent, and the error says what to do."""
+    async with Server(answer(UPDATE), tls=server_tls(authority)) as server, client_of(server) as client:
+        error = await error_of(connect(client))
+    assert type(error) is TransportError
+    assert "the certificate of localhost was not accepted: " in error.reason
+    assert "for a CA of your own set SSL_CERT_FILE, or pass http=" in error.reason
+    assert (error.sent, server.requests) == (False, [])
+
+
+async def test_another_hosts_certificate_is_told(authority: trustme.CA) -> None:
+    """A certificate of another host is refused, and the error names the mismatch."""
+    async with (
+        Server(answer(UPDATE), tls=server_tls(authority, "akapulu.example")) as server,
+        trusting(authority) as session,
+        AkapuluClient(API_KEY, base_url=server.base_url, http=session, retry=QUICK) as client,
+    ):
+        error = await error_of(poll(client))
+    assert isinstance(error, TransportError)
+    assert "Hostname mismatch, certificate is not valid for 'localhost'" in error.reason
+    assert server.requests == []
+
+
+async def test_plain_http_where_tls_is_wanted_is_told() -> None:
+    """A server that speaks no TLS is told as that."""
+    async with Server(hang) as server:
+        # What is no request is closed, when it is read as one.
+        tcp = await asyncio.start_server(_say_hello, "127.0.0.1", 0)
+        async with tcp:
+            port = tcp.sockets[0].getsockname()[1]
+            async with AkapuluClient(API_KEY, base_url=f"https://127.0.0.1:{port}", retry=QUICK) as client:
+                error = await error_of(connect(client))
+    assert isinstance(error, TransportError)
+    assert "TLS with 127.0.0.1 failed" in error.reason
+    assert (error.sent, server.requests) == (False, [])
+
+
+async def _say_hello(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    await writer.drain()
+    writer.close()
+
+
+# Cancellation
+
+
+class Marks(logging.Handler):
+    """Lets a test wait for a line of the log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self.paused = asyncio.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+        if self.lines[-1].startswith("~"):
+            self.paused.set()
+
+
+@pytest.fixture
+def marks() -> Iterator[Marks]:
+    """Listen to the library's log."""
+    logger, handler = logging.getLogger("akapulu_async"), Marks()
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    yield handler
+    logger.removeHandler(handler)
+    logger.setLevel(logging.NOTSET)
+
+
+async def cancelled_by_task(call: Awaitable[object], moment: Awaitable[object]) -> None:
+    """Cancel by `Task.cancel()`."""
+    task = asyncio.ensure_future(call)
+    await moment
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def cancelled_by_timeout(call: Awaitable[object], moment: Awaitable[object]) -> None:
+    """Cancel by an `asyncio.timeout()` around the call."""
+    limit = asyncio.timeout(None)
+
+    async def limited() -> None:
+        async with limit:
+            await call
+
+    task = asyncio.create_task(limited())
+    await moment
+    limit.reschedule(asyncio.get_running_loop().time())
+    with pytest.raises(TimeoutError) as caught:
+        await task
+    assert type(caught.value) is TimeoutError
+
+
+async def cancelled_by_group(call: Awaitable[object], moment: Awaitable[object]) -> None:
+    """Cancel by the failure of a sibling in a task group."""
+
+    async def fail() -> None:
+        await moment
+        raise LookupError
+
+    async def run() -> None:
+        await call
+
+    with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012 - the group is what raises
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(run())
+            group.create_task(fail())
+    assert [type(error) for error in caught.value.exceptions] == [LookupError]
+    assert task.cancelled()
+
+
+async def cancelled_by_scope(call: Awaitable[object], moment: Awaitable[object]) -> None:
+    """Cancel by an anyio scope."""
+    async with anyio.create_task_group() as group:
+
+        async def run() -> None:
+            await call
+            pytest.fail("it went on")
+
+        group.start_soon(run)
+        await moment
+        group.cancel_scope.cancel()
+
+
+WAYS = (cancelled_by_task, cancelled_by_timeout, cancelled_by_group, cancelled_by_scope)
+ways = pytest.mark.parametrize("cancelled", WAYS)
+
+POINTS: dict[str, tuple[Behaviour, ...]] = {
+    "answer": (hang, answer(UPDATE)),
+    "head": (gated(b"HTTP/1.1 200 OK\r\nContent-", asyncio.Event()), answer(UPDATE)),
+    "body": (gated(http(200, JSON, GOOD)[:-10], asyncio.Event()), answer(UPDATE)),
+}
+
+
+@pytest.mark.parametrize("script", POINTS.values(), ids=POINTS)
+@ways
+@both_loops
+async def test_cancel_during_an_exchange_leaves_nothing(script: tuple[Behaviour, ...], cancelled: Any) -> None:
+    """Cancelled while it waits for the answer or reads it, a call ends as cancelled and its place is free."""
+    async with Server(*script) as server, client_of(server, pool_size=1) as client:
+        await cancelled(poll(client), server.seen(1))
+        await server.abandoned()
+        await poll(client)
+    assert len(server.requests) == 2
+
+
+@ways
+async def test_cancel_in_the_queue_leaves_nothing(cancelled: Any) -> None:
+    """Cancelled while it waits for a connection, a call was never sent and takes no place."""
+    gate = asyncio.Event()
+    async with (
+        Server(gated(b"", gate, http(200, JSON, GOOD)), answer(UPDATE)) as server,
+        client_of(server, pool_size=1) as client,
+    ):
+        first = asyncio.create_task(client.conversations.updates(SESSION))
+        await server.seen(1)
+        await cancelled(poll(client), asyncio.sleep(0))
+        gate.set()
+        await first
+        await poll(client)
+    assert len(server.requests) == 2
+
+
+@ways
+async def test_cancel_while_connecting_leaves_nothing(cancelled: Any) -> None:
+    """Cancelled in a TLS handshake, a call closes the connection and gives its place back."""
+    async with Server(hang) as server:
+        url = server.base_url.replace("http:", "https:")
+        async with AkapuluClient(API_KEY, base_url=url, pool_size=1) as client:
+            for count in (1, 2):
+                await cancelled(poll(client), server.until(lambda count=count: server.connections == count))  # type: ignore[misc]
+                await server.abandoned()
+
+
+@ways
+async def test_cancel_in_a_pause_leaves_nothing(cancelled: Any, marks: Marks) -> None:
+    """Cancelled in the pause before the next attempt, a call is not sent again."""
+    script = (answer({}, 503, {"Retry-After": "60"}), answer(UPDATE))
+    async with Server(*script) as server, client_of(server, pool_size=1, timeouts=Timeouts(total=None)) as client:
+        await cancelled(poll(client), marks.paused.wait())
+        assert len(server.requests) == 1
+        await poll(client)
+    assert len(server.requests) == 2
+
+
+# Opening and closing
+
+
+async def test_open_and_close_in_different_tasks() -> None:
+    """What one task opened another may use, and a third close."""
+    async with Server(answer(UPDATE)) as server:
+        client = AkapuluClient(API_KEY, base_url=server.base_url)
+        await asyncio.create_task(client.open())
+        await asyncio.create_task(_run(poll(client)))
+        await asyncio.create_task(client.aclose())
+        await server.abandoned()
+
+
+async def _run(call: Awaitable[object]) -> None:
+    await call
+
+
+@both_loops
+async def test_open_and_close_twice_and_again() -> None:
+    """Opening what is open and closing what is closed does nothing, and a closed client can be opened again."""
+    async with Server(answer(UPDATE)) as server:
+        client = AkapuluClient(API_KEY, base_url=server.base_url)
+        await client.aclose()
+        for connections in (1, 2):
+            await client.open()
+            await client.open()
+            await poll(client)
+            await poll(client)
+            assert server.connections == connections
+            await client.aclose()
+            await client.aclose()
+            await server.abandoned()
+        async with client:
+            await poll(client)
+
+
+@pytest.mark.parametrize("opened", [False, True], ids=["never opened", "closed"])
+async def test_closed_client_says_what_to_do(opened: bool) -> None:
+    """A call before `open()` or after `aclose()` is a ConfigurationError that says what to do."""
+    client = AkapuluClient(API_KEY, base_url="http://127.0.0.1:9")
+    if opened:
+        async with client:
+            pass
+    for call in (
+        poll(client),
+        connect(client),
+        client.request("GET", "/things/"),
+        client.conversations.recording(SESSION).__aenter__(),
+    ):
+        error = await error_of(call)
+        assert type(error) is ConfigurationError
+        assert str(error) == "the client is not open: use `async with client:`, or await client.open()"
+
+
+async def test_close_under_way_ends_calls() -> None:
+    """Closing the client ends what is under way with an error of ours."""
+    async with Server(hang) as server:
+        client = AkapuluClient(API_KEY, base_url=server.base_url, retry=QUICK)
+        await client.open()
+        task = asyncio.create_task(error_of(poll(client)))
+        await server.seen(1)
+        await client.aclose()
+        error = await task
+        assert isinstance(error, TransportError | ConfigurationError)
+        await server.abandoned()
+
+
+# A borrowed session
+
+
+async def test_borrowed_session_is_not_closed() -> None:
+    """A borrowed session works and stays open, and ours to close is nothing."""
+    async with Server(answer(UPDATE)) as server, aiohttp.ClientSession() as session:
+        async with AkapuluClient(API_KEY, base_url=server.base_url, http=session) as client:
+            await poll(client)
+        assert not session.closed
+        async with session.get(server.url) as response:
+            assert response.status == 200
+
+
+async def test_borrowed_sessions_settings_do_not_disturb() -> None:
+    """Its own headers, checks, decompression, time limits and base URL do not change what a call gets."""
+    session = aiohttp.ClientSession(
+        "http://127.0.0.1:9/",
+        headers={"Authorization": "Bearer other", "X-Team": "blue", "Accept-Encoding": "gzip"},
+        raise_for_status=True,
+        auto_decompress=True,
+        timeout=aiohttp.ClientTimeout(total=0.001),
+    )
+    script = (answer(UPDATE), answer({"error": "No."}, 404), answer({}, 302, {"Location": "/"}))
+    async with session, Server(*script) as server, client_of(server, http=session) as client:
+        await poll(client)
+        errors = [await error_of(poll(client)) for _ in range(2)]
+        assert [getattr(error, "status", error) for error in errors] == [404, 302]
+        first = server.requests[0].headers
+        assert (first["authorization"], first["x-team"]) == (f"Bearer {API_KEY}", "blue")
+        assert first["accept-encoding"] == "identity"
+        await session.close()
+
+
+async def test_borrowed_sessions_own_credentials_are_refused() -> None:
+    """A session with credentials of its own would replace the API key, which is told."""
+    with pytest.warns(DeprecationWarning, match="BasicAuth"):
+        session = aiohttp.ClientSession(auth=aiohttp.BasicAuth("user", "password"))
+    async with session, Server(answer(UPDATE)) as server, client_of(server, http=session) as client:
+        error = await error_of(poll(client))
+        await session.close()
+    assert type(error) is ConfigurationError
+    assert "it must have no auth= of its own" in str(error)
+    assert server.requests == []
+
+
+async def test_borrowed_session_that_is_closed_is_told() -> None:
+    """A borrowed session that was closed is named as the cause."""
+    session = aiohttp.ClientSession()
+    await session.close()
+    async with AkapuluClient(API_KEY, base_url="http://127.0.0.1:9", http=session) as client:
+        error = await error_of(poll(client))
+    assert type(error) is ConfigurationError
+    assert "the aiohttp session that the client works with was closed" in str(error)
+
+
+async def test_borrowed_session_takes_its_proxy() -> None:
+    """A borrowed session's proxy is used: an http call reaches it in absolute form, an https one by CONNECT."""
+
+    async def refuse(peer: Peer, seen: Seen) -> None:
+        await raw(http(407))(peer, seen)
+
+    script = (answer(UPDATE), refuse)
+    async with Server(*script) as proxy, aiohttp.ClientSession(proxy=proxy.url) as session:
+        async with AkapuluClient(API_KEY, base_url="http://127.0.0.1:9/api", http=session) as client:
+            await poll(client)
+        async with AkapuluClient(API_KEY, base_url="https://akapulu.invalid", http=session, retry=QUICK) as client:
+            error = await error_of(connect(client))
+    assert proxy.requests[0].target == f"http://127.0.0.1:9/api{UPDATES}"
+    assert {(seen.method, seen.target) for seen in proxy.requests[1:]} == {("CONNECT", "akapulu.invalid:443")}
+    assert all(API_KEY not in str(seen.headers) for seen in proxy.requests[1:])
+    assert isinstance(error, TransportError)
+    assert "the proxy refused with 407" in error.reason
+    assert not error.sent
+
+
+async def test_tunnel_through_a_proxy(authority: trustme.CA) -> None:
+    """An https call goes through a CONNECT proxy to the service, which alone sees the key."""
+    async with Server(answer(UPDATE), tls=server_tls(authority)) as server:
+
+        async def tunnel(peer: Peer, _: Seen) -> None:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            await peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            try:
+                await asyncio.gather(_pipe(peer.reader, writer), _pipe(reader, peer.writer))
+            finally:
+                writer.close()
+            peer.open = False
+
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        connector = aiohttp.TCPConnector(ssl=context)
+        async with (
+            Server(tunnel) as proxy,
+            aiohttp.ClientSession(proxy=proxy.url, connector=connector) as session,
+            AkapuluClient(API_KEY, base_url=server.base_url, http=session, retry=RetryPolicy(attempts=1)) as client,
+        ):
+            await poll(client)
+    assert [seen.method for seen in proxy.requests] == ["CONNECT"]
+    assert "authorization" not in proxy.requests[0].headers
+    assert server.requests[0].headers["authorization"] == f"Bearer {API_KEY}"
+
+
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65_536):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+
+
+# Logging
+
+
+async def test_log_tells_each_attempt(marks: Marks) -> None:
+    """At DEBUG each attempt has its lines: sent, answered with status and time, failed, pausing."""
+    script = (reset, answer({}, 503), answer(UPDATE))
+    async with Server(*script) as server, client_of(server) as client:
+        await poll(client)
+    wanted = [
+        rf"> GET {UPDATES} attempt 1",
+        rf"! GET {UPDATES} TransportError",
+        rf"~ GET {UPDATES} again in \d+\.\d\d s",
+        rf"> GET {UPDATES} attempt 2",
+        rf"< GET {UPDATES} 503 \d+ ms",
+        rf"~ GET {UPDATES} again in \d+\.\d\d s",
+        rf"> GET {UPDATES} attempt 3",
+        rf"< GET {UPDATES} 200 \d+ ms",
+    ]
+    assert len(marks.lines) == len(wanted), marks.lines
+    for line, pattern in zip(marks.lines, wanted, strict=True):
+        assert re.fullmatch(pattern, line)
+
+
+async def test_log_is_silent_above_debug(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is logged at INFO and above, whatever fails, and no handler is installed."""
+    caplog.set_level(logging.INFO)
+    async with Server(reset, answer({}, 503), answer({}, 500)) as server, client_of(server) as client:
+        await error_of(poll(client))
+        await error_of(connect(client))
+    assert caplog.records == []
+    assert logging.getLogger("akapulu_async").handlers == []
+
+
+# The good paths
+
+
+@both_loops
+async def test_simulator_is_talked_to_as_documented() -> None:
+    """Against the simulator, calls succeed, faults are lived through, and answers that are lost are told."""
+    async with (
+        Simulator(speed=20, seed=1) as simulator,
+        AkapuluClient(simulator.api_key, base_url=simulator.base_url, retry=QUICK) as client,
+    ):
+        simulator.add_fault(Fault(route="connect", status=503))
+        connection = await client.conversations.connect(REQUEST)
+        simulator.add_fault(Fault(route="updates", reset="after", times=2))
+        update = await client.conversations.updates(connection.conversation_session_id)
+        assert update.conversation_session_id == connection.conversation_session_id
+        simulator.add_fault(Fault(route="connect", reset="after"))
+        with pytest.raises(ConnectOutcomeUnknownError):
+            await client.conversations.connect(REQUEST)
+        assert simulator.open_conversations == 2
+        assert simulator.count("updates") == 3
