@@ -75,8 +75,9 @@ def _percent(value: object, _: object) -> float:
         return 0.0
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _wanted("a number", value)
-    if math.isnan(value):
+    if isinstance(value, float) and math.isnan(value):
         raise ValueError("a number is wanted, not NaN")
+    # Clamped before it becomes a float: an integer of JSON may be too large for one.
     return float(min(max(value, 0), 100))
 
 

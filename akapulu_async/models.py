@@ -17,7 +17,7 @@ from uuid import UUID
 import attrs
 
 from akapulu_async.errors import ConfigurationError
-from akapulu_async.secret import Secret
+from akapulu_async.secret import Secret, excerpt
 
 MAX_STT_KEYWORDS = 5
 """How many speech recognition hints a connect takes [documented]."""
@@ -38,6 +38,11 @@ def uuid_text(value: object) -> str:
     raise ValueError("not a UUID such as '123e4567-e89b-12d3-a456-426614174000'")
 
 
+def _shown(value: object) -> str:
+    """Return what a caller gave, for a message. It may be a token or a key in the wrong place."""
+    return excerpt(repr(value), limit=80)
+
+
 def checked_id(name: str, value: str | UUID) -> str:
     """Return the canonical text of an id that a caller gave.
 
@@ -47,13 +52,13 @@ def checked_id(name: str, value: str | UUID) -> str:
     try:
         return uuid_text(value)
     except ValueError as error:
-        raise ConfigurationError(f"{name}: {value!r:.80} is {error}") from None
+        raise ConfigurationError(f"{name}: {_shown(value)} is {error}") from None
 
 
 def _check_text(name: str, value: object, allowed: str = "") -> str:
     """Return a text that has no control character (nor a lone surrogate) but those allowed."""
     if not isinstance(value, str):
-        raise ConfigurationError(f"{name}: {value!r:.80} is {type(value).__name__}, a text is wanted")
+        raise ConfigurationError(f"{name}: {_shown(value)} is {type(value).__name__}, a text is wanted")
     for character in value:
         if unicodedata.category(character) in {"Cc", "Cs"} and character not in allowed:
             raise ConfigurationError(f"{name}: the control character {character!r} is not allowed")
@@ -86,7 +91,7 @@ def _stt_keywords(value: str | Iterable[str]) -> tuple[str, ...]:
 
 def _flag(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
     if not isinstance(value, bool) and not (value is None and field.default is None):
-        raise ConfigurationError(f"{field.name}: {value!r:.80} is {type(value).__name__}, True or False is wanted")
+        raise ConfigurationError(f"{field.name}: {_shown(value)} is {type(value).__name__}, True or False is wanted")
 
 
 def _scenario_id(value: str | UUID) -> str:
@@ -100,6 +105,9 @@ def _avatar_id(value: str | UUID) -> str:
 def _extra(value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise ConfigurationError(f"extra: {type(value).__name__} is no mapping of field names to values")
+    for name in value:
+        # JSON would make a text of a number or a boolean, and one field of two names.
+        _check_text("extra: a name", name)
     try:
         # A round trip also takes a copy that the caller cannot change later.
         copy: dict[str, Any] = json.loads(json.dumps(dict(value), allow_nan=False))
@@ -189,8 +197,9 @@ class Connection:
     @property
     def join_url(self) -> str:
         """A link that a browser opens to join [seen]. It contains the token: show it to that user alone."""
-        separator = "&" if urlsplit(self.room_url).query else "?"
-        return f"{self.room_url}{separator}t={quote(self.token.reveal(), safe='')}"
+        parts = urlsplit(self.room_url)
+        token = f"t={quote(self.token.reveal(), safe='')}"
+        return parts._replace(query=f"{parts.query}&{token}" if parts.query else token).geturl()
 
 
 @attrs.frozen

@@ -2,18 +2,25 @@
 
 import hmac
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterator
 from typing import Any, NoReturn, Self, final
+from urllib.parse import quote
 
 MASK = "***"
 
-_JWT = re.compile(r"\beyJ[\w-]+(\.[\w-]*){1,4}", re.ASCII)
+_JWT = re.compile(r"eyJ[\w-]+(\.[\w-]*){1,4}", re.ASCII)
+_JWT_BEGINNING = re.compile(r"eyJ[\w-]*\Z", re.ASCII)
 _BEARER = re.compile(r"\b(bearer\s+)[^\s\"',;}]+", re.IGNORECASE)
+# A value ends with the quote that it began with: `"`, `'`, or `\"` where JSON is quoted in JSON.
 _MEMBER = re.compile(
-    r"""(["'](?:[\w-]*token|api_?key|secret|password|authorization)\\?["']\s*:\s*\\?["'])[^"'\\]*""", re.IGNORECASE
+    r"""(["'][\w-]*(?:token|api[_-]?key|secret|password|authorization)\\?["']\s*:\s*(\\?["']))(?:(?!\2)(?:\\.|.))*""",
+    re.IGNORECASE | re.DOTALL,
 )
+# `&` also as HTML (`&amp;`) and as careful JSON (`\u0026`) write it.
 _QUERY = re.compile(
-    r"([?&](?:t|token|key|api_?key|sig|signature|policy|x-(?:amz|goog)-[\w-]+)=)[^&\s\"']+", re.IGNORECASE
+    r"((?:[?&;#]|\\u0026)"
+    r"(?:t|key|sig|policy|[\w-]*(?:token|signature|secret|password|api[_-]?key)|x-(?:amz|goog)-[\w-]+)=)[^&\s\"']+",
+    re.IGNORECASE,
 )
 
 
@@ -38,10 +45,13 @@ class Secret:
 
     __repr__ = __str__
 
+    def __format__(self, spec: str) -> str:
+        return format(MASK, spec)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self._text.encode(), other._text.encode())
+        return hmac.compare_digest(_bytes(self._text), _bytes(other._text))
 
     def __hash__(self) -> int:
         return hash(self._text)
@@ -56,17 +66,29 @@ class Secret:
         raise TypeError("a Secret is not pickled; pass what reveal() gives, if the receiver may know it")
 
 
-def redact(text: str, secrets: Iterable[Secret] = ()) -> str:
+def _bytes(text: str) -> bytes:
+    # JSON can bear a lone surrogate, and the error of a strict encoding would hold the whole text.
+    return text.encode("utf-8", "surrogatepass")
+
+
+def redact(text: str, secrets: Collection[Secret] = ()) -> str:
     """Return the text with each of the given secrets, and whatever looks like a credential, masked."""
-    for secret in secrets:
-        text = text.replace(secret.reveal(), MASK)
+    # The longest first: one secret may be a part of another.
+    for form in sorted(_forms(secrets), key=len, reverse=True):
+        text = text.replace(form, MASK)
     text = _JWT.sub(MASK, text)
     for pattern in (_BEARER, _MEMBER, _QUERY):
         text = pattern.sub(rf"\g<1>{MASK}", text)
     return text
 
 
-def excerpt(text: str, secrets: Iterable[Secret] = (), limit: int = 200) -> str:
+def _forms(secrets: Collection[Secret]) -> Iterator[str]:
+    """Yield how the secrets may be written: as they are, in JSON that escapes slashes, and in a URL."""
+    for text in filter(None, (secret.reveal() for secret in secrets)):
+        yield from (text, text.replace("/", "\\/"), quote(text, safe="", errors="replace"))
+
+
+def excerpt(text: str, secrets: Collection[Secret] = (), limit: int = 200) -> str:
     """Return the beginning of a text on one line, for people, without secrets.
 
     Args:
@@ -75,7 +97,16 @@ def excerpt(text: str, secrets: Iterable[Secret] = (), limit: int = 200) -> str:
         limit: How many characters to show at the most.
     """
     # Cut twice: cleaning must not cost more than showing, nor may a cut leave half a secret that no rule knows.
-    clean = redact(text[: limit * 20], secrets)
+    whole = len(text) <= limit * 20
+    clean = redact(text, secrets) if whole else _without_half(redact(text[: limit * 20], secrets), secrets)
     line = "".join(character if character.isprintable() else " " for character in clean)
     line = " ".join(line.split())
-    return line if len(line) <= limit else f"{line[:limit]}…"
+    return line if len(line) <= limit and whole else f"{line[: limit - 1]}…"
+
+
+def _without_half(beginning: str, secrets: Collection[Secret]) -> str:
+    """Return the clean beginning of a longer text without the part of a secret that it may end in."""
+    for form in _forms(secrets):
+        half = next((end for end in range(len(form) - 1, 0, -1) if beginning.endswith(form[:end])), 0)
+        beginning = beginning[: len(beginning) - half]
+    return _JWT_BEGINNING.sub("", beginning)

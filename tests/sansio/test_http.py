@@ -1,0 +1,514 @@
+"""What a response means, told on the bytes that came."""
+
+import gzip
+import json
+import math
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from akapulu_async.converter import detail_reader, read_connection, update_reader
+from akapulu_async.errors import (
+    ApiError,
+    AuthenticationError,
+    BadRequestError,
+    ConcurrencyLimitError,
+    ConfigurationError,
+    InvalidResponseError,
+    MinutesLimitError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    ServerError,
+)
+from akapulu_async.sansio.http import (
+    MAX_RETRY_AFTER,
+    ContentRange,
+    Request,
+    Response,
+    check_error_types,
+    decipher,
+    encode_json,
+    invalid_response,
+    not_ready_text,
+    parse_content_range,
+    parse_json,
+    parse_retry_after,
+)
+from akapulu_async.secret import MASK, Secret
+
+ID = "33333333-3333-4333-8333-333333333333"
+KEY = "AKLIVE0123456789ABCDEF"
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJyIjoicm9vbSJ9.c2lnbmF0dXJl"
+NOW = datetime(2026, 3, 10, 18, 10, 2, tzinfo=UTC)
+
+ANYTHING: Request[Any] = Request("GET", "/scenarios/")
+CONNECT = Request("POST", "/conversations/connect/", body=b"{}", read=read_connection)
+UPDATES = Request("GET", f"/conversations/{ID}/updates/", read=update_reader(ID))
+DETAIL = Request("GET", f"/conversations/{ID}/", read=detail_reader(ID))
+
+
+def answered(
+    status: int, body: bytes = b"", request: Request[Any] = ANYTHING, headers: Mapping[str, str] = {}, **options: Any
+) -> Any:
+    return decipher(request, Response(status, headers, body), now=NOW, **options)
+
+
+def refusal(status: int, body: bytes = b"", **options: Any) -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        answered(status, body, **options)
+    return caught.value
+
+
+def nonsense(status: int, body: bytes, **options: Any) -> InvalidResponseError:
+    with pytest.raises(InvalidResponseError) as caught:
+        answered(status, body, **options)
+    return caught.value
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 206, 299])
+def test_any_success_is_read(status: int) -> None:
+    """Every 2xx with JSON is an answer."""
+    assert answered(status, b'{"a": [1, "\xc3\xa4"]}') == {"a": [1, "ä"]}
+
+
+def test_an_answer_becomes_what_was_asked_for() -> None:
+    """The request's reader turns the JSON into its model."""
+    body = b'{"conversation_session_id": "%s", "call_is_ready": true, "completion_percent": 100}' % ID.encode()
+    assert answered(200, body, UPDATES).call_is_ready
+
+
+def test_no_content_is_none() -> None:
+    """A 204 has no content, whatever a peer sends with it."""
+    assert answered(204) is None
+    assert answered(204, b"<html>") is None
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (100, ApiError), (199, ApiError), (300, ApiError), (301, ApiError), (304, ApiError), (308, ApiError),
+        (400, BadRequestError), (401, AuthenticationError), (402, ApiError), (403, PermissionDeniedError),
+        (404, NotFoundError), (405, ApiError), (408, ApiError), (409, ApiError), (410, NotFoundError),
+        (413, ApiError), (422, ApiError), (429, RateLimitError), (499, ApiError),
+        (500, ServerError), (501, ServerError), (502, ServerError), (503, ServerError), (504, ServerError),
+        (599, ServerError),
+    ],
+)  # fmt: skip
+def test_without_a_code_the_status_tells(status: int, kind: type[ApiError]) -> None:
+    """Each status has its class; what has none of its own is a plain ApiError."""
+    error = refusal(status, b'{"error": "No", "error_code": "SOMETHING_ELSE"}')
+    assert type(error) is type(refusal(status)) is kind
+    assert (error.status, error.error_code, error.message) == (status, "SOMETHING_ELSE", "No")
+    assert (error.method, error.path, error.attempts, error.retry_after) == ("GET", "/scenarios/", 1, None)
+
+
+@pytest.mark.parametrize("status", [302, 400, 401, 402, 403, 404, 429, 500, 503])
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("AUTH_INVALID", AuthenticationError),
+        ("CONCURRENCY_LIMIT", ConcurrencyLimitError),
+        ("max_concurrent_calls", ConcurrencyLimitError),
+        ("TooManyConcurrentSessions", ConcurrencyLimitError),
+        ("MINUTES_LIMIT_REACHED", MinutesLimitError),
+        ("no_minutes_left", MinutesLimitError),
+        ("Usage_Exceeded", MinutesLimitError),
+    ],
+)
+def test_the_code_goes_before_the_status(status: int, code: str, kind: type[ApiError]) -> None:
+    """A code that is known or speaks of a limit decides, in any case of letters and with any status."""
+    error = refusal(status, json.dumps({"error": "No", "error_code": code}).encode())
+    assert type(error) is kind
+    assert (error.status, error.error_code) == (status, code)
+
+
+class NoCreditError(ApiError):
+    pass
+
+
+def test_what_a_user_taught_goes_first() -> None:
+    """A taught code wins over the known and the assumed ones, exactly as it is written; the others stay."""
+    taught = {"AUTH_INVALID": NoCreditError, "CONCURRENT_MINUTES": MinutesLimitError}
+    for code, kind in (
+        ("AUTH_INVALID", NoCreditError),
+        ("CONCURRENT_MINUTES", MinutesLimitError),
+        ("concurrent_minutes", ConcurrencyLimitError),
+        ("OTHER", BadRequestError),
+    ):
+        assert type(refusal(400, json.dumps({"error_code": code}).encode(), error_types=taught)) is kind
+    assert type(refusal(400, b'{"code": "AUTH_INVALID"}', error_types={"X": NoCreditError})) is AuthenticationError
+
+
+@pytest.mark.parametrize(
+    ("payload", "code", "message"),
+    [
+        ({"error": "E", "error_code": "C"}, "C", "E"),
+        ({"detail": "D", "code": "C"}, "C", "D"),
+        ({"message": "M", "status_code": "C"}, "C", "M"),
+        ({"error": "E", "detail": "D", "message": "M", "error_code": "1", "code": "2", "status_code": "3"}, "1", "E"),
+        ({"error": None, "detail": "D", "error_code": None, "code": "2"}, "2", "D"),
+        ({"error": "", "detail": "D", "error_code": "", "status_code": "3"}, "3", "D"),
+        ({"error": " \n", "message": "M", "error_code": "\t", "code": "2"}, "2", "M"),
+        ({"error": "E", "error_code": 7, "code": 400}, None, "E"),
+        ({"error": {"code": "C"}}, None, '{"error": {"code": "C"}}'),
+        ({"field": ["required"]}, None, '{"field": ["required"]}'),
+        ({}, None, "{}"),
+        (["E"], None, '["E"]'),
+        ("E", None, '"E"'),
+        (None, None, "null"),
+        ({"error": "two\nlines\x1b[0m", "error_code": "A\nB"}, "A B", "two lines [0m"),
+        ({"error": "x" * 500, "error_code": "y" * 500}, "y" * 79 + "…", "x" * 199 + "…"),
+    ],
+    ids=count(),
+)
+def test_where_code_and_sentence_stand(payload: Any, code: str | None, message: str) -> None:
+    """Code and sentence are found under each name they were seen under; else the body's beginning is the sentence."""
+    error = refusal(400, json.dumps(payload).encode())
+    assert (error.error_code, error.message) == (code, message)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", ""),
+        (b"<html>\n <h1>502 Bad Gateway</h1>", "<html> <h1>502 Bad Gateway</h1>"),
+        (b'{"error": "No', '{"error": "No'),
+        (b"\xff\xfe\x00", "\ufffd\ufffd"),
+        (b'\xef\xbb\xbf{"error": "No"}', "No"),
+        (b'{"error": NaN}', '{"error": NaN}'),
+        (b"[" * 100_000, "[" * 199 + "…"),
+        (gzip.compress(b'{"error": "No"}', mtime=0)[:4], "\ufffd"),
+        ("ä".encode() * 20_000, "ä" * 199 + "…"),
+    ],
+    ids=count(),
+)
+def test_refusals_that_are_not_json(body: bytes, message: str) -> None:
+    """A refusal in whatever form is told by its status, with the beginning of what came."""
+    error = refusal(502, body)
+    assert type(error) is ServerError
+    assert (error.error_code, error.message.split()) == (None, message.split())
+
+
+def test_a_refusal_tells_how_often_it_was_tried() -> None:
+    """The error says to what, how often, and for how long to wait."""
+    error = refusal(429, b'{"error": "No"}', request=CONNECT, headers={"retry-after": "12"}, attempts=3)
+    assert (error.method, error.path, error.attempts, error.retry_after) == ("POST", CONNECT.path, 3, 12.0)
+
+
+NOT_JSON: list[tuple[bytes, Mapping[str, str], str]] = [
+    (b"", {}, "it is empty"),
+    (
+        b"<!doctype html>", {"content-type": "text/html"},
+        "it is not JSON (text/html): Expecting value: line 1 column 1 (char 0)",
+    ),
+    (b"{", {}, ("it is not JSON (no content type): Expecting property name enclosed in double quotes: "
+               "line 1 column 2 (char 1)")),
+    (b'{"a": 1', {}, "it is not JSON (no content type): Expecting ',' delimiter: line 1 column 8 (char 7)"),
+    (b"{} {}", {}, "it is not JSON (no content type): Extra data: line 1 column 4 (char 3)"),
+    (b'{"a": NaN}', {}, "it is not JSON (no content type): NaN is not JSON"),
+    (b'{"a": Infinity}', {}, "it is not JSON (no content type): Infinity is not JSON"),
+    (b'{"a": -Infinity}', {}, "it is not JSON (no content type): -Infinity is not JSON"),
+    (b"[" * 100_000, {}, "it is not JSON (no content type): it is nested too deeply"),
+    (b'{"a":' * 100_000, {}, "it is not JSON (no content type): it is nested too deeply"),
+    (
+        b"\xff{}", {},
+        "it is not JSON (no content type): 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte",
+    ),
+    (gzip.compress(b"{}"), {"content-encoding": "gzip"}, "it is compressed (gzip), which was not asked for"),
+    (b"x", {"content-encoding": "BR"}, "it is compressed (BR), which was not asked for"),
+    (b"", {"content-encoding": "Identity"}, "it is empty"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "headers", "problem"), NOT_JSON, ids=count())
+def test_successes_that_are_not_json(body: bytes, headers: Mapping[str, str], problem: str) -> None:
+    """A 2xx without strict JSON is an InvalidResponseError that says what it is instead."""
+    error = nonsense(200, body, headers=headers)
+    assert (error.problem, error.field, error.status) == (problem, None, 200)
+    assert (error.method, error.path) == ("GET", "/scenarios/")
+
+
+@pytest.mark.parametrize("body", [b'\xef\xbb\xbf{"a": 1}', b' \r\n\t{"a": 1}\n'], ids=["BOM", "white space"])
+def test_what_surrounds_json_is_borne(body: bytes) -> None:
+    """A byte order mark and white space around JSON are no fault."""
+    assert answered(200, body) == {"a": 1}
+
+
+def test_a_number_too_long_to_read() -> None:
+    """An integer of more digits than Python reads is a bad answer, not a crash."""
+    assert "4300" in nonsense(200, b"1" * 5000).problem
+
+
+def test_the_field_is_named() -> None:
+    """What a reader refuses comes with the field's place and the answer's beginning."""
+    error = nonsense(200, b'{"conversation_session_id": "x"}', request=UPDATES)
+    assert (error.field, error.problem[:10]) == ("conversation_session_id", "not a UUID")
+    assert error.excerpt == '{"conversation_session_id": "x"}'
+
+
+def test_no_content_where_there_must_be_some() -> None:
+    """A 204 to a request that needs an answer is refused."""
+    error = nonsense(204, b"", request=CONNECT)
+    assert (error.problem, error.excerpt) == ("an object is wanted, not null", "")
+
+
+BAD_CONNECTION = json.dumps({"room_url": 7, "token": JWT, "conversation_session_id": ID}).encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "request_"),
+    [(200, b"<html>", CONNECT), (200, BAD_CONNECTION, CONNECT), (400, BAD_CONNECTION, CONNECT), (500, b"{", ANYTHING)],
+    ids=count(),
+)
+def test_errors_hold_no_body(status: int, body: bytes, request_: Request[Any]) -> None:
+    """An error has neither cause nor context, since what json and the converter raise holds the whole body."""
+    with pytest.raises((ApiError, InvalidResponseError)) as caught:
+        answered(status, body, request_)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+    assert JWT not in "".join(traceback.format_exception(caught.value))
+
+
+def plant(secret: str, place: int, filler: str) -> tuple[bytes, dict[str, str]]:
+    """Return a body and headers that bear a secret in one of many places."""
+    text = f"{filler}{secret}"
+    bodies = [
+        {"error": text}, {"error": "No", "error_code": text}, {"code": text, "detail": text}, {"message": [text]},
+        {"token": text}, {text: 1}, {"conversation_session_id": text}, {"room_url": text, "token": secret},
+        {"conversation_session_id": ID, "call_is_ready": text}, {"created_at": text}, [text], text,
+    ]  # fmt: skip
+    raw = [text.encode(), b"\xff" + text.encode(), b'{"error": "' + text.encode(), b" " * 3990 + text.encode()]
+    if place < len(bodies):
+        return json.dumps(bodies[place]).encode(), {}
+    if place < len(bodies) + len(raw):
+        return raw[place - len(bodies)] + b" end" * 50, {}
+    return b"<html>", [{"content-type": text}, {"content-encoding": text}, {"retry-after": text}][
+        place - len(bodies) - len(raw)
+    ]
+
+
+@given(
+    st.sampled_from([KEY, JWT]),
+    st.integers(0, 18),
+    st.text("xyz \n\t<>.'", max_size=300),
+    st.sampled_from([200, 204, 301, 400, 401, 429, 503]),
+    st.sampled_from([ANYTHING, CONNECT, UPDATES, DETAIL]),
+)
+def test_errors_never_show_a_secret(secret: str, place: int, filler: str, status: int, request_: Request[Any]) -> None:
+    """Wherever a peer echoes the API key or a token, no error shows it, nor its beginning."""
+    body, headers = plant(secret, place, filler)
+    shown = ""
+    try:
+        answered(status, body, request_, headers, secrets=(Secret(KEY),))
+    except (ApiError, InvalidResponseError) as error:
+        shown = f"{error} {vars(error)}"
+    assert secret[:6] not in shown
+    assert not any(part in shown for part in secret.split("."))
+
+
+def test_masks_stand_for_secrets() -> None:
+    """Where a secret stood, a mask stands, so that the property above is not kept by showing nothing."""
+    assert refusal(400, f'{{"error": "bad {KEY}!"}}'.encode(), secrets=[Secret(KEY)]).message == f"bad {MASK}!"
+    error = invalid_response(ANYTHING, Response(200, {}, b"x" + KEY.encode()), KEY, field=KEY, secrets={Secret(KEY)})
+    assert (error.problem, error.field, error.excerpt) == (MASK, MASK, f"x{MASK}")
+
+
+json_bytes = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(ID),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["error", "error_code", "token", "id", "role"]) | st.text(), inner, max_size=3
+        )
+    ),
+    max_leaves=6,
+).map(lambda value: json.dumps(value).encode())
+header_texts = st.text(st.characters(), max_size=40)
+
+
+@given(
+    st.integers(100, 599),
+    st.binary(max_size=200) | json_bytes,
+    st.fixed_dictionaries(
+        {}, optional=dict.fromkeys(("content-type", "content-encoding", "retry-after"), header_texts)
+    ),
+    st.sampled_from([ANYTHING, CONNECT, UPDATES, DETAIL]),
+)  # fmt: skip
+def test_any_answer_is_a_value_or_one_of_two_errors(
+    status: int, body: bytes, headers: dict[str, str], request_: Request[Any]
+) -> None:
+    """Any bytes, status and headers give a value, an ApiError or an InvalidResponseError: the first two by status."""
+    outcome: Exception | None = None
+    try:
+        answered(status, body, request_, headers)
+    except (ApiError, InvalidResponseError) as error:
+        outcome = error
+    assert isinstance(outcome, ApiError) is (not 200 <= status < 300)
+    assert str(outcome)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None), ("", None), ("soon", None), ("-5", None), ("+5", None), ("1e3", None), ("0x10", None),
+        ("5 s", None), (".5", None), ("\u0665", None), ("²", None), ("nan", None), ("inf", None), ("5, 6", None),
+        ("0", 0.0), ("7", 7.0), (" 7\t", 7.0), ("007", 7.0), ("1.5", 1.5), ("2.", 2.0),
+        ("9" * 30, MAX_RETRY_AFTER), ("9" * 100_000, MAX_RETRY_AFTER), ("1000000001", MAX_RETRY_AFTER),
+        ("Tue, 10 Mar 2026 18:10:32 GMT", 30.0),
+        ("Tue, 10 Mar 2026 18:10:32 -0000", 30.0),
+        ("Tue, 10 Mar 2026 20:10:32 +0200", 30.0),
+        ("Tuesday, 10-Mar-26 18:10:32 GMT", 30.0),
+        ("Tue Mar 10 18:10:32 2026", 30.0),
+        ("Tue, 10 Mar 2026 18:09:32 GMT", 0.0),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", MAX_RETRY_AFTER),
+        ("Tue, 32 Mar 2026 18:10:32 GMT", None),
+        ("Tue, 10 Mar 99999 18:10:32 GMT", None),
+        (f"Tue, 10 Mar {'9' * 5000} 18:10:32 GMT", None),
+        ("Tue, 10 Mar 2026 18:10:32 +9999999999", None),
+    ],
+    ids=count(),
+)  # fmt: skip
+def test_retry_after(value: str | None, seconds: float | None) -> None:
+    """Seconds and dates are read; the past is now, for ever is 30 years, and the rest is as if not said."""
+    assert parse_retry_after(value, NOW) == seconds
+
+
+@given(st.integers(0, 10**9), st.sampled_from(["GMT", "+0000"]))
+def test_dates_count_from_now(seconds: int, zone: str) -> None:
+    """A date says how many seconds there are until then."""
+    text = format_datetime(NOW + timedelta(seconds=seconds)).replace("+0000", zone)
+    assert parse_retry_after(text, NOW) == seconds
+
+
+@given(st.text(st.characters(), max_size=60) | st.from_regex(r"\w{3}, \d+ \w{3} \d+ \d+:\d+:\d+ [+-]?\w*"))
+@example("Mon, 01 Jan 0001 00:00:00 +2359")
+@example("Fri, 31 Dec 9999 23:59:59 -2359")
+def test_any_retry_after(value: str) -> None:
+    """Whatever text comes, it is a sane number of seconds or none."""
+    seconds = parse_retry_after(value, NOW)
+    assert seconds is None or 0.0 <= seconds <= MAX_RETRY_AFTER
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        (None, None), ("", None), ("bytes 0-9", None), ("bytes */10", None), ("items 0-9/10", None),
+        ("bytes -5-9/10", None), ("bytes 0-9/ten", None), ("bytes 0-9/10, 20-29/10", None), ("0-9/10", None),
+        ("bytes 5-4/10", None), ("bytes 0-10/10", None), ("bytes 10-19/10", None), ("bytes 0-9/10\n", None),
+        (f"bytes 0-{'9' * 5000}/*", None), ("bytes \u0660-9/10", None),
+        ("bytes 0-9/10", ContentRange(0, 10)),
+        ("Bytes 9-9/10", ContentRange(9, 10)),
+        ("bytes 500-999/*", ContentRange(500, None)),
+    ],
+    ids=count(),
+)  # fmt: skip
+def test_content_range(value: str | None, found: ContentRange | None) -> None:
+    """A range that lies within its whole is read; what contradicts itself is as if not said."""
+    assert parse_content_range(value) == found
+
+
+@given(st.integers(0, 10**12), st.integers(0, 10**12), st.integers(0, 10**12))
+def test_any_sensible_content_range(first: int, more: int, after: int) -> None:
+    """First byte and size come back as they were written."""
+    size = first + more + after + 1
+    assert parse_content_range(f"bytes {first}-{first + more}/{size}") == ContentRange(first, size)
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b'{"status_text": "Processing", "error": "E"}', "Processing"),
+        (b'{"status_text": null, "error": "Not ready"}', "Not ready"),
+        (b'{"detail": "D"}', "D"),
+        (b'{"message": "two\\nlines"}', "two lines"),
+        (b'{"message": 7}', ""),
+        (b"{}", ""),
+        (b"[]", ""),
+        (b"", ""),
+        (b"<html>", ""),
+        (b'{"error": "?token=abc"}', f"?token={MASK}"),
+    ],
+    ids=count(),
+)
+def test_not_ready_text(body: bytes, text: str) -> None:
+    """What a recording's JSON says in words is found, if it says anything."""
+    assert not_ready_text(body) == text
+
+
+@given(st.binary() | json_bytes)
+def test_any_not_ready_text(body: bytes) -> None:
+    """Whatever comes in a recording's place, there is a short line."""
+    text = not_ready_text(body)
+    assert text.isprintable()
+    assert len(text) <= 200
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | finite | st.text(st.characters()),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_bodies_come_back(payload: Any) -> None:
+    """What is encoded is ASCII JSON that reads as what it was."""
+    body = encode_json(payload)
+    assert body.isascii()
+    assert parse_json(body) == payload
+
+
+@pytest.mark.parametrize("payload", [math.nan, [math.inf], {1, 2}, {"a": object()}, b"x", Secret(KEY)], ids=count())
+def test_other_bodies_are_refused(payload: Any) -> None:
+    """What JSON cannot write is a ConfigurationError, before anything is sent."""
+    with pytest.raises(ConfigurationError, match=r"^json: not writable as JSON: ") as caught:
+        encode_json(payload)
+    assert KEY not in str(caught.value)
+
+
+def test_a_circle_is_refused() -> None:
+    """So is what contains itself, or is nested without end."""
+    circle: list[Any] = []
+    circle.append(circle)
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    for payload in (circle, deep):
+        with pytest.raises(ConfigurationError, match=r"^json: not writable as JSON: "):
+            encode_json(payload)
+
+
+@pytest.mark.parametrize(
+    ("method", "safe"),
+    [("GET", True), ("HEAD", True), ("POST", False), ("PUT", False), ("PATCH", False), ("DELETE", False)],
+)
+def test_safe_methods(method: str, safe: bool) -> None:
+    """Only what reads may be sent twice."""
+    assert Request(method, "/").safe is safe
+
+
+def test_a_request_does_not_show_its_body() -> None:
+    """Runtime variables may be private: the text of neither side shows a body."""
+    assert "private" not in repr(Request("POST", "/", b"private"))
+    assert "private" not in repr(Response(200, {}, b"private"))
+
+
+def test_error_types_are_checked_and_copied() -> None:
+    """Only ApiError classes can be taught, and later changes of the caller's mapping do not matter."""
+    taught: dict[str, Any] = {"NO_CREDIT": NoCreditError}
+    kept = check_error_types(taught)
+    taught["OTHER"] = NoCreditError
+    assert kept == {"NO_CREDIT": NoCreditError}
+    for wrong in (ValueError, "ConcurrencyLimitError", NoCreditError(status=400, method="GET", path="/"), None):
+        with pytest.raises(ConfigurationError, match=r"^error_types\['X'\]: .* is no subclass of ApiError$"):
+            check_error_types({"X": wrong})  # type: ignore[dict-item]
