@@ -224,15 +224,6 @@ class Server:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    @property
-    def tasks(self) -> set[asyncio.Task[None]]:
-        """The server's own tasks, asyncio's for its connections among them."""
-        return {
-            task
-            for task in asyncio.all_tasks()
-            if task in self._tasks or task.get_name() == _OWN or "_accept_connection" in repr(task.get_coro())
-        }
-
     async def until(self, condition: Callable[[], bool]) -> None:
         """Return when the condition holds, looked at whenever something happens here."""
         async with asyncio.timeout(PATIENCE):
@@ -251,6 +242,7 @@ class Server:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        task.set_name(_OWN)
         self._tasks.add(task)
         self.connections += 1
         self.open_connections += 1
@@ -299,14 +291,23 @@ async def _read_request(reader: asyncio.StreamReader, connection: int) -> Seen |
     return Seen(method, target, headers, body, connection)
 
 
+def _client_tasks() -> set["asyncio.Task[Any]"]:
+    """Return the tasks that are not servers', nor asyncio's for their connections."""
+    return {
+        task
+        for task in asyncio.all_tasks()
+        if task.get_name() != _OWN and "_accept_connection" not in repr(task.get_coro())
+    }
+
+
 @asynccontextmanager
 async def client_of(server: Server, **options: Any) -> AsyncGenerator[AkapuluClient]:
     """Open a client of a server, and see to it that it leaves no task and no connection behind."""
     settings: dict[str, Any] = {"retry": QUICK, "timeouts": Timeouts(total=PATIENCE), **options}
-    before = asyncio.all_tasks()
+    before = _client_tasks()
     async with AkapuluClient(API_KEY, base_url=server.base_url, **settings) as client:
         yield client
-        left = asyncio.all_tasks() - before - server.tasks
+        left = _client_tasks() - before
         assert not left, left
     await server.abandoned()
 

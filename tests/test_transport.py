@@ -827,7 +827,7 @@ async def test_borrowed_sessions_settings_do_not_disturb() -> None:
 
 async def test_borrowed_sessions_own_credentials_are_refused() -> None:
     """A session with credentials of its own would replace the API key, which is told."""
-    with pytest.warns(DeprecationWarning, match="BasicAuth"):
+    with pytest.warns(DeprecationWarning, match="deprecated|encode_basic_auth"):
         session = aiohttp.ClientSession(auth=aiohttp.BasicAuth("user", "password"))
     async with session, Server(answer(UPDATE)) as server, client_of(server, http=session) as client:
         error = await error_of(poll(client))

@@ -1,0 +1,181 @@
+"""How aiohttp is set up: the proxy, the CA, and words for what goes wrong."""
+
+import asyncio
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import trustme
+
+from akapulu_async import AkapuluClient, ConfigurationError
+from akapulu_async.http_session import environment_proxy, failure_reason, make_http, system_cause
+from tests.misbehaving import API_KEY, SESSION, UPDATE, Server, answer, client_of, poll
+from tests.test_transport import server_tls
+
+PROXY = "http://proxy.example:3128"
+SERVICE = "https://akapulu.com/api"
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin without proxies, whatever the machine has."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.mark.parametrize(
+    ("environment", "url", "proxy"),
+    [
+        ({}, SERVICE, None),
+        ({"HTTPS_PROXY": PROXY}, SERVICE, PROXY),
+        ({"https_proxy": PROXY}, SERVICE, PROXY),
+        ({"ALL_PROXY": PROXY}, SERVICE, PROXY),
+        ({"HTTP_PROXY": PROXY}, SERVICE, None),
+        ({"HTTPS_PROXY": "proxy.example:3128"}, SERVICE, PROXY),
+        ({"HTTPS_PROXY": ""}, SERVICE, None),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "example.com,akapulu.com"}, SERVICE, None),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": ".akapulu.com"}, "https://api.akapulu.com/", None),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "akapulu.com:8443"}, "https://akapulu.com:8443/api", None),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "akapulu.com:8443"}, SERVICE, PROXY),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "*"}, SERVICE, None),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "other.com"}, SERVICE, PROXY),
+        ({"HTTPS_PROXY": PROXY, "HTTP_PROXY": PROXY}, "https://localhost:8080/api", None),
+        ({"HTTPS_PROXY": PROXY, "HTTP_PROXY": PROXY}, "http://127.0.0.1:8080/api", None),
+        ({"HTTPS_PROXY": PROXY, "HTTP_PROXY": PROXY}, "http://[::1]:8080/api", None),
+    ],
+)
+def test_proxy_is_the_environments(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], url: str, proxy: str | None
+) -> None:
+    """`HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` are honoured in either case, and loopback is never proxied."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert environment_proxy(url) == proxy
+
+
+def test_proxy_that_cannot_be_used_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A SOCKS proxy is refused by name when the client opens, without showing its password."""
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://user:password@proxy.example:1080")
+    with pytest.raises(ConfigurationError, match="HTTPS_PROXY: only HTTP proxies are supported") as caught:
+        environment_proxy(SERVICE)
+    assert "password" not in str(caught.value)
+
+
+async def test_session_takes_the_environments_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session for a service behind a proxy sends there what it sends."""
+    async with Server(answer(UPDATE)) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        async with make_http("http://akapulu.invalid/api", 1) as http, http.get("http://akapulu.invalid/x") as response:
+            assert response.status == 200
+    assert [seen.target for seen in proxy.requests] == ["http://akapulu.invalid/x"]
+
+
+async def test_client_behind_a_proxy_goes_straight_to_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is on this machine is asked without the proxy."""
+    async with Server(answer({}, 502)) as proxy, Server(answer(UPDATE)) as server:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        async with client_of(server) as client:
+            await poll(client)
+    assert (len(server.requests), proxy.connections) == (1, 0)
+
+
+async def test_cookies_are_not_kept() -> None:
+    """A cookie that the service sets is not sent back: calls do not hang together."""
+    async with Server(answer(UPDATE, headers={"Set-Cookie": "a=b"})) as server, client_of(server) as client:
+        await poll(client)
+        await poll(client)
+    assert "cookie" not in server.requests[1].headers
+
+
+_POLL = """
+import asyncio, sys
+from akapulu_async import AkapuluClient
+async def main():
+    async with AkapuluClient("key", base_url=sys.argv[1]) as client:
+        print((await client.conversations.updates(sys.argv[2])).latest_update_text)
+asyncio.run(main())
+"""
+
+
+async def test_own_authority_by_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CA of one's own is trusted when `SSL_CERT_FILE` names it."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    async with Server(answer(UPDATE), tls=server_tls(authority)) as server:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", _POLL, server.base_url, SESSION, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        output, errors = await process.communicate()
+    assert output.decode().strip() == "bot joined daily room", errors.decode()
+
+
+async def test_making_and_opening_sends_nothing() -> None:
+    """Making and opening a client connects to nobody."""
+    async with Server(answer(UPDATE)) as server, client_of(server):
+        pass
+    assert server.connections == 0
+
+
+def test_client_is_made_without_a_loop() -> None:
+    """A client can be made where no loop runs, at import for example."""
+    assert AkapuluClient(API_KEY).base_url == "https://akapulu.com/api"
+
+
+def _caused(error: BaseException, cause: BaseException) -> BaseException:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        _caused(aiohttp.ClientError(), ConnectionResetError(104, "reset")),
+        _caused(
+            aiohttp.ServerDisconnectedError(), _caused(aiohttp.ClientOSError(), ConnectionResetError(104, "reset"))
+        ),
+        ConnectionResetError(104, "reset"),
+    ],
+)
+def test_system_cause_is_bare(error: BaseException) -> None:
+    """The system's own error is found below aiohttp's, and bears neither frames nor further errors."""
+    cause = system_cause(error)
+    assert type(cause) is ConnectionResetError
+    assert (cause.__cause__, cause.__context__, cause.__traceback__) == (None, None, None)
+
+
+def test_system_cause_may_be_missing() -> None:
+    """Where the system said nothing, there is no cause."""
+    assert system_cause(aiohttp.ServerDisconnectedError()) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (aiohttp.ClientError("odd"), "ClientError: odd"),
+        (ConnectionResetError(104, "Connection reset by peer"), "the connection broke (Connection reset by peer)"),
+        (ConnectionResetError(), "the connection broke (ConnectionResetError)"),
+        (aiohttp.ClientError("Bearer s3cr3t-key"), "ClientError: Bearer ***"),
+    ],
+)
+def test_reasons_are_words(error: Exception, reason: str) -> None:
+    """What has no sentence of its own is told by its name, without credentials."""
+    assert failure_reason(error) == reason
+
+
+def test_parsers_complaint_is_told_without_its_quote() -> None:
+    """What aiohttp quotes of a broken answer may be part of a token, so it is left out."""
+    info: Any = None
+    error = aiohttp.ClientResponseError(info, (), message="Invalid character in chunk size:\n\n  b'eyJhbGci'\n    ^")
+    assert failure_reason(error) == "what came is not HTTP: Invalid character in chunk size"
+
+
+def test_library_installs_no_handler() -> None:
+    """Importing the library leaves logging alone."""
+    logger = logging.getLogger("akapulu_async")
+    assert (logger.handlers, logger.level, logger.propagate) == ([], logging.NOTSET, True)
