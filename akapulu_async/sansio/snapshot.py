@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Self
+from uuid import UUID
 
 import attrs
 
 from akapulu_async.errors import ConfigurationError
-from akapulu_async.models import uuid_text
+from akapulu_async.models import checked_id, uuid_text
 from akapulu_async.sansio.lifecycle import EndReason, Lifecycle, SessionState
+from akapulu_async.secret import excerpt
 
 
 @attrs.frozen
@@ -45,9 +47,10 @@ class SessionSnapshot:
         Args:
             lifecycle: The machine, which has received nothing yet.
             now: Its clock, in seconds.
-            at: The same as a time in UTC. A clock that is behind the one of the snapshot counts as being equal.
+            at: The same as a time in UTC. If it lies before what the snapshot has seen, since the clocks of two hosts
+                differ, then no time has passed since that.
         """
-        began = now - max(0.0, (at - self.began_at).total_seconds())
+        began = now - max((at - self.began_at).total_seconds(), 0.0, *self.elapsed.values())
         lifecycle.receive_connecting(began, self.began_at)
         lifecycle.receive_connected(self.session_id)
         for state, seconds in self.elapsed.items():
@@ -78,10 +81,44 @@ class SessionSnapshot:
             reason = payload["end_reason"]
             return cls(
                 uuid_text(payload["session_id"]),
-                datetime.fromisoformat(payload["began_at"]).astimezone(UTC),
-                # In the order of the states, whatever the order in which they were stored.
-                {state: float(payload["elapsed"][state]) for state in SessionState if state in payload["elapsed"]},
+                _moment(payload["began_at"]),
+                _elapsed(payload["elapsed"]),
                 None if reason is None else EndReason(reason),
             )
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise ConfigurationError(f"snapshot: not one that to_json() gave: {error!r}") from None
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise ConfigurationError(f"snapshot: not one that to_json() gave: {excerpt(repr(error))}") from None
+
+
+_LONGEST = 10.0**9
+"""Seconds (30 years): no conversation lasts as long."""
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("began_at has no zone")
+    return moment.astimezone(UTC)
+
+
+def _elapsed(payload: Mapping[str, Any]) -> dict[SessionState, float]:
+    # In the order of the states, whatever the order in which they were stored.
+    elapsed = {state: float(payload[state]) for state in SessionState if state in payload}
+    before = 0.0
+    for state, seconds in elapsed.items():
+        if not before <= seconds <= _LONGEST:
+            raise ValueError(f"elapsed: {state} has no time that fits")
+        before = seconds
+    return elapsed
+
+
+def as_start(session: str | UUID | SessionSnapshot | Mapping[str, Any]) -> str | SessionSnapshot:
+    """Return what to take up: a conversation's id, or a snapshot.
+
+    Raises:
+        ConfigurationError: It is neither an id nor a snapshot.
+    """
+    if isinstance(session, SessionSnapshot):
+        return session
+    if isinstance(session, Mapping):
+        return SessionSnapshot.from_json(session)
+    return checked_id("session", session)

@@ -1,0 +1,105 @@
+"""What texts and refusals of the service mean, and that every part of it can be replaced."""
+
+import pickle
+import re
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from akapulu_async.sansio.lifecycle import EndReason, Signals
+from akapulu_async.sansio.signals import UpdateSignals
+
+SIGNALS = UpdateSignals()
+
+
+@pytest.mark.parametrize(
+    ("text", "joined"),
+    [
+        ("bot joined daily room", True),  # seen
+        ("Bot joined Daily room.", True),
+        ("participant joined daily room", True),  # assumed
+        ("user has joined the room", True),
+        ("joined, and now in the room", True),
+        ("bot joining daily room", False),
+        ("room created", False),
+        ("room joined by nobody", False),
+        ("disjoined room", False),
+        ("bot joined", False),
+        ("bot joined the classroom", False),
+        ("bot ready", False),
+        ("", False),
+    ],
+)
+def test_join(text: str, *, joined: bool) -> None:
+    """The seen text reads as a join, and so do others that say the same; near misses do not."""
+    assert SIGNALS.reads_as_join(text) is joined
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("duration_limit_reached", EndReason.DURATION_LIMIT_REACHED),  # the name is documented
+        ("Duration limit reached", EndReason.DURATION_LIMIT_REACHED),
+        ("call ended: duration_limit_reached", EndReason.DURATION_LIMIT_REACHED),
+        ("duration limit not reached", None),
+        ("participant_join_timeout", EndReason.PARTICIPANT_JOIN_TIMEOUT),  # the name is documented
+        ("ended by PARTICIPANT JOIN TIMEOUT", EndReason.PARTICIPANT_JOIN_TIMEOUT),
+        ("participant joined", None),
+        ("conversation ended", EndReason.COMPLETED),  # assumed, as all that follow
+        ("The call has ended.", EndReason.COMPLETED),
+        ("session is over", EndReason.COMPLETED),
+        ("Conversation completed!", EndReason.COMPLETED),
+        ("the last conversation ended badly", None),
+        ("conversation ended by a tool call", None),
+        ("tool call completed", None),
+        ("function call has ended", None),
+        ("bot ready", None),
+        ("", None),
+    ],
+)
+def test_end(text: str, reason: EndReason | None) -> None:
+    """The documented names read as their ends wherever they stand; a plain end only if the text says no more."""
+    assert SIGNALS.reads_as_end(text) is reason
+
+
+def test_gone() -> None:
+    """By default, a conversation that is gone failed if it never was ready, and is completed if it was."""
+    assert SIGNALS.gone(ready=False) is EndReason.FAILED
+    assert SIGNALS.gone(ready=True) is EndReason.COMPLETED
+
+
+@given(st.text())
+def test_any_text(text: str) -> None:
+    """Any text is read without an error."""
+    SIGNALS.reads_as_join(text)
+    SIGNALS.reads_as_end(text)
+
+
+def test_every_part_can_be_replaced() -> None:
+    """Each pattern and each meaning of silence can be replaced by itself."""
+    word = re.compile("xyz")
+    assert attrs.evolve(SIGNALS, joined=word).reads_as_join("xyz")
+    for name, reason in (
+        ("ended", EndReason.COMPLETED),
+        ("duration_limit_reached", EndReason.DURATION_LIMIT_REACHED),
+        ("participant_join_timeout", EndReason.PARTICIPANT_JOIN_TIMEOUT),
+    ):
+        part: dict[str, Any] = {name: word}
+        changed = attrs.evolve(SIGNALS, **part)
+        assert changed.reads_as_end("xyz") is reason
+        assert changed.reads_as_end("conversation ended") is (None if name == "ended" else EndReason.COMPLETED)
+    assert UpdateSignals(gone_before_ready=None).gone(ready=False) is None
+    assert UpdateSignals(gone_after_ready=EndReason.LEFT).gone(ready=True) is EndReason.LEFT
+
+
+def test_is_a_value() -> None:
+    """Signals are a frozen value that compares, hashes, pickles, and is what the machine asks for."""
+    signals: Signals = SIGNALS
+    assert signals == UpdateSignals()
+    assert hash(SIGNALS) == hash(UpdateSignals())
+    assert pickle.loads(pickle.dumps(SIGNALS)) == SIGNALS  # noqa: S301 - our own
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        SIGNALS.ended = re.compile("")  # type: ignore[misc]

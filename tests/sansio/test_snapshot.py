@@ -1,0 +1,193 @@
+"""A session on paper: what is written, that it is read back as it was, and that nothing else is."""
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from akapulu_async.errors import ConfigurationError
+from akapulu_async.models import ConversationUpdate
+from akapulu_async.sansio.lifecycle import EndReason, Lifecycle, SessionState, StateChanged
+from akapulu_async.sansio.signals import UpdateSignals
+from akapulu_async.sansio.snapshot import SessionSnapshot, as_start
+
+SESSION = "33333333-3333-4333-8333-333333333333"
+EPOCH = datetime(2026, 3, 10, 18, 10, 2, 221_000, tzinfo=UTC)
+START = 1000.0
+CONNECTING, ROOM_JOINED, BOT_READY, ENDED = SessionState
+
+
+def machine() -> Lifecycle:
+    return Lifecycle(UpdateSignals(), 3)
+
+
+def live(*, joined: float | None = None, ready: float | None = None, ended: float | None = None) -> Lifecycle:
+    """Return a machine that entered the states after so many seconds."""
+    lifecycle = machine()
+    lifecycle.receive_connecting(START, EPOCH)
+    lifecycle.receive_connected(SESSION)
+    if joined is not None:
+        lifecycle.receive_joined(START + joined)
+    if ready is not None:
+        lifecycle.receive_update(ConversationUpdate(SESSION, call_is_ready=True), START + ready)
+    if ended is not None:
+        lifecycle.receive_ended(EndReason.DURATION_LIMIT_REACHED, START + ended)
+    return lifecycle
+
+
+STORED: dict[str, Any] = SessionSnapshot.of(live(joined=2, ready=11.5)).to_json()
+
+
+def test_json() -> None:
+    """What is written is plain JSON: id, time, the seconds of each state and the reason, and nothing else."""
+    assert STORED == {
+        "session_id": SESSION,
+        "began_at": "2026-03-10T18:10:02.221000+00:00",
+        "elapsed": {"connecting": 0.0, "room_joined": 2.0, "bot_ready": 11.5},
+        "end_reason": None,
+    }
+    assert SessionSnapshot.of(live(ended=3)).to_json()["end_reason"] == "duration_limit_reached"
+
+
+seconds = st.floats(0, 1e6)
+
+
+@given(st.lists(seconds, max_size=3).map(sorted), st.booleans())
+def test_round_trip(times: list[float], ended: bool) -> None:
+    """Through JSON and into a new machine on another clock, all states come back with the times they had."""
+    names = ["joined", "ready", "ended"]
+    known = dict(zip(names, times, strict=False)) if ended else dict(zip(names[:2], times, strict=False))
+    old = live(**known)
+    snapshot = SessionSnapshot.of(old)
+    again = SessionSnapshot.from_json(json.loads(json.dumps(snapshot.to_json())))
+    assert again == snapshot
+    new = machine()
+    again.restore(new, 77.0, EPOCH + timedelta(days=20))
+    assert (new.session_id, new.state, new.end_reason) == (old.session_id, old.state, old.end_reason)
+    for state in SessionState:
+        assert new.elapsed(state) == pytest.approx(old.elapsed(state), abs=1e-6)
+        before, after = old.entered_at(state), new.entered_at(state)
+        assert (before is None) == (after is None)
+        assert before is None or after is None or abs(after - before) <= timedelta(microseconds=2)
+    assert SessionSnapshot.of(new).session_id == SESSION
+
+
+def test_restored_events() -> None:
+    """A restored machine tells the states that it had entered as if it had seen them."""
+    new = machine()
+    SessionSnapshot.of(live(joined=2, ready=11.5, ended=30)).restore(new, 77.0, EPOCH + timedelta(seconds=40))
+    events = [event for event in new.events_received() if isinstance(event, StateChanged)]
+    assert [(event.state, event.elapsed) for event in events] == [
+        (CONNECTING, 0.0),
+        (ROOM_JOINED, 2.0),
+        (BOT_READY, 11.5),
+        (ENDED, 30.0),
+    ]
+    assert events[-1].end_reason is EndReason.DURATION_LIMIT_REACHED
+
+
+def test_time_goes_on() -> None:
+    """The seconds since the connect go on over the restart."""
+    new = machine()
+    SessionSnapshot.of(live(joined=2)).restore(new, 77.0, EPOCH + timedelta(seconds=40))
+    new.receive_ended(EndReason.LEFT, 78.0)
+    assert new.elapsed(ENDED) == pytest.approx(41.0)
+    assert new.entered_at(ENDED) == EPOCH + timedelta(seconds=41)
+
+
+@pytest.mark.parametrize("behind", [timedelta(seconds=1), timedelta(days=365)])
+def test_clock_behind(behind: timedelta) -> None:
+    """A host whose clock is behind does not take the session back before what it has seen."""
+    new = machine()
+    SessionSnapshot.of(live(joined=2, ready=11.5)).restore(new, 77.0, EPOCH + timedelta(seconds=11) - behind)
+    new.receive_ended(EndReason.LEFT, 78.0)
+    assert new.elapsed(ENDED) == pytest.approx(12.5)
+    times = [event.at for event in new.events_received()]
+    assert times == sorted(times)
+
+
+def test_end_without_a_reason() -> None:
+    """An end whose reason was not stored counts as a failure."""
+    new = machine()
+    SessionSnapshot(SESSION, EPOCH, {CONNECTING: 0.0, ENDED: 1.0}).restore(new, 77.0, EPOCH)
+    assert new.end_reason is EndReason.FAILED
+
+
+def test_other_zone_and_order() -> None:
+    """Another zone and another order in the store make no difference."""
+    stored = STORED | {
+        "began_at": EPOCH.astimezone(timezone(timedelta(hours=5))).isoformat(),
+        "elapsed": dict(reversed(STORED["elapsed"].items())),
+        "more": "is ignored",
+    }
+    assert SessionSnapshot.from_json(stored) == SessionSnapshot.from_json(STORED)
+    assert list(SessionSnapshot.from_json(stored).elapsed) == [CONNECTING, ROOM_JOINED, BOT_READY]
+
+
+def test_nothing_to_take() -> None:
+    """There is no snapshot of a conversation that is not known yet."""
+    connecting = machine()
+    connecting.receive_connecting(START, EPOCH)
+    nameless = machine()
+    nameless.receive_connected(SESSION)
+    for lifecycle in (machine(), connecting, nameless):
+        with pytest.raises(ConfigurationError, match="not connected yet"):
+            SessionSnapshot.of(lifecycle)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"session_id": None},
+        {"session_id": "../../admin"},
+        {"began_at": None},
+        {"began_at": 5},
+        {"began_at": "yesterday"},
+        {"began_at": "2026-03-10T18:10:02"},  # in which zone?
+        {"began_at": "0001-01-01T00:00:00+14:00"},
+        {"elapsed": None},
+        {"elapsed": 7},
+        {"elapsed": {"connecting": None}},
+        {"elapsed": {"connecting": "soon"}},
+        {"elapsed": {"connecting": float("nan")}},
+        {"elapsed": {"connecting": float("inf")}},
+        {"elapsed": {"connecting": -1}},
+        {"elapsed": {"connecting": 10**400}},
+        {"elapsed": {"connecting": 0, "room_joined": 5, "bot_ready": 4}},
+        {"end_reason": "boredom"},
+        {"end_reason": []},
+    ],
+)
+def test_garbage(change: dict[str, Any]) -> None:
+    """What `to_json()` did not give is refused as unusable, whatever is wrong with it."""
+    with pytest.raises(ConfigurationError, match=r"not one that to_json\(\) gave"):
+        SessionSnapshot.from_json(STORED | change)
+
+
+@pytest.mark.parametrize("name", list(STORED))
+def test_incomplete(name: str) -> None:
+    """A store that lost a member is refused, and the member named."""
+    with pytest.raises(ConfigurationError, match=name):
+        SessionSnapshot.from_json({key: value for key, value in STORED.items() if key != name})
+
+
+def test_refusal_shows_no_secret() -> None:
+    """A token in the wrong place does not get into the message."""
+    token = "eyJhbGciOiJIUzI1NiJ9.eyJyIjoicm9vbSJ9.c2lnbmF0dXJl"
+    with pytest.raises(ConfigurationError) as caught:
+        SessionSnapshot.from_json(STORED | {"began_at": token})
+    assert token not in str(caught.value)
+
+
+def test_as_start() -> None:
+    """What can be taken up is an id, a snapshot, or what a snapshot's JSON was read as."""
+    snapshot = SessionSnapshot.from_json(STORED)
+    assert as_start(snapshot) is snapshot
+    assert as_start(STORED) == snapshot
+    assert as_start(SESSION.upper()) == as_start(UUID(SESSION)) == SESSION
+    with pytest.raises(ConfigurationError, match="session"):
+        as_start("room-1")
