@@ -2,16 +2,20 @@
 
 import re
 from ipaddress import ip_address
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from akapulu_async.errors import ConfigurationError
+from akapulu_async.secret import excerpt
 
 DEFAULT_BASE_URL = "https://akapulu.com/api"
 """Where the service is [documented]."""
 
 # What RFC 3986 allows in a path without percent-encoding, and what is percent-encoded.
 _PATH = re.compile(r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*", re.ASCII)
-_DOT_SEGMENT = re.compile(r"/(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
+_DOT_SEGMENT = re.compile(r"(?:/|%2f|%5c)(?:\.|%2e){1,2}(?:/|%2f|%5c|$)", re.IGNORECASE)
+
+# Host and port. All that other parsers might read in another way is left out: user names, backslashes, `[::1]x`.
+_AUTHORITY = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
 
 
 def is_loopback(host: str | None) -> bool:
@@ -39,20 +43,36 @@ def check_base_url(url: str) -> str:
 def _base_url_problem(url: str) -> str | None:  # noqa: PLR0911 - a check a line
     if not url.isprintable() or " " in url:
         return "it contains white space or control characters"
+    # Neither of these shows the URL, nor lets a parser's error do so: a password or a token may stand in it.
+    if "@" in url:
+        return "it contains a user name or a password"
+    if "?" in url or "#" in url:
+        return "it has a query or a fragment"
+    if not url.isascii():
+        return f"{url!r:.200} is not ASCII; write its host as 'xn--...', and its path percent-encoded"
+    parts = _split(url)
+    if parts is None or parts.scheme not in {"http", "https"}:
+        return f"{url!r:.200} is no http(s) URL with a host"
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        return f"{url!r:.200} would send the API key unencrypted; only loopback may do without https"
+    path = parts.path.rstrip("/")
+    if path and not _stays_below(path):
+        return f"{url!r:.200} has a path with '.', '..', an empty part or a character that is not of a path"
+    return None
+
+
+def _split(url: str) -> SplitResult | None:
+    """Return the parts of a URL whose host and port nobody can misread; None if it is no such URL."""
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        return str(error)
-    if parts.scheme not in {"http", "https"} or not host:
-        return f"{url!r:.200} is no http(s) URL with a host" if "@" not in url else "it is no http(s) URL with a host"
-    if "@" in parts.netloc:
-        return "it contains a user name or a password"
-    if parts.query or parts.fragment:
-        return f"{url!r:.200} has a query or a fragment"
-    if parts.scheme == "http" and not is_loopback(host):
-        return f"{url!r:.200} would send the API key unencrypted; only loopback may do without https"
-    return None
+        usable = _AUTHORITY.fullmatch(parts.netloc) and parts.hostname and parts.port != 0
+    except ValueError:
+        return None
+    return parts if usable else None
+
+
+def _stays_below(path: str) -> bool:
+    return bool(_PATH.fullmatch(path)) and not _DOT_SEGMENT.search(path) and "//" not in path
 
 
 def check_path(path: str) -> str:
@@ -61,9 +81,9 @@ def check_path(path: str) -> str:
     Raises:
         ConfigurationError: It does not, or bears characters that are not of a path.
     """
-    if not _PATH.fullmatch(path) or _DOT_SEGMENT.search(path) or "//" in path:
+    if not _stays_below(path):
         raise ConfigurationError(
-            f"path: {path!r:.200} is not usable; wanted is one like '/scenarios/', "
+            f"path: {excerpt(repr(path))} is not usable; wanted is one like '/scenarios/', "
             "percent-encoded, without '.' or '..', its query given as params"
         )
     return path
@@ -79,14 +99,13 @@ def redirect_target(location: str, base: str) -> str | None:
         return None
     try:
         target = urljoin(base, location)
-        parts = urlsplit(target)
-        host, _ = parts.hostname, parts.port
     except ValueError:
         return None
-    if not host or "@" in parts.netloc:
+    parts = _split(target)
+    if parts is None:
         return None
     if parts.scheme == "https":
         return target
-    if parts.scheme == "http" and is_loopback(host) and is_loopback(urlsplit(base).hostname):
+    if parts.scheme == "http" and is_loopback(parts.hostname) and is_loopback(urlsplit(base).hostname):
         return target
     return None

@@ -1,0 +1,152 @@
+"""What a user's type checker sees. It is never run: mypy reads it as it reads a user's code."""
+
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, assert_type
+from uuid import UUID
+
+import aiohttp
+
+from akapulu_async import (
+    AkapuluClient,
+    ApiError,
+    Avatar,
+    ConcurrencyLimitError,
+    Connection,
+    ConnectOutcomeUnknownError,
+    ConnectRequest,
+    ConversationDetail,
+    ConversationSession,
+    ConversationUpdate,
+    InvalidResponseError,
+    NodeTurn,
+    PollPolicy,
+    Recording,
+    RecordingNotReadyError,
+    RecordingStatus,
+    RetryPolicy,
+    Secret,
+    Timeouts,
+    TranscriptRow,
+    TransportError,
+)
+
+SCENARIO = "11111111-1111-4111-8111-111111111111"
+
+
+def requests() -> None:
+    """Ids are texts or UUIDs, keywords a text or any iterable; what is read back has one type."""
+    request = ConnectRequest(SCENARIO, UUID(SCENARIO))
+    ConnectRequest(
+        UUID(SCENARIO),
+        SCENARIO,
+        runtime_vars={"name": "Ada"},
+        stt_keywords="Akapulu, Daily",
+        record_conversation=True,
+        wait_for_client_ready=False,
+        voice_only_mode=None,
+        extra={"show_ai_label": True, "later": [1]},
+    )
+    ConnectRequest(SCENARIO, SCENARIO, stt_keywords=(word for word in ("a", "b")), voice_only_mode=True)
+    assert_type(request.scenario_id, str)
+    assert_type(request.stt_keywords, tuple[str, ...])
+    assert_type(request.voice_only_mode, bool | None)
+    assert_type(request.to_json(), dict[str, Any])
+    ConnectRequest(7, SCENARIO)  # type: ignore[arg-type]
+    ConnectRequest(SCENARIO)  # type: ignore[call-arg]
+    ConnectRequest(SCENARIO, SCENARIO, {})  # type: ignore[call-arg]
+    request.scenario_id = SCENARIO  # type: ignore[misc]
+
+
+def clients(http: aiohttp.ClientSession) -> None:
+    """A client is made with nothing, or with settings by name."""
+    AkapuluClient()
+    AkapuluClient("key", base_url=None, http=None)
+    client = AkapuluClient(
+        Secret("key"),
+        base_url="https://akapulu.com/api",
+        http=http,
+        timeouts=Timeouts(connect=None, total=5),
+        retry=RetryPolicy(attempts=1, base=0, cap=1.5),
+        poll=PollPolicy(interval=1, max_failures=None),
+        error_types={"NO_SLOT": ConcurrencyLimitError},
+    )
+    assert_type(client.base_url, str)
+    AkapuluClient(error_types={"NO_SLOT": ValueError})  # type: ignore[dict-item]
+    AkapuluClient(timeout=5)  # type: ignore[call-arg]
+
+
+async def calls(client: AkapuluClient, request: ConnectRequest) -> None:
+    """Each call gives its model, and takes an id as text or UUID."""
+    async with client as opened:
+        assert_type(opened, AkapuluClient)
+    connection = await client.conversations.connect(request)
+    assert_type(connection, Connection)
+    assert_type(connection.token, Secret)
+    assert_type(connection.token.reveal(), str)
+    assert_type(connection.room_url, str)
+    assert_type(connection.join_url, str)
+    assert_type(connection.conversation_session_id, str)
+    update = await client.conversations.updates(UUID(SCENARIO), attempts=1)
+    assert_type(update, ConversationUpdate)
+    assert_type(update.call_is_ready, bool)
+    assert_type(update.completion_percent, float)
+    assert_type(update.latest_update_text, str)
+    assert_type(await client.request("GET", "/scenarios/", params={"page": 1, "all": True}), Any)
+    assert_type(client.session(request), ConversationSession)
+    assert_type(client.attach(UUID(SCENARIO)), ConversationSession)
+    await client.conversations.updates(connection.token)  # type: ignore[arg-type]
+
+
+def details(detail: ConversationDetail) -> None:
+    """A detail is typed down to its rows; only what the service leaves open is Any."""
+    assert_type(detail.created_at, datetime)
+    assert_type(detail.avatar, Avatar)
+    assert_type(detail.recording, RecordingStatus)
+    assert_type(detail.recording.is_ready, bool)
+    assert_type(detail.transcript_rows, tuple[TranscriptRow, ...])
+    assert_type(detail.transcript_rows[0].content, Any)
+    assert_type(detail.transcript_rows[0].node_id, str | None)
+    assert_type(detail.transcript_rows[0].text, str)
+    assert_type(detail.transcript_by_node(), tuple[NodeTurn, ...])
+    assert_type(detail.transcript_text(), str)
+    assert_type(detail.raw["new"], Any)
+
+
+async def recordings(client: AkapuluClient) -> None:
+    """A recording is read in pieces, or brought into a file."""
+    assert_type(client.conversations.recording(SCENARIO), AbstractAsyncContextManager[Recording])
+    async with client.conversations.recording(UUID(SCENARIO)) as recording:
+        assert_type(recording.content_type, str)
+        assert_type(recording.size, int | None)
+        async for piece in recording.iter_bytes():
+            assert_type(piece, bytes)
+    assert_type(await client.conversations.detail(SCENARIO), ConversationDetail)
+    assert_type(await client.conversations.wait_for_recording(SCENARIO, timeout=None), ConversationDetail)
+    path = await client.conversations.download_recording(SCENARIO, "a.mp4", wait=60, progress=print, overwrite=True)
+    assert_type(path, Path)
+    await client.conversations.download_recording(UUID(SCENARIO), Path("a.mp4"))
+
+
+def errors(
+    refused: ApiError,
+    broken: TransportError,
+    unknown: ConnectOutcomeUnknownError,
+    invalid: InvalidResponseError,
+    unready: RecordingNotReadyError,
+) -> None:
+    """An error's attributes have types to branch on."""
+    assert_type(refused.status, int)
+    assert_type(refused.error_code, str | None)
+    assert_type(refused.message, str)
+    assert_type(refused.method, str)
+    assert_type(refused.path, str)
+    assert_type(refused.attempts, int)
+    assert_type(refused.retry_after, float | None)
+    assert_type(broken.reason, str)
+    assert_type(broken.sent, bool)
+    assert_type(unknown.scenario_id, str)
+    assert_type(invalid.field, str | None)
+    assert_type(invalid.excerpt, str)
+    assert_type(unready.status_text, str)
