@@ -1,0 +1,231 @@
+"""What can be asked about conversations, over real sockets."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import attrs
+import pytest
+
+from akapulu_async import (
+    AkapuluClient,
+    ApiError,
+    ConcurrencyLimitError,
+    ConfigurationError,
+    Connection,
+    ConnectOutcomeUnknownError,
+    MinutesLimitError,
+    NotFoundError,
+    RecordingTimeoutError,
+    RequestTimeoutError,
+    Timeouts,
+    TransportError,
+)
+from akapulu_async.simulator import Simulator
+from tests.misbehaving import (
+    CONNECTION,
+    DETAIL,
+    OTHER_SESSION,
+    QUICK,
+    REQUEST,
+    SESSION,
+    TOKEN,
+    UPDATE,
+    Server,
+    answer,
+    client_of,
+    connect,
+    gated,
+    hang,
+    http,
+    raw,
+    reset,
+)
+from tests.test_transport import error_of, timed_out
+
+NOT_YET = {**DETAIL, "recording": {"has_recording": True, "is_ready": False, "status_text": "Processing"}}
+
+
+async def test_conversation_from_connect_to_recording(tmp_path: Path) -> None:
+    """Against the simulator a conversation is connected, polled until ready, ended, looked at and downloaded."""
+    async with (
+        Simulator(speed=0, seed=1, recording_delay=5, recording_size=100_000) as simulator,
+        AkapuluClient(simulator.api_key, base_url=simulator.base_url, retry=QUICK) as client,
+    ):
+        request = attrs.evolve(REQUEST, record_conversation=True, runtime_vars={"name": "Ada"}, stt_keywords=("a", "b"))
+        connection = await client.conversations.connect(request)
+        session_id = connection.conversation_session_id
+        assert connection.join_url == f"{connection.room_url}?t={connection.token.reveal()}"
+        assert not (await client.conversations.updates(session_id)).call_is_ready
+        simulator.advance(60)
+        assert (await client.conversations.updates(UUID(session_id))).call_is_ready
+        simulator.end(session_id)
+        detail = await client.conversations.detail(session_id.upper())
+        assert (detail.id, detail.recording.is_ready) == (session_id, False)
+        assert detail.created_at.tzinfo is not None
+        simulator.advance(10)
+        target = await client.conversations.download_recording(session_id, tmp_path / "call.wav", wait=5)
+        assert target.stat().st_size == 100_000
+
+
+async def test_connect_sends_what_was_asked() -> None:
+    """A connect's body bears the request's fields, and its answer is the connection."""
+    request = attrs.evolve(REQUEST, runtime_vars={"name": "Ada"}, extra={"show_ai_label": True})
+    async with Server(answer(CONNECTION)) as server, client_of(server) as client:
+        connection = await client.conversations.connect(request)
+    (seen,) = server.requests
+    assert (seen.method, seen.target) == ("POST", "/api/conversations/connect/")
+    assert seen.headers["content-type"] == "application/json"
+    assert b'"runtime_vars": {"name": "Ada"}' in seen.body
+    assert b'"show_ai_label": true' in seen.body
+    assert connection.token.reveal() == TOKEN
+    assert connection.conversation_session_id == SESSION
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"), [({"max_concurrent": 0}, ConcurrencyLimitError), ({"minutes": 0}, MinutesLimitError)]
+)
+async def test_limits_of_the_account_have_their_errors(options: dict[str, Any], kind: type[ApiError]) -> None:
+    """An account without free slots or minutes refuses with an error of its own, after one request."""
+    async with (
+        Simulator(speed=0, **options) as simulator,
+        AkapuluClient(simulator.api_key, base_url=simulator.base_url, retry=QUICK) as client,
+    ):
+        error = await error_of(connect(client))
+        assert type(error) is kind
+        assert simulator.count("connect") == 1
+
+
+async def test_lost_connect_names_its_scenario() -> None:
+    """The error of a lost connect says what was asked for and is no error that retry loops catch."""
+    async with Server(reset) as server, client_of(server) as client:
+        error = await error_of(connect(client))
+    assert isinstance(error, ConnectOutcomeUnknownError)
+    assert (error.scenario_id, error.avatar_id) == (REQUEST.scenario_id, REQUEST.avatar_id)
+    assert not isinstance(error, TransportError | TimeoutError | OSError)
+    assert isinstance(error.__cause__, TransportError)
+
+
+@pytest.mark.parametrize("session_id", ["", "1", "../../scenarios", f"{SESSION}/../{OTHER_SESSION}", f"{SESSION}\n", 5])
+async def test_id_that_is_no_uuid_is_refused(session_id: Any) -> None:
+    """Nothing but a UUID gets into a path."""
+    async with Server(answer(UPDATE)) as server, client_of(server) as client:
+        conversations = client.conversations
+        for call in (
+            conversations.updates,
+            conversations.detail,
+            lambda wrong: conversations.wait_for_recording(wrong, timeout=1),
+            lambda wrong: conversations.download_recording(wrong, "call.mp4"),
+        ):
+            error = await error_of(call(session_id))
+            assert type(error) is ConfigurationError
+            assert "session_id: " in str(error)
+        with pytest.raises(ConfigurationError, match="session_id: "):
+            conversations.recording(session_id)
+    assert server.connections == 0
+
+
+async def test_unknown_conversation_is_not_found() -> None:
+    """A conversation that does not exist is a NotFoundError."""
+    async with Simulator(speed=0) as simulator, AkapuluClient(simulator.api_key, base_url=simulator.base_url) as client:
+        for call in (client.conversations.updates, client.conversations.detail):
+            assert type(await error_of(call(SESSION))) is NotFoundError
+
+
+# Waiting for a recording
+
+
+@pytest.mark.parametrize("timeout", [5.0, None])
+async def test_wait_ends_when_the_recording_is_ready(timeout: float | None) -> None:
+    """The wait looks again and again, and gives the detail that says "ready"."""
+    async with Server(answer(NOT_YET), answer(NOT_YET), answer(DETAIL)) as server, client_of(server) as client:
+        detail = await client.conversations.wait_for_recording(SESSION, timeout=timeout, interval=0.01)
+    assert detail.recording.is_ready
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("interval", [0.01, 60])
+async def test_wait_ends_when_patience_does(interval: float) -> None:
+    """A recording that does not become ready in time is a RecordingTimeoutError with the service's words."""
+    async with Server(answer(NOT_YET)) as server, client_of(server) as client:
+        wait = client.conversations.wait_for_recording(SESSION, timeout=0.2, interval=interval)
+        error = await timed_out(wait, 0.2)
+    assert type(error) is RecordingTimeoutError
+    assert isinstance(error, TimeoutError)
+    assert "Processing" in str(error)
+    assert "record_conversation=True" in str(error)
+
+
+async def test_wait_ends_during_a_call() -> None:
+    """A call that hangs does not stretch the wait."""
+    async with Server(hang) as server, client_of(server) as client:
+        error = await timed_out(client.conversations.wait_for_recording(SESSION, timeout=0.2), 0.2)
+    assert type(error) is RecordingTimeoutError
+
+
+async def test_waits_calls_keep_their_own_deadline() -> None:
+    """A call that times out within the wait is told as that, and not as a recording that is not ready."""
+    async with Server(hang) as server, client_of(server, timeouts=Timeouts(total=0.2)) as client:
+        error = await timed_out(client.conversations.wait_for_recording(SESSION, timeout=None), 0.2)
+    assert type(error) is RequestTimeoutError
+
+
+async def test_cancelled_wait_is_cancelled() -> None:
+    """A cancel of the wait comes out as itself."""
+    async with Server(answer(NOT_YET)) as server, client_of(server) as client:
+        task = asyncio.create_task(client.conversations.wait_for_recording(SESSION, timeout=None, interval=60))
+        await server.seen(1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_download_waits_as_long_as_it_may(tmp_path: Path) -> None:
+    """`download_recording(wait=...)` waits for the recording first, and leaves no file if that fails."""
+    ready = raw(http(200, {"Content-Type": "video/mp4"}, b"film"))
+    async with Server(answer(NOT_YET)) as server, client_of(server) as client:
+        wait = client.conversations.download_recording(SESSION, tmp_path / "a.mp4", wait=0.2)
+        assert type(await timed_out(wait, 0.2)) is RecordingTimeoutError
+    async with Server(answer(DETAIL), ready) as server, client_of(server) as client:
+        target = await client.conversations.download_recording(SESSION, str(tmp_path / "b.mp4"), wait=5)
+    assert (target, target.read_bytes()) == (tmp_path / "b.mp4", b"film")
+    assert [path.name for path in tmp_path.iterdir()] == ["b.mp4"]  # noqa: ASYNC240
+
+
+async def test_recordings_path_can_be_given() -> None:
+    """The recording's path, which is not published, is a setting."""
+    async with (
+        Server(raw(http(200, {"Content-Type": "video/mp4"}, b"film"))) as server,
+        client_of(server, recording_path="/media/{session_id}/film/") as client,
+        client.conversations.recording(SESSION) as recording,
+    ):
+        assert [piece async for piece in recording.iter_bytes()] == [b"film"]
+    assert server.requests[0].target == f"/api/media/{SESSION}/film/"
+
+
+@pytest.mark.parametrize("path", ["", "/recording/", "/{id}/", "/{session_id}/{}", "/{session_id", "/{session_id.x}/"])
+def test_recordings_path_must_bear_the_id(path: str) -> None:
+    """A path without the id, or with something else in braces, is refused."""
+    with pytest.raises(ConfigurationError, match="recording_path: "):
+        AkapuluClient("key", recording_path=path)
+
+
+# A cancelled connect
+
+
+async def test_cancelled_connects_answer_is_not_lost() -> None:
+    """A connect that is cancelled after it was sent stays for its answer, and tells whose slot is held."""
+    gate, late = asyncio.Event(), list[Connection]()
+    body = json.dumps(CONNECTION).encode()
+    async with Server(gated(b"", gate, http(200, {}, body))) as server, client_of(server) as client:
+        task = asyncio.create_task(client.conversations.connect(REQUEST, late=late.append))
+        await server.seen(1)
+        task.cancel()
+        await asyncio.sleep(0)
+        assert not task.done()
+        gate.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert [connection.conversation_session_id for connection in late] == [SESSION]
