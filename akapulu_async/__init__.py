@@ -9,6 +9,7 @@ The layers, each importing only from those above it:
 - `http_session`, `transport`: aiohttp, behind deadlines, retries and a bounded pool.
 - `recordings`, `conversations`: what the service can be asked.
 - `tasks`, `watching`, `session_view`, `session`: one conversation as an object that lives.
+- `door`, `fan_out`, `listening`, `manager`: many conversations on one event loop.
 - `client`: settings, and what is built from them.
 - `simulator`: a local Akapulu for tests; it imports nothing of the others and is not imported by them.
 """
@@ -23,6 +24,7 @@ from akapulu_async.errors import (
     ConfigurationError,
     ConnectOutcomeUnknownError,
     InvalidResponseError,
+    ManagerClosedError,
     MinutesLimitError,
     NotFoundError,
     PermissionDeniedError,
@@ -32,9 +34,13 @@ from akapulu_async.errors import (
     RequestTimeoutError,
     ServerError,
     SessionEndedError,
+    StartTimeoutError,
     TransportError,
     WaitTimeoutError,
 )
+from akapulu_async.fan_out import FanOut, Outcome
+from akapulu_async.listening import EventsMissed, ManagerEvent
+from akapulu_async.manager import SessionManager
 from akapulu_async.models import (
     Avatar,
     Connection,
@@ -55,9 +61,10 @@ from akapulu_async.sansio.lifecycle import (
     Signals,
     StateChanged,
 )
-from akapulu_async.sansio.policies import PollPolicy, RetryPolicy, Timeouts
+from akapulu_async.sansio.policies import FullPolicy, PollPolicy, RetryPolicy, Timeouts
 from akapulu_async.sansio.signals import UpdateSignals
 from akapulu_async.sansio.snapshot import SessionSnapshot
+from akapulu_async.sansio.statistics import ManagerStatistics
 from akapulu_async.secret import Secret
 from akapulu_async.session import ConversationSession, Participant
 from akapulu_async.session_view import StateEvent
@@ -78,10 +85,17 @@ __all__ = [
     "ConversationSession",
     "ConversationUpdate",
     "EndReason",
+    "EventsMissed",
+    "FanOut",
+    "FullPolicy",
     "InvalidResponseError",
+    "ManagerClosedError",
+    "ManagerEvent",
+    "ManagerStatistics",
     "MinutesLimitError",
     "NodeTurn",
     "NotFoundError",
+    "Outcome",
     "Participant",
     "PermissionDeniedError",
     "PollPolicy",
@@ -98,9 +112,11 @@ __all__ = [
     "ServerError",
     "SessionEndedError",
     "SessionEvent",
+    "SessionManager",
     "SessionSnapshot",
     "SessionState",
     "Signals",
+    "StartTimeoutError",
     "StateChanged",
     "StateEvent",
     "Timeouts",

@@ -12,12 +12,12 @@ from anyio import AsyncContextManagerMixin
 
 from akapulu_async.conversations import RECORDING_PATH, Conversations, check_recording_path
 from akapulu_async.errors import ApiError, ConfigurationError
-from akapulu_async.models import ConnectRequest, checked_id
+from akapulu_async.models import ConnectRequest
 from akapulu_async.sansio.http import Request, check_error_types, encode_json
 from akapulu_async.sansio.lifecycle import Signals
 from akapulu_async.sansio.policies import PollPolicy, RetryPolicy, Timeouts
 from akapulu_async.sansio.signals import UpdateSignals
-from akapulu_async.sansio.snapshot import SessionSnapshot
+from akapulu_async.sansio.snapshot import SessionSnapshot, as_start
 from akapulu_async.sansio.urls import DEFAULT_BASE_URL, check_base_url, check_path
 from akapulu_async.secret import Secret
 from akapulu_async.session import READY_TIMEOUT, ConversationSession, Participant, SessionSettings
@@ -69,7 +69,8 @@ class AkapuluClient(AsyncContextManagerMixin):
     ) -> None:
         # First of all, so that no frame shows the key, should a setting be refused.
         source = "AKAPULU_API_KEY" if api_key is None else "api_key"
-        api_key = _check_api_key(_read_api_key(api_key), source)
+        api_key = _read_api_key(api_key)
+        _check_api_key(api_key, source)
         if pool_size < 1:
             raise ConfigurationError(f"pool_size: {pool_size!r} is less than 1")
         self._transport = Transport(
@@ -81,7 +82,7 @@ class AkapuluClient(AsyncContextManagerMixin):
             error_types=check_error_types(error_types or {}),
             pool_size=pool_size,
         )
-        self._poll = poll
+        self.poll = poll
         self.conversations = Conversations(self._transport, recording_path=check_recording_path(recording_path))
 
     @property
@@ -90,7 +91,9 @@ class AkapuluClient(AsyncContextManagerMixin):
         return self._transport.base_url
 
     def __repr__(self) -> str:
-        return f"AkapuluClient(base_url={self.base_url!r})"
+        # A client whose settings are being refused has none yet, and tools that show variables show it.
+        where = repr(self.base_url) if hasattr(self, "_transport") else "..."
+        return f"AkapuluClient(base_url={where})"
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
@@ -130,7 +133,7 @@ class AkapuluClient(AsyncContextManagerMixin):
             signals: What the service's words and its silence after an end mean.
         """
         settings = SessionSettings(
-            poll=poll or self._poll, ready_timeout=ready_timeout, participant=participant, signals=signals
+            poll=poll or self.poll, ready_timeout=ready_timeout, participant=participant, signals=signals
         )
         return ConversationSession(self.conversations, request, settings)
 
@@ -157,12 +160,8 @@ class AkapuluClient(AsyncContextManagerMixin):
         Raises:
             ConfigurationError: It is neither an id nor a snapshot.
         """
-        if isinstance(session, Mapping):
-            session = SessionSnapshot.from_json(session)
-        elif not isinstance(session, SessionSnapshot):
-            session = checked_id("session", session)
-        settings = SessionSettings(poll=poll or self._poll, ready_timeout=ready_timeout, signals=signals)
-        return ConversationSession(self.conversations, session, settings)
+        settings = SessionSettings(poll=poll or self.poll, ready_timeout=ready_timeout, signals=signals)
+        return ConversationSession(self.conversations, as_start(session), settings)
 
     async def request(
         self, method: str, path: str, *, json: Any = None, params: Mapping[str, str | int | float | bool] | None = None
@@ -203,12 +202,11 @@ def _read_api_key(api_key: str | Secret | None) -> Secret:
     return Secret((api_key.reveal() if isinstance(api_key, Secret) else api_key).strip())
 
 
-def _check_api_key(api_key: Secret, source: str) -> Secret:
+def _check_api_key(api_key: Secret, source: str) -> None:
     if not api_key.reveal():
         raise ConfigurationError(f"{source}: it is empty")
     if not re.fullmatch("[!-~]+", api_key.reveal()):
         raise ConfigurationError(f"{source}: it contains white space, or characters that no key has")
-    return api_key
 
 
 def _check_method(method: str) -> str:

@@ -9,6 +9,8 @@
     ├── ConnectOutcomeUnknownError             a connect was sent and its answer lost: it may hold a slot
     ├── InvalidResponseError                   an answer came that makes no sense
     ├── SessionEndedError                      what was waited for can no longer come: the conversation ended
+    ├── ManagerClosedError                     the session manager takes no more sessions
+    ├── StartTimeoutError (also TimeoutError)  a session was not started in the time that the caller gave
     ├── WaitTimeoutError (also TimeoutError)   the caller's patience is over; the session goes on
     ├── RecordingNotReadyError                 the recording is not there yet
     │   └── RecordingTimeoutError (also TimeoutError)
@@ -204,6 +206,37 @@ class WaitTimeoutError(AkapuluError, TimeoutError):
             f"Conversation {self.session_id} is not {self.awaited} after {self.timeout:g} s, "
             f"it is {self.state} ({self.progress})",
             "The session goes on",
+        )
+
+
+class ManagerClosedError(AkapuluError):
+    """The session manager is not open, or takes no more sessions. Nothing was sent."""
+
+
+class StartTimeoutError(AkapuluError, TimeoutError):
+    """A session was not started within the caller's own `timeout`.
+
+    Attributes:
+        timeout: Seconds that were waited.
+        connecting: Whether its connect is on its way. Then the session goes on to live in the manager; else nothing
+            was sent.
+        running: How many sessions run.
+        waiting: How many starts wait besides.
+    """
+
+    def __init__(self, *, timeout: float, connecting: bool, running: int, waiting: int) -> None:
+        super().__init__()
+        self.timeout = timeout
+        self.connecting = connecting
+        self.running = running
+        self.waiting = waiting
+
+    def __str__(self) -> str:
+        return _sentences(
+            f"The session was not started within {self.timeout:g} s: {self.running} run, {self.waiting} wait",
+            "Its connect is on its way; the session goes on in the manager"
+            if self.connecting
+            else "Nothing was sent; wait longer, or raise max_sessions if the account allows more",
         )
 
 

@@ -23,6 +23,7 @@ from akapulu_async.errors import (
     ConfigurationError,
     ConnectOutcomeUnknownError,
     InvalidResponseError,
+    ManagerClosedError,
     MinutesLimitError,
     NotFoundError,
     PermissionDeniedError,
@@ -32,6 +33,7 @@ from akapulu_async.errors import (
     RequestTimeoutError,
     ServerError,
     SessionEndedError,
+    StartTimeoutError,
     TransportError,
     WaitTimeoutError,
 )
@@ -143,6 +145,21 @@ TEXTS: list[tuple[AkapuluError, str]] = [
         ),
         f"Conversation {ID} is not bot_ready after 5 s, it is room_joined (63.6 %). The session goes on.",
     ),
+    (ManagerClosedError("the session manager is closed"), "the session manager is closed"),
+    (
+        StartTimeoutError(timeout=5.0, connecting=False, running=20, waiting=3),
+        (
+            "The session was not started within 5 s: 20 run, 3 wait. "
+            "Nothing was sent; wait longer, or raise max_sessions if the account allows more."
+        ),
+    ),
+    (
+        StartTimeoutError(timeout=5.0, connecting=True, running=20, waiting=0),
+        (
+            "The session was not started within 5 s: 20 run, 0 wait. "
+            "Its connect is on its way; the session goes on in the manager."
+        ),
+    ),
 ]  # fmt: skip
 
 
@@ -197,6 +214,7 @@ def test_errors_travel(error: AkapuluError) -> None:
         (RecordingTimeoutError, TimeoutError),
         (RecordingTimeoutError, RecordingNotReadyError),
         (WaitTimeoutError, TimeoutError),
+        (StartTimeoutError, TimeoutError),
     ],
 )
 def test_relations(error_type: type[Exception], base: type[Exception]) -> None:

@@ -1,0 +1,84 @@
+"""Listeners to the events of all sessions: each with a buffer of its own, which may run over but not block."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
+from weakref import WeakSet
+
+import attrs
+
+from akapulu_async.sansio.lifecycle import SessionEvent
+
+LISTENER_BUFFER = 10_000
+"""How many events wait for a listener: a burst of thousands of sessions, some megabytes at the most."""
+
+
+@attrs.frozen
+class EventsMissed:
+    """A listener fell behind: events were dropped here, the oldest first."""
+
+    count: int
+    """How many."""
+
+
+ManagerEvent = SessionEvent | EventsMissed
+
+
+class Listener:
+    """One reader of all events from now on. Dropping it is enough to stop it."""
+
+    def __init__(self, buffer: int) -> None:
+        self._events: deque[SessionEvent] = deque(maxlen=buffer)
+        self._missed = 0
+        self._closed = False
+        self._news = asyncio.Event()
+
+    def __aiter__(self) -> AsyncIterator[ManagerEvent]:
+        return self
+
+    async def __anext__(self) -> ManagerEvent:
+        while True:
+            if self._missed:
+                missed, self._missed = self._missed, 0
+                return EventsMissed(missed)
+            if self._events:
+                return self._events.popleft()
+            if self._closed:
+                raise StopAsyncIteration
+            self._news.clear()
+            await self._news.wait()
+
+    def hear(self, events: Iterable[SessionEvent]) -> None:
+        """Take events; the oldest that wait make room."""
+        for event in events:
+            self._missed += len(self._events) == self._events.maxlen
+            self._events.append(event)
+        self._news.set()
+
+    def close(self) -> None:
+        """No more events will come."""
+        self._closed = True
+        self._news.set()
+
+
+class Listeners:
+    """All listeners of a manager."""
+
+    def __init__(self) -> None:
+        self._listeners: WeakSet[Listener] = WeakSet()
+
+    def add(self, buffer: int) -> Listener:
+        """Return a new listener."""
+        listener = Listener(buffer)
+        self._listeners.add(listener)
+        return listener
+
+    def hear(self, events: Iterable[SessionEvent]) -> None:
+        """Tell all."""
+        for listener in self._listeners:
+            listener.hear(events)
+
+    def close(self) -> None:
+        """Tell all that no more will come."""
+        for listener in self._listeners:
+            listener.close()
