@@ -1,0 +1,279 @@
+"""The client: its settings, and reaching any endpoint."""
+
+import asyncio
+import json
+import pickle
+from typing import Any
+
+import pytest
+
+from akapulu_async import AkapuluClient, ApiError, BadRequestError, ConfigurationError, InvalidResponseError, Secret
+from tests.misbehaving import API_KEY, UPDATE, Server, answer, client_of, poll, raw
+from tests.test_transport import error_of
+
+LOCAL = "http://127.0.0.1:8080/api"
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin without settings, whatever the machine has."""
+    monkeypatch.delenv("AKAPULU_API_KEY", raising=False)
+    monkeypatch.delenv("AKAPULU_BASE_URL", raising=False)
+
+
+# The key
+
+
+async def key_sent(**options: Any) -> str:
+    """Return what a client sends as its credential."""
+    async with Server(answer(UPDATE)) as server:
+        async with AkapuluClient(base_url=server.base_url, **options) as client:
+            await poll(client)
+        return server.requests[0].headers["authorization"]
+
+
+async def test_key_is_the_arguments_then_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The argument wins over `AKAPULU_API_KEY`, and either may end in a line break, as files do."""
+    monkeypatch.setenv("AKAPULU_API_KEY", "of-environment\n")
+    assert await key_sent() == "Bearer of-environment"
+    assert await key_sent(api_key="of-argument\r\n") == "Bearer of-argument"
+    assert await key_sent(api_key=Secret("a-secret\n")) == "Bearer a-secret"
+
+
+def test_missing_key_is_told_with_the_way_out() -> None:
+    """Without a key there is no client, and the error says where one is looked for."""
+    with pytest.raises(ConfigurationError, match=r"set AKAPULU_API_KEY, or pass api_key="):
+        AkapuluClient()
+
+
+UNUSABLE = [
+    "",
+    " ",
+    "\n",
+    "two words",
+    "a\nb",
+    "a\r\nX-Other: b",
+    "tab\tinside",
+    "nul\0",
+    "\x7fdelete",
+    "ключ",
+    "ke\u200by",
+]
+
+
+@pytest.mark.parametrize("key", UNUSABLE)
+@pytest.mark.parametrize("wrap", [str, Secret])
+def test_unusable_key_is_refused(key: str, wrap: Any) -> None:
+    """An empty key, or one with white space or characters that no key has, is refused without being shown."""
+    with pytest.raises(ConfigurationError, match=r"^api_key: ") as caught:
+        AkapuluClient(wrap(key))
+    assert not key.strip() or key not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["", "  ", "a b"])
+def test_unusable_key_of_the_environment_is_named(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """An unusable key of the environment is told by the variable's name."""
+    monkeypatch.setenv("AKAPULU_API_KEY", key)
+    with pytest.raises(ConfigurationError, match=r"^AKAPULU_API_KEY: "):
+        AkapuluClient()
+
+
+# The base URL
+
+
+def test_base_url_is_the_arguments_then_the_environments_then_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The argument wins over `AKAPULU_BASE_URL`, and that over the default; an empty one counts as none."""
+    assert AkapuluClient(API_KEY).base_url == "https://akapulu.com/api"
+    monkeypatch.setenv("AKAPULU_BASE_URL", "https://staging.example/api/")
+    assert AkapuluClient(API_KEY).base_url == "https://staging.example/api"
+    assert AkapuluClient(API_KEY, base_url=LOCAL).base_url == LOCAL
+    monkeypatch.setenv("AKAPULU_BASE_URL", "")
+    assert AkapuluClient(API_KEY).base_url == "https://akapulu.com/api"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "akapulu.com/api",
+        "http://akapulu.com/api",
+        "ftp://akapulu.com/",
+        "https://",
+        "https://user:hunter2@akapulu.com/api",
+        "https://akapulu.com/api?key=x",
+        "https://akapulu.com/api#x",
+        "https://akapulu.com/ api",
+        "https://akapulu.com/api\n",
+        "https://akapulu.com:port/",
+        "https://[::1/",
+    ],
+)
+def test_unusable_base_url_is_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key goes over https or stays on this machine; credentials in a URL are not shown."""
+    arguments: tuple[dict[str, Any], ...] = ({"base_url": url}, {})
+    for options in arguments:
+        with pytest.raises(ConfigurationError, match="base_url: ") as caught:
+            AkapuluClient(API_KEY, **options)
+        assert "hunter2" not in str(caught.value)
+        monkeypatch.setenv("AKAPULU_BASE_URL", url)
+
+
+# Other settings
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_pool_holds_a_connection_at_least(size: int) -> None:
+    """A pool without connections is refused."""
+    with pytest.raises(ConfigurationError, match="pool_size: "):
+        AkapuluClient(API_KEY, pool_size=size)
+
+
+def test_error_types_are_checked() -> None:
+    """Codes can only be taught errors of the service."""
+    wrong: Any = {"NO_SLOT": ValueError}
+    with pytest.raises(ConfigurationError, match="NO_SLOT"):
+        AkapuluClient(API_KEY, error_types=wrong)
+
+
+def test_repr_shows_no_key() -> None:
+    """A client shows where it talks to and not with which key."""
+    client = AkapuluClient(API_KEY, base_url=LOCAL)
+    assert repr(client) == f"AkapuluClient(base_url='{LOCAL}')"
+    assert API_KEY not in repr(vars(client))
+    with pytest.raises(TypeError, match="Secret is not pickled"):
+        pickle.dumps(client)
+
+
+async def test_client_is_a_context_manager() -> None:
+    """`async with` opens and closes, also when the body fails, and can be done again."""
+    async with Server(answer(UPDATE)) as server:
+        client = AkapuluClient(API_KEY, base_url=server.base_url)
+        for _ in range(2):
+            with pytest.raises(LookupError):  # noqa: PT012 - what fails is the body
+                async with client as entered:
+                    assert entered is client
+                    await poll(client)
+                    raise LookupError
+            await server.abandoned()
+            assert type(await error_of(poll(client))) is ConfigurationError
+
+
+# Any endpoint
+
+
+async def test_request_reaches_any_endpoint() -> None:
+    """`request()` sends method, path, JSON and query as they are given, and returns the JSON."""
+    async with Server(answer({"id": 5})) as server, client_of(server) as client:
+        assert await client.request("post", "/scenarios/create/", json={"name": "ä", "nodes": [1, None]}) == {"id": 5}
+        await client.request("GET", "/scenarios/", params={"all": True, "page": 2, "q": "a&b=c d/é", "x": 1.5})
+        await client.request("PUT", "/scenarios/a%20b/", json=[])
+    posted, got, put = server.requests
+    assert (posted.method, posted.target) == ("POST", "/api/scenarios/create/")
+    assert json.loads(posted.body) == {"name": "ä", "nodes": [1, None]}
+    assert posted.headers["content-type"] == "application/json"
+    assert (got.method, got.body) == ("GET", b"")
+    assert got.target == "/api/scenarios/?all=true&page=2&q=a%26b%3Dc+d/%C3%A9&x=1.5"
+    assert (put.method, put.target, put.body) == ("PUT", "/api/scenarios/a%20b/", b"[]")
+
+
+@pytest.mark.parametrize("payload", [{}, [], None, 0, "text", {"a": [1.5, True]}])
+async def test_request_returns_whatever_json_comes(payload: Any) -> None:
+    """Any JSON is returned as it is."""
+    async with Server(answer(payload)) as server, client_of(server) as client:
+        assert await client.request("GET", "/things/") == payload
+
+
+async def test_request_returns_none_for_no_content() -> None:
+    """A 204 is None."""
+    async with Server(raw(b"HTTP/1.1 204 No Content\r\n\r\n")) as server, client_of(server) as client:
+        assert await client.request("DELETE", "/things/") is None
+
+
+async def test_request_has_the_errors_of_all_calls() -> None:
+    """A refusal and nonsense are told as everywhere."""
+    async with Server(answer({"error": "No."}, 400), answer(body=b"<h1>")) as server, client_of(server) as client:
+        refusal = await error_of(client.request("POST", "/things/"))
+        nonsense = await error_of(client.request("POST", "/things/"))
+    assert type(refusal) is BadRequestError
+    assert isinstance(refusal, ApiError)
+    assert (refusal.method, refusal.path) == ("POST", "/things/")
+    assert type(nonsense) is InvalidResponseError
+    assert "What was asked for may have been done all the same." in str(nonsense)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "things/",
+        "",
+        "//evil.example/",
+        "https://evil.example/",
+        "/../admin/",
+        "/a/%2e%2e/b/",
+        "/a/./b/",
+        "/a?b=c",
+        "/a#b",
+        "/a b",
+        "/a\r\nX-Other: b",
+        "/a\\b",
+        "/é",
+        "/%zz",
+        "/@evil.example:80//",
+    ],
+)
+async def test_path_cannot_leave_the_base_url(path: str) -> None:
+    """A path that is not one is refused before anything is sent."""
+    async with Server(answer({})) as server, client_of(server) as client:
+        error = await error_of(client.request("GET", path))
+    assert type(error) is ConfigurationError
+    assert str(error).startswith("path: ")
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize("method", ["", "GET /", "G\r\nET", "GÉT", "GET\n", "1"])
+async def test_method_cannot_be_injected(method: str) -> None:
+    """A method that is no word is refused before anything is sent."""
+    async with Server(answer({})) as server, client_of(server) as client:
+        error = await error_of(client.request(method, "/things/"))
+    assert type(error) is ConfigurationError
+    assert str(error).startswith("method: ")
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"json": {1, 2}}, "json: not writable as JSON"),
+        ({"json": float("nan")}, "json: not writable as JSON"),
+        ({"params": {"a": None}}, "params['a']: None is neither a text nor a number"),
+        ({"params": {"a": [1]}}, "params['a']: [1] is neither a text nor a number"),
+    ],
+)
+async def test_unusable_arguments_are_told(options: dict[str, Any], words: str) -> None:
+    """A body or a query that cannot be sent is refused, naming it."""
+    async with Server(answer({})) as server, client_of(server) as client:
+        error = await error_of(client.request("POST", "/things/", **options))
+    assert type(error) is ConfigurationError
+    assert words in str(error)
+    assert server.connections == 0
+
+
+async def test_get_with_a_body_is_refused() -> None:
+    """A body that a GET would not send is not dropped in silence."""
+    async with Server(answer({})) as server, client_of(server) as client:
+        error = await error_of(client.request("GET", "/things/", json={}))
+    assert type(error) is ConfigurationError
+    assert "use params for the query" in str(error)
+
+
+async def test_clients_are_independent() -> None:
+    """Two clients at once have connections of their own, and closing one leaves the other alone."""
+    async with (
+        Server(answer(UPDATE)) as server,
+        AkapuluClient(API_KEY, base_url=server.base_url) as first,
+        AkapuluClient("other", base_url=server.base_url) as second,
+    ):
+        await asyncio.gather(poll(first), poll(second))
+        await first.aclose()
+        await poll(second)
+    assert server.connections == 2
+    assert server.requests[-1].headers["authorization"] == "Bearer other"
