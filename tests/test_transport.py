@@ -162,8 +162,9 @@ async def test_refused_connection_is_surely_not_sent(call: Call) -> None:
     assert "It never reached the service." in str(error)
 
 
-async def test_unknown_host_is_named() -> None:
+async def test_unknown_host_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host name that does not exist is told as that."""
+    monkeypatch.setenv("NO_PROXY", "*")
     async with AkapuluClient(API_KEY, base_url="https://akapulu.invalid/api", retry=QUICK) as client:
         error = await error_of(connect(client))
     assert isinstance(error, TransportError)
