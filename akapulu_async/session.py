@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import math
 import random
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
@@ -34,12 +36,18 @@ LEAVE_GRACE = 5.0
 logger = logging.getLogger("akapulu_async")
 
 
+def _check_ready_timeout(_: object, __: object, seconds: float | None) -> None:
+    # NaN, above all, would put the event loop's timers in disorder.
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise ConfigurationError(f"ready_timeout: {seconds!r:.80} is neither seconds greater than 0 nor None")
+
+
 @attrs.frozen(kw_only=True)
 class SessionSettings:
     """What a session is run with."""
 
     poll: PollPolicy = attrs.field(factory=PollPolicy)
-    ready_timeout: float | None = READY_TIMEOUT
+    ready_timeout: float | None = attrs.field(default=READY_TIMEOUT, validator=_check_ready_timeout)
     participant: Participant | None = None
     signals: Signals = attrs.field(factory=UpdateSignals)
     draw: Callable[[], float] = random.random
@@ -156,13 +164,28 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
 
     def _begin(self) -> None:
         loop = asyncio.get_running_loop()
-        self._poller = loop.create_task(self._poll(), name=f"akapulu poll {self.id}")
+        self._poller = loop.create_task(self._keep_polling(), name=f"akapulu poll {self.id}")
         if self._settings.participant is not None and self._connection is not None:
             attendance = self._attend(self._settings.participant, self._connection)
             self._attendance = loop.create_task(attendance, name=f"akapulu participant {self.id}")
-        if self._settings.ready_timeout is not None and not self._lifecycle.ready:
-            passed = self._now() - self._lifecycle.began
-            self._ready_timer = loop.call_later(self._settings.ready_timeout - passed, self._ready_timed_out)
+        left = self._left_to_get_ready()
+        # What is taken up too late may be ready all the same: the first poll tells.
+        if 0 < left < math.inf and not self._lifecycle.ready:
+            self._ready_timer = loop.call_later(left, self._ready_timed_out)
+
+    def _left_to_get_ready(self) -> float:
+        if self._settings.ready_timeout is None:
+            return math.inf
+        return self._lifecycle.began + self._settings.ready_timeout - self._now()
+
+    async def _keep_polling(self) -> None:
+        try:
+            await self._poll()
+        except (Exception, asyncio.CancelledError) as error:
+            # Whatever it is, the watchers must know: nobody polls any more.
+            self._finish(EndReason.FAILED, error)
+            if isinstance(error, asyncio.CancelledError):
+                raise
 
     async def _poll(self) -> None:
         policy, draw = self._settings.poll, self._settings.draw
@@ -180,9 +203,9 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
                 retry_after = getattr(error, "retry_after", None)
                 self._poll_failures += 1
                 self._lifecycle.receive_poll_failure(error, self._now())
-            except Exception as error:  # noqa: BLE001 - whatever it is, the watchers must know
-                self._lifecycle.receive_ended(EndReason.FAILED, self._now(), error)
             self._polls += 1
+            if self._left_to_get_ready() <= 0:
+                self._lifecycle.receive_ready_timeout(self._now())
             self._publish()
             due = policy.pause(
                 ready=self._lifecycle.ready, failures=self._lifecycle.failures, draw=draw, retry_after=retry_after
@@ -195,6 +218,10 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
                 self._attending = True
                 self.mark_room_joined()
                 await self._over.wait()
+        except asyncio.CancelledError as error:
+            # Ours comes after the end; another one's is a failure to join like any other.
+            self._finish(EndReason.FAILED, error)
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the watchers must know
             if self._over.is_set():
                 text = excerpt(str(error), (connection.token,))
@@ -218,6 +245,15 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
             return True
         self._finish(reason)
         running = [task for task in (self._poller, self._attendance) if task not in (None, asyncio.current_task())]
+        if not running:
+            return True
+        # A task of its own, so that a cancel of this one skips no step of it.
+        letting_go = asyncio.create_task(self._let_go(running), name=f"akapulu end {self.id}")
+        await settle((letting_go,), None)
+        return letting_go.result()
+
+    async def _let_go(self, running: "list[asyncio.Task[None]]") -> bool:
+        """Wait for what runs, cancel what does not end in time, and return whether all of it ended."""
         if await settle(running, LEAVE_GRACE):
             return True
         logger.warning("! conversation %s: its participant does not leave in time; it is cancelled", self.id)
@@ -247,5 +283,7 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
             for callback in tuple(self._end_callbacks):
                 callback()
 
-    def _now(self) -> float:
-        return asyncio.get_running_loop().time()
+    @staticmethod
+    def _now() -> float:
+        # Not the loop's time: uvloop's is one of whole milliseconds, taken when its round began.
+        return time.monotonic()

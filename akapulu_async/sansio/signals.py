@@ -27,7 +27,7 @@ class UpdateSignals:
     """The end because nobody joined. Weight as above."""
 
     ended: re.Pattern[str] = re.compile(
-        r"(?i)^(the )?(conversation|call|session)( has| is| was)? (ended|completed|over)\W*$"
+        r"(?i)^(the )?(conversation|call|session)( has| is| was)? (ended|completed|expired|over)\W*$"
     )
     """The end for no special reason: the whole text says no more than that. Assumed."""
 

@@ -1,0 +1,575 @@
+"""What can be seen of a session and waited for: every wait ends, with what was waited for or with why not."""
+
+# ruff: noqa: PT012 - the contexts are what is proved, with what goes on in them
+
+import asyncio
+import gc
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import anyio
+import pytest
+
+from akapulu_async import (
+    ApiError,
+    AuthenticationError,
+    ConfigurationError,
+    ConversationSession,
+    EndReason,
+    NotFoundError,
+    PollPolicy,
+    ProgressChanged,
+    ServerError,
+    SessionEndedError,
+    SessionEvent,
+    SessionState,
+    StateChanged,
+    UpdateSignals,
+    WaitTimeoutError,
+)
+from akapulu_async.watching import KEPT_PROGRESS
+from tests.misbehaving import CONNECTION, REQUEST, SESSION, TOKEN, UPDATE, answer
+from tests.steered import READY, Steered, session_tasks, steered
+
+CONNECTING, ROOM_JOINED, BOT_READY, ENDED = SessionState
+PATIENCE = 5.0
+
+
+@pytest.fixture(params=[{"debug": False}, {"use_uvloop": True}], ids=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """Run each test on asyncio's own loop and on uvloop."""
+    return "asyncio", request.param
+
+
+@asynccontextmanager
+async def live(**options: Any) -> AsyncGenerator[tuple[Steered, ConversationSession]]:
+    """Open a session with a service to be steered."""
+    async with steered() as world, world.client.session(REQUEST, **options) as session:
+        yield world, session
+
+
+async def ready_session(world: Steered, session: ConversationSession) -> None:
+    world.service.says(**READY)
+    await session.bot_ready.wait()
+
+
+# What is known
+
+
+async def test_before_entering() -> None:
+    """Before it is entered, a session is connecting, and what is not known yet says so."""
+    async with steered() as world:
+        session = world.client.session(REQUEST)
+        assert session.state is CONNECTING
+        assert (session.end_reason, session.cause, session.polls, session.poll_failures) == (None, None, 0, 0)
+        assert (session.time_to_connection, session.time_to_room, session.time_to_ready) == (None, None, None)
+        assert not session.room_joined.is_set()
+        for look in (lambda: session.id, lambda: session.connection, session.snapshot, session.mark_room_joined):
+            with pytest.raises(ConfigurationError):
+                look()
+
+
+async def test_connected() -> None:
+    """Once connected, the session has its id, its room, its token and the link to join."""
+    async with live() as (_, session):
+        assert session.id == SESSION
+        assert session.connection.conversation_session_id == SESSION
+        assert session.room_url == CONNECTION["room_url"]
+        assert session.token.reveal() == TOKEN
+        assert session.join_url == f"{CONNECTION['room_url']}?t={TOKEN}"
+
+
+async def test_attached_knows_no_room() -> None:
+    """Where a conversation is only watched, its room and token are not known, and that is said."""
+    async with steered() as world, world.client.attach(SESSION) as session:
+        assert session.id == SESSION
+        assert session.time_to_connection is None
+        for name in ("connection", "room_url", "token", "join_url"):
+            with pytest.raises(ConfigurationError, match="only where the conversation was connected"):
+                getattr(session, name)
+
+
+async def test_times() -> None:
+    """The times of each state are there for those who measure, as seconds and as moments in UTC."""
+    before = datetime.now(UTC)
+    async with live() as (world, session):
+        assert session.time_to_connection is not None
+        assert session.time_to_room is None
+        assert session.entered_at(ROOM_JOINED) is None
+        await ready_session(world, session)
+        assert session.time_to_room is not None
+        assert session.time_to_ready is not None
+        assert 0 < session.time_to_connection <= session.time_to_room <= session.time_to_ready < PATIENCE
+        began = session.entered_at(CONNECTING)
+        assert began is not None
+        assert before - timedelta(seconds=1) < began <= datetime.now(UTC)
+        assert session.entered_at(BOT_READY) == began + timedelta(seconds=session.time_to_ready)
+        assert began.tzinfo is UTC
+
+
+async def test_polls_are_counted() -> None:
+    """The completed polls are counted, and of them those that failed."""
+    async with live() as (world, session):
+        world.service.refuses(503)
+        await world.polled(2)
+        world.service.says()
+        await world.polled(2)
+        assert 0 < session.poll_failures <= 2
+        assert session.poll_failures < session.polls <= world.polls
+
+
+async def test_no_secret_is_seen(caplog: pytest.LogCaptureFixture) -> None:
+    """No text about a session, its events, its errors or its snapshot bears the token."""
+    caplog.set_level(logging.DEBUG)
+    async with live() as (world, session):
+        await ready_session(world, session)
+        world.service.says(latest_update_text="conversation ended")
+        events = [event async for event in session.events()]
+        with pytest.raises(SessionEndedError) as caught:
+            async with session.ready():
+                raise AssertionError("not to be run")
+        texts = [repr(session), repr(session.bot_ready), repr(events), str(session.snapshot().to_json())]
+        assert SESSION in repr(session)
+        assert not [text for text in (*texts, repr(caught.value), str(caught.value), caplog.text) if TOKEN in text]
+
+
+# Waiting
+
+
+async def test_waits_end_with_their_state() -> None:
+    """An event for each state is set with it, stays set, and its wait returns then and later."""
+    async with live() as (world, session):
+        waits = [asyncio.create_task(event.wait()) for event in (session.room_joined, session.bot_ready, session.ended)]
+        world.service.says(latest_update_text="bot joined daily room")
+        await waits[0]
+        assert session.room_joined.is_set()
+        assert not session.bot_ready.is_set()
+        world.service.says(**READY)
+        await waits[1]
+        assert not waits[2].done()
+        world.service.says(latest_update_text="conversation ended")
+        await waits[2]
+        for event in (session.room_joined, session.bot_ready, session.ended):
+            assert event.is_set()
+            await event.wait()
+
+
+async def test_wait_for() -> None:
+    """wait_for returns at once for a state that was entered, be it left again or not."""
+    async with live() as (world, session):
+        await ready_session(world, session)
+        for state in (CONNECTING, ROOM_JOINED, BOT_READY):
+            await session.wait_for(state, timeout=0)
+
+
+async def test_wait_for_timeout_ends_nothing() -> None:
+    """A wait's own timeout raises an error that tells how far it is, is a TimeoutError, and ends nothing."""
+    async with live() as (world, session):
+        world.service.says(completion_percent=63.6, latest_update_text="loading")
+        async for event in session.events():
+            if isinstance(event, ProgressChanged):
+                break
+        with pytest.raises(WaitTimeoutError, match=r"64 % loading") as caught:
+            await session.wait_for(BOT_READY, timeout=0.02)
+        assert isinstance(caught.value, TimeoutError)
+        assert (caught.value.awaited, caught.value.state, caught.value.timeout) == (BOT_READY, CONNECTING, 0.02)
+        with pytest.raises(WaitTimeoutError):
+            await session.wait_for(BOT_READY, timeout=0)
+        assert session.end_reason is None
+        await ready_session(world, session)
+
+
+async def test_cancelled_wait_ends_nothing() -> None:
+    """A wait that is cancelled, by whatever, ends nothing."""
+    async with live() as (world, session):
+        task = asyncio.create_task(session.bot_ready.wait())
+        await world.polled()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        with pytest.raises(TimeoutError) as caught:
+            async with asyncio.timeout(0.01):
+                await session.wait_for(BOT_READY, timeout=PATIENCE)
+        assert not isinstance(caught.value, WaitTimeoutError), "the caller's own timeout stays the caller's"
+        with anyio.move_on_after(0.01) as scope:
+            await session.wait_for(BOT_READY, timeout=PATIENCE)
+        assert scope.cancelled_caught
+        await ready_session(world, session)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        (EndReason.LEFT, None),
+        (EndReason.FAILED, AuthenticationError),
+        (EndReason.PARTICIPANT_JOIN_TIMEOUT, None),
+        (EndReason.READY_TIMEOUT, None),
+    ],
+    ids=lambda end: end[0],
+)
+async def test_what_can_no_longer_come(end: tuple[EndReason, type[ApiError] | None]) -> None:
+    """Waiting for a state that can no longer come raises at once, with the reason and the cause."""
+    reason, cause = end
+    async with live(ready_timeout=0.05 if reason is EndReason.READY_TIMEOUT else None) as (world, session):
+        if reason is EndReason.LEFT:
+            await session.end()
+        elif reason is EndReason.FAILED:
+            world.service.refuses(401)
+        elif reason is EndReason.PARTICIPANT_JOIN_TIMEOUT:
+            world.service.says(latest_update_text=reason.value)
+        await session.ended.wait()
+        for wait in (session.bot_ready.wait, session.room_joined.wait, lambda: session.wait_for(BOT_READY, timeout=0)):
+            with pytest.raises(SessionEndedError) as caught:
+                await wait()
+            assert (caught.value.reason, caught.value.session_id) == (reason, SESSION)
+            assert caught.value.__cause__ is session.cause
+            assert isinstance(session.cause, cause or type(None))
+        await session.ended.wait()
+        await session.wait_for(CONNECTING)
+
+
+class RaisingSignals(UpdateSignals):
+    """Signals with a mistake."""
+
+    def reads_as_end(self, text: str) -> EndReason | None:
+        raise LookupError(text)
+
+    def gone(self, *, ready: bool) -> EndReason | None:
+        raise LookupError(str(ready))
+
+
+async def wait_for_ready(session: ConversationSession) -> None:
+    await session.wait_for(BOT_READY, timeout=PATIENCE)
+
+
+async def read_events(session: ConversationSession) -> None:
+    events: list[SessionEvent] = []
+    try:
+        async for event in session.events():
+            events.append(event)  # noqa: PERF401 - what came before the error counts
+    finally:
+        assert isinstance(events[-1], StateChanged)
+        assert events[-1].state is ENDED
+
+
+async def in_ready(session: ConversationSession) -> None:
+    async with session.ready():
+        raise AssertionError("not to be run")
+
+
+async def in_connecting(session: ConversationSession) -> None:
+    async with session.phase(CONNECTING):
+        await asyncio.Event().wait()
+
+
+WAITERS: list[Callable[[ConversationSession], Awaitable[None]]] = [
+    lambda session: session.room_joined.wait(),
+    lambda session: session.bot_ready.wait(),
+    wait_for_ready,
+    read_events,
+    in_ready,
+    in_connecting,
+]
+
+
+def refuse(status: int) -> Callable[[Steered], None]:
+    return lambda world: world.service.refuses(status)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "signals", "cause"),
+    [
+        (refuse(401), UpdateSignals(), AuthenticationError),
+        (refuse(404), UpdateSignals(), NotFoundError),
+        (refuse(503), UpdateSignals(), ServerError),  # for longer than is borne
+        (lambda world: world.service.says(latest_update_text="?"), RaisingSignals(), LookupError),
+        (refuse(410), RaisingSignals(), LookupError),
+    ],
+    ids=["refused in mid-poll", "unknown", "too many failures", "signals raise on words", "signals raise on a 410"],
+)
+async def test_every_waiter_hears_of_a_failure(
+    break_it: Callable[[Steered], None], signals: UpdateSignals, cause: type[Exception]
+) -> None:
+    """When the background fails, every kind of waiter raises with the cause, and only the wait for the end returns."""
+    async with steered() as world:
+        gate = asyncio.Event()
+        world.service.update = lambda peer, seen: _held(gate, world, peer, seen)
+        async with world.client.session(REQUEST, signals=signals) as session:
+            waiters = [asyncio.ensure_future(waiter(session)) for waiter in WAITERS]
+            ended = asyncio.create_task(session.ended.wait())
+            await world.server.until(lambda: world.polls == 1)
+            assert not any(waiter.done() for waiter in (*waiters, ended))
+            break_it(world)
+            gate.set()
+            async with asyncio.timeout(PATIENCE):
+                results = await asyncio.gather(*waiters, return_exceptions=True)
+                await ended
+        for result in results:
+            assert isinstance(result, SessionEndedError), result
+            assert result.reason is EndReason.FAILED
+            assert isinstance(result.__cause__, cause)
+        assert session.end_reason is EndReason.FAILED
+
+
+async def _held(gate: asyncio.Event, world: Steered, peer: Any, seen: Any) -> None:
+    """Hold the answer to a poll until the gate opens, then answer what is said by then."""
+    await gate.wait()
+    await world.service.update(peer, seen)
+
+
+# Watching
+
+
+async def test_events_from_start_to_end() -> None:
+    """Any number of watchers, before, during and after, see the same from the start, and close after the end."""
+    async with steered() as world:
+        session = world.client.session(REQUEST)
+
+        async def watch() -> list[SessionEvent]:
+            return [event async for event in session.events()]
+
+        early = asyncio.create_task(watch())
+        async with session:
+            await ready_session(world, session)
+            during = [asyncio.create_task(watch()) for _ in range(10)]
+            world.service.says(latest_update_text="conversation ended")
+            await session.ended.wait()
+        seen = await early
+        assert [event.state for event in seen if isinstance(event, StateChanged)] == [*SessionState]
+        assert seen == await watch()
+        assert [seen] * 10 == await asyncio.gather(*during)
+        assert isinstance(seen[-1], StateChanged)
+        assert seen[-1].end_reason is EndReason.COMPLETED
+        assert {event.session_id for event in seen[1:]} == {SESSION}
+        assert seen[0].session_id is None
+
+
+async def test_slow_watcher() -> None:
+    """A watcher that stands still slows neither the others nor the polling, and memory stays bounded."""
+    async with steered() as world:
+        count = 0
+
+        async def chatter(peer: Any, seen: Any) -> None:
+            nonlocal count
+            count += 1
+            await answer({**UPDATE, "latest_update_text": f"word {count}"})(peer, seen)
+
+        world.service.update = chatter
+        async with world.client.session(REQUEST, poll=PollPolicy(interval=1e-6, jitter=0.0)) as session:
+            slow = session.events()
+            await anext(slow)
+            async for event in session.events():
+                if isinstance(event, ProgressChanged) and event.text == "word 2500":
+                    break
+            # Far more than 2,500 would be waiting for the slow one, were it a queue.
+            assert len(session._log._events) <= 2 * KEPT_PROGRESS + len(SessionState)
+            await session.end()
+            rest = [event async for event in slow]
+        words = [int(event.text.split()[1]) for event in rest if isinstance(event, ProgressChanged)]
+        assert words == list(range(words[0], words[-1] + 1)), "the latest, without a gap"
+        assert len(words) >= KEPT_PROGRESS
+        assert rest[-1] == [event async for event in session.events()][-1]
+
+
+async def test_leaving_a_watch_early() -> None:
+    """Breaking out of events() leaves no task, no waiter and no warning behind."""
+    async with live() as (world, session):
+        for _ in range(100):
+            async for _event in session.events():
+                break
+            watcher = session.events()
+            await anext(watcher)
+            waiting = asyncio.ensure_future(anext(watcher))
+            await asyncio.wait([waiting], timeout=0)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+        gc.collect()
+        assert session_tasks() == [f"akapulu poll {SESSION}"]
+        assert not [task for task in asyncio.all_tasks() if "__anext__" in repr(task)]
+        await world.polled()
+
+
+# Contexts
+
+
+async def test_ready_waits_and_runs() -> None:
+    """ready() runs its body once the bot is ready, with the session, and a body that ends by itself raises nothing."""
+    async with live() as (world, session):
+        asyncio.get_running_loop().call_later(0.02, lambda: world.service.says(**READY))
+        async with session.ready() as call:
+            assert call is session
+            assert session.state is BOT_READY
+        assert session.end_reason is None
+
+
+@pytest.mark.parametrize("state", [CONNECTING, ROOM_JOINED, BOT_READY])
+async def test_phase_is_cancelled_at_the_end(state: SessionState) -> None:
+    """The body of a phase is cancelled when the conversation ends, and SessionEndedError tells why."""
+    async with live() as (world, session):
+        await ready_session(world, session)
+        cancelled = False
+        with pytest.raises(SessionEndedError) as caught:
+            async with session.phase(state):
+                world.service.says(latest_update_text="duration_limit_reached")
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    cancelled = True
+                    raise
+        assert cancelled
+        assert caught.value.reason is EndReason.DURATION_LIMIT_REACHED
+        task = asyncio.current_task()
+        assert task is not None
+        assert not task.cancelling()
+
+
+async def test_phase_after_the_end() -> None:
+    """A phase that is over is not entered any more; that of the end is, and is not cancelled."""
+    async with live() as (world, session):
+        await ready_session(world, session)
+        await session.end()
+        with pytest.raises(SessionEndedError):
+            async with session.phase(BOT_READY):
+                raise AssertionError("not to be run")
+        async with session.phase(ENDED):
+            await asyncio.wait([asyncio.ensure_future(session.ended.wait())])
+
+
+async def test_bodys_own_exception_wins() -> None:
+    """An exception of the body's own comes out as it is, also when the conversation ends in the same moment."""
+    async with live() as (world, session):
+        await ready_session(world, session)
+        with pytest.raises(ZeroDivisionError):
+            async with session.ready():
+                raise ZeroDivisionError
+        with pytest.raises(ZeroDivisionError):
+            async with session.ready():
+                world.service.says(latest_update_text="conversation ended")
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    raise ZeroDivisionError
+
+
+async def test_end_inside_the_body() -> None:
+    """A body that ends the session itself is cancelled at its next await, like any other."""
+    async with live() as (world, session):
+        await ready_session(world, session)
+        with pytest.raises(SessionEndedError) as caught:
+            async with session.ready():
+                await session.end()
+                await asyncio.Event().wait()
+        assert caught.value.reason is EndReason.LEFT
+
+
+async def test_ready_in_a_task_group() -> None:
+    """In a task group, the end of the conversation cancels the body alone, and the group sees its SessionEndedError."""
+    async with live() as (world, session):
+        await ready_session(world, session)
+
+        async def body(log: list[str]) -> None:
+            async with session.ready():
+                log.append("in")
+                await asyncio.Event().wait()
+
+        async def outer(log: list[str]) -> None:
+            try:
+                await body(log)
+            except SessionEndedError as error:
+                log.append(error.reason)
+
+        logs: list[list[str]] = [[], [], []]
+        async with asyncio.TaskGroup() as group:
+            for log in logs:
+                group.create_task(outer(log))
+            await world.polled(2)
+            world.service.says(latest_update_text="conversation ended")
+        assert logs == [["in", "completed"]] * 3
+
+
+async def test_task_group_inside_ready() -> None:
+    """A task group inside the body is cancelled with it, its tasks too, and leaves only the SessionEndedError."""
+    async with live() as (world, session):
+        await ready_session(world, session)
+        children: list[asyncio.Task[bool]] = []
+        with pytest.raises(SessionEndedError):
+            async with session.ready(), asyncio.TaskGroup() as group:
+                children += [group.create_task(asyncio.Event().wait()) for _ in range(2)]
+                world.service.says(latest_update_text="conversation ended")
+        assert all(child.cancelled() for child in children)
+
+
+async def test_failing_sibling_around_ready() -> None:
+    """When a sibling in the task group fails, the body is cancelled and the group tells of the sibling alone."""
+    async with live() as (world, session):
+        await ready_session(world, session)
+
+        async def body() -> None:
+            async with session.ready():
+                await asyncio.Event().wait()
+
+        async def fail() -> None:
+            await world.polled()
+            raise ZeroDivisionError
+
+        with pytest.raises(ExceptionGroup) as caught:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(body())
+                group.create_task(fail())
+        assert [type(error) for error in caught.value.exceptions] == [ZeroDivisionError]
+        assert session.end_reason is None
+
+
+async def test_callers_timeouts_around_and_inside_ready() -> None:
+    """The caller's timeouts, outside or inside, asyncio's or anyio's, stay the caller's and end nothing."""
+    async with live() as (world, session):
+        await ready_session(world, session)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.02), session.ready():
+                await asyncio.Event().wait()
+        async with session.ready():
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.02):
+                    await asyncio.Event().wait()
+        with anyio.move_on_after(0.02) as scope:
+            async with session.ready():
+                await asyncio.Event().wait()
+        assert scope.cancelled_caught
+        async with session.ready():
+            with anyio.move_on_after(0.02) as scope:
+                await asyncio.Event().wait()
+            assert scope.cancelled_caught
+        assert session.end_reason is None
+
+
+async def test_end_within_scopes() -> None:
+    """The end reaches a body through the caller's timeouts and scopes, which do not take it for theirs."""
+    for scope in (lambda: asyncio.timeout(PATIENCE), anyio.CancelScope, lambda: anyio.fail_after(PATIENCE)):
+        async with live() as (world, session):
+            await ready_session(world, session)
+            with pytest.raises(SessionEndedError):
+                async with session.ready():
+                    world.service.says(latest_update_text="conversation ended")
+                    entered: Any = scope()
+                    if isinstance(entered, asyncio.Timeout):
+                        async with entered:
+                            await asyncio.Event().wait()
+                    else:
+                        with entered:
+                            await asyncio.Event().wait()
+
+
+async def test_nested_phases() -> None:
+    """Phases can be nested, also of different sessions: the one that ended is told."""
+    async with live() as (world, first):
+        await ready_session(world, first)
+        async with world.client.attach(SESSION) as second:
+            with pytest.raises(SessionEndedError) as caught:
+                async with first.ready(), second.ready(), first.phase(ROOM_JOINED):
+                    asyncio.get_running_loop().call_soon(second._finish, EndReason.COMPLETED)
+                    await asyncio.Event().wait()
+            assert caught.value.reason is EndReason.COMPLETED
+            assert first.end_reason is None

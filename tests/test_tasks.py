@@ -1,0 +1,99 @@
+"""Waiting for what must not be left behind, whatever happens to the one who waits."""
+
+import asyncio
+
+import anyio
+import pytest
+
+from akapulu_async.tasks import settle
+
+
+async def gate(opened: asyncio.Event) -> str:
+    await opened.wait()
+    return "through"
+
+
+async def test_all_done() -> None:
+    """It returns True when all are done, failed and cancelled ones among them, and raises none of their errors."""
+    loop = asyncio.get_running_loop()
+    done, failed, cancelled = loop.create_future(), loop.create_future(), loop.create_future()
+    waiting = asyncio.ensure_future(settle([done, failed, cancelled], None))
+    loop.call_soon(done.set_result, None)
+    loop.call_soon(failed.set_exception, OSError("why"))
+    loop.call_soon(cancelled.cancel)
+    assert await waiting
+    assert isinstance(failed.exception(), OSError)
+
+
+async def test_nothing_to_wait_for() -> None:
+    """For nothing, it does not wait."""
+    assert await settle([], None)
+    assert await settle([], 0)
+
+
+async def test_grace() -> None:
+    """After the grace it returns False, and leaves alone what is not done."""
+    future = asyncio.get_running_loop().create_future()
+    assert not await settle([future], 0.01)
+    assert not await settle([future], 0)
+    assert not future.done()
+    future.set_result(None)
+    assert await settle([future], 0)
+
+
+@pytest.mark.parametrize("cancels", [1, 3])
+async def test_native_cancel(cancels: int) -> None:
+    """A cancel, or several, does not shorten the wait, and is raised after it."""
+    opened = asyncio.Event()
+    task = asyncio.create_task(gate(opened))
+    begun = asyncio.Event()
+
+    async def wait() -> None:
+        begun.set()
+        await settle([task], None)
+
+    waiter = asyncio.create_task(wait())
+    await begun.wait()
+    for _ in range(cancels):
+        waiter.cancel()
+        await asyncio.wait([waiter], timeout=0.01)
+        assert not waiter.done()
+    opened.set()
+    with pytest.raises(asyncio.CancelledError):
+        await waiter
+    assert task.result() == "through"
+
+
+async def test_cancel_and_grace() -> None:
+    """Cancelled or not, it waits no longer than the grace."""
+    future = asyncio.get_running_loop().create_future()
+    waiter = asyncio.create_task(settle([future], 0.03))
+    await asyncio.wait([waiter], timeout=0.01)
+    waiter.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        async with asyncio.timeout(1):
+            await waiter
+
+
+async def test_anyio_cancel() -> None:
+    """A cancel by an anyio scope does not shorten the wait, and takes effect at the next await."""
+    opened = asyncio.Event()
+    task = asyncio.create_task(gate(opened))
+    with anyio.CancelScope() as scope:
+        asyncio.get_running_loop().call_soon(scope.cancel)
+        asyncio.get_running_loop().call_later(0.02, opened.set)
+        assert await settle([task], None)
+        await asyncio.Event().wait()
+    assert scope.cancelled_caught
+    assert task.done()
+
+
+async def test_timeout_stays_a_timeout() -> None:
+    """An asyncio.timeout that strikes meanwhile comes out as its TimeoutError, after the wait."""
+    opened = asyncio.Event()
+    task = asyncio.create_task(gate(opened))
+    asyncio.get_running_loop().call_later(0.03, opened.set)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await settle([task], None)
+    assert task.done()

@@ -1,0 +1,125 @@
+"""The log that watchers read: all of them all of it, each at its own pace, in bounded memory."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from akapulu_async.sansio.lifecycle import ProgressChanged, SessionEvent, SessionState, StateChanged
+from akapulu_async.watching import KEPT_PROGRESS, EventLog, Watcher
+
+EPOCH = datetime(2026, 3, 10, tzinfo=UTC)
+
+
+def progress(number: int) -> ProgressChanged:
+    at = EPOCH + timedelta(seconds=number)
+    return ProgressChanged(session_id=None, at=at, elapsed=float(number), percent=0.0, text=str(number))
+
+
+def change(state: SessionState = SessionState.CONNECTING) -> StateChanged:
+    return StateChanged(session_id=None, at=EPOCH, elapsed=0.0, state=state)
+
+
+def content(log: EventLog) -> list[tuple[int, SessionEvent]]:
+    events, number = [], 0
+    while (found := log.after(number)) is not None:
+        events.append(found)
+        number = found[0] + 1
+    return events
+
+
+@given(st.lists(st.lists(st.booleans(), max_size=400), max_size=12))
+def test_log(batches: list[list[bool]]) -> None:
+    """Whatever is published, all changes of state and the latest progress are kept, in order and in bounds."""
+    log = EventLog()
+    published: list[SessionEvent] = []
+    for batch in batches:
+        events = [progress(len(published) + place) if text else change() for place, text in enumerate(batch)]
+        published += events
+        log.publish(events)
+    kept = content(log)
+    assert all(published[number] is event for number, event in kept)
+    assert all(before[0] < after[0] for before, after in pairwise(kept))
+    texts = [event for event in published if isinstance(event, ProgressChanged)]
+    kept_texts = [event for _, event in kept if isinstance(event, ProgressChanged)]
+    assert len(kept) - len(kept_texts) == len(published) - len(texts), "no change of state is forgotten"
+    assert kept_texts == texts[len(texts) - len(kept_texts) :], "what is forgotten is the oldest"
+    assert min(len(texts), KEPT_PROGRESS) <= len(kept_texts) <= 2 * KEPT_PROGRESS
+
+
+def test_after_what_was_forgotten() -> None:
+    """A watcher whose next event was forgotten goes on with the first that is kept."""
+    log = EventLog()
+    log.publish([progress(number) for number in range(3 * KEPT_PROGRESS)])
+    found = log.after(1)
+    assert found is not None
+    assert found[0] == 2 * KEPT_PROGRESS
+    assert log.after(3 * KEPT_PROGRESS) is None
+
+
+async def test_news_wakes_all_once() -> None:
+    """Publication sets the news that were taken before, and later news are others."""
+    log = EventLog()
+    news = log.news
+    assert log.news is news
+    log.publish([change()])
+    assert news.is_set()
+    assert log.news is not news
+    assert not log.news.is_set()
+
+
+async def test_no_lost_wake_up() -> None:
+    """What is published between the look and the wait is not missed."""
+    log = EventLog()
+    watcher = Watcher(log, lambda: False)
+    next_one = asyncio.ensure_future(anext(watcher))
+    await asyncio.wait([next_one], timeout=0)
+    event = change()
+    log.publish([event])
+    assert await next_one is event
+
+
+async def test_watchers_are_independent() -> None:
+    """Each watcher reads from the start at its own pace, those who come late too."""
+    log = EventLog()
+    first = Watcher(log, lambda: True)
+    log.publish([progress(1), progress(2)])
+    assert [event.elapsed async for event in first] == [1, 2]
+    log.publish([progress(3)])
+    assert [event.elapsed async for event in Watcher(log, lambda: True)] == [1, 2, 3]
+    assert [event.elapsed async for event in first] == [3]
+
+
+async def test_end() -> None:
+    """When all was read, the end closes the iteration or raises; before that it is not asked."""
+    log = EventLog()
+    log.publish([progress(1)])
+
+    def raises() -> bool:
+        raise OSError("why")
+
+    watcher = Watcher(log, raises)
+    assert aiter(watcher) is watcher
+    assert (await anext(watcher)).elapsed == 1
+    with pytest.raises(OSError, match="why"):
+        await anext(watcher)
+    closed = Watcher(EventLog(), lambda: True)
+    for _ in range(2):
+        with pytest.raises(StopAsyncIteration):
+            await anext(closed)
+
+
+async def test_a_slow_watcher_is_bounded() -> None:
+    """A watcher that does not read costs the log nothing: it keeps no more for it than for nobody."""
+    log = EventLog()
+    log.publish([change()])
+    slow = Watcher(log, lambda: True)
+    assert await anext(slow) == change()
+    for number in range(20_000):
+        log.publish([progress(number)])
+    rest = [event async for event in slow]
+    assert KEPT_PROGRESS <= len(rest) <= 2 * KEPT_PROGRESS
+    assert rest[-1].elapsed == 19_999
