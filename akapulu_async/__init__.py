@@ -6,9 +6,10 @@ The layers, each importing only from those above it:
 - `models`: frozen values of what goes over the wire; `converter`: from JSON to them.
 - `sansio`: pure: what a response means, the life of a conversation, when to try again, which addresses may be
   talked to.
-- `http_session`, `transport`: aiohttp, behind deadlines, retries and a bounded pool.
-- `recordings`, `conversations`: what the service can be asked.
-- `tasks`, `watching`, `session_view`, `session`: one conversation as an object that lives.
+- `log`: the one logger; `tasks`: waiting for what must not be left behind.
+- `http_session`, `call`, `transport`: aiohttp, behind deadlines, retries and a bounded pool.
+- `recordings`, `downloads`, `conversations`: what the service can be asked.
+- `watching`, `session_view`, `session`: one conversation as an object that lives.
 - `door`, `fan_out`, `listening`, `manager`: many conversations on one event loop.
 - `client`: settings, and what is built from them.
 - `simulator`: a local Akapulu for tests; it imports nothing of the others and is not imported by them.

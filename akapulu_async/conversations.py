@@ -8,11 +8,14 @@ from pathlib import Path
 from uuid import UUID
 
 from akapulu_async.converter import detail_reader, read_connection, update_reader
+from akapulu_async.downloads import Download, check_target
 from akapulu_async.errors import ConfigurationError, ConnectOutcomeUnknownError, RecordingTimeoutError, TransportError
+from akapulu_async.log import logger
 from akapulu_async.models import Connection, ConnectRequest, ConversationDetail, ConversationUpdate, checked_id
-from akapulu_async.recordings import Download, Recording, check_target, in_thread, open_recording
+from akapulu_async.recordings import Recording, open_recording
 from akapulu_async.sansio.http import Request, encode_json
-from akapulu_async.transport import Transport, logger
+from akapulu_async.tasks import in_thread
+from akapulu_async.transport import Transport
 
 RECORDING_PATH = "/conversations/{session_id}/recording/"
 """Where a recording is. Not published, so it is assumed; `AkapuluClient(recording_path=...)` overrides it."""

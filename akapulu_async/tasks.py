@@ -1,10 +1,12 @@
 """Waiting for what must not be left behind."""
 
 import asyncio
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar
 
 from anyio import CancelScope
+
+T = TypeVar("T")
 
 
 async def settle(futures: Collection["asyncio.Future[Any]"], grace: float | None) -> bool:
@@ -33,3 +35,13 @@ async def settle(futures: Collection["asyncio.Future[Any]"], grace: float | None
     if cancelled is not None:
         raise cancelled
     return not pending
+
+
+async def in_thread(function: Callable[..., T], *args: object) -> T:
+    """Run what blocks in a thread, and stay until it is done even when cancelled: it holds an open file."""
+    work = asyncio.get_running_loop().run_in_executor(None, function, *args)
+    try:
+        await settle((work,), None)
+    finally:
+        work.exception()  # seen, also by a caller that is cancelled and will not look
+    return work.result()

@@ -1,14 +1,7 @@
-"""The thin shell around aiohttp: sends requests and brings answers, within a deadline and a bounded pool.
-
-Logging: one logger, `akapulu_async`, DEBUG only, four marks. `>` an attempt is sent, `<` it was answered (status
-and milliseconds), `!` it failed, `~` there is a pause before the next. Lines bear method and path, never headers,
-bodies or other hosts' addresses. No handler is installed.
-"""
+"""The thin shell around aiohttp: sends requests and brings answers, within a deadline and a bounded pool."""
 
 import asyncio
-import logging
 import random
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -16,30 +9,13 @@ from typing import Any, TypeVar
 
 import aiohttp
 import attrs
-from aiohttp.abc import AbstractStreamWriter
 from aiohttp.client_middlewares import ClientMiddlewareType
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.http_writer import StreamWriter
 from yarl import URL
 
-from akapulu_async.errors import ApiError, ConfigurationError, InvalidResponseError, RequestTimeoutError, TransportError
-from akapulu_async.http_session import (
-    USER_AGENT,
-    failure_reason,
-    make_http,
-    never_sent,
-    system_cause,
-    without_credentials,
-)
-from akapulu_async.sansio.http import (
-    ERROR_TYPES,
-    MAX_JSON_BYTES,
-    ErrorTypes,
-    Request,
-    Response,
-    decipher,
-    invalid_response,
-)
+from akapulu_async.call import Body, Call, Headers, Stream
+from akapulu_async.errors import ApiError, ConfigurationError, TransportError
+from akapulu_async.http_session import USER_AGENT, make_http, without_credentials
+from akapulu_async.sansio.http import ERROR_TYPES, ErrorTypes, Request, Response, decipher
 from akapulu_async.sansio.policies import RetryPolicy, Timeouts
 from akapulu_async.sansio.urls import redirect_target
 from akapulu_async.secret import Secret
@@ -62,94 +38,6 @@ MAX_REDIRECTS = 5
 """How often a recording may be redirected."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-
-logger = logging.getLogger("akapulu_async")
-
-
-class _Headers(dict[str, str]):
-    """Headers with the API key, which tools that show a traceback's variables must not show."""
-
-    def __repr__(self) -> str:
-        return f"<headers {', '.join(self)}>"
-
-
-@attrs.define
-class _Call:
-    """Where a call is just now, for its log lines and for the error that its deadline may raise."""
-
-    request: Request[Any]
-    attempt: int = 1
-    doing: str = ""
-    sent: bool = False
-    status: int | None = None
-    last_failure: str = ""
-    deadline: asyncio.Timeout | None = None
-
-
-class _Body(aiohttp.BytesPayload):
-    """A body that tells when its sending begins: before that, the service cannot have acted on the request.
-
-    Its connection is not kept, even if the service means to.
-    """
-
-    def __init__(self, call: _Call) -> None:
-        super().__init__(call.request.body or b"", content_type="application/json")
-        self._call = call
-
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        self._call.sent, self._call.doing = True, "while waiting for the answer"
-        if isinstance(writer, StreamWriter) and isinstance(writer.protocol, ResponseHandler):
-            writer.protocol.force_close()
-        await super().write_with_length(writer, content_length)
-
-
-@attrs.define(eq=False)
-class Stream:
-    """An answer whose body is read in pieces."""
-
-    url: URL
-    """Where it comes from; a signed link, so it is not for logs."""
-
-    _call: _Call
-    _response: aiohttp.ClientResponse
-    _transport: "Transport"
-    _slots: asyncio.Semaphore
-
-    @property
-    def status(self) -> int:
-        """The HTTP status: 200, or 206 for a part."""
-        return self._response.status
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The headers; their case does not matter."""
-        return self._response.headers
-
-    async def read(self) -> Response:
-        """Return the whole answer, if its body is as short as JSON may be.
-
-        Raises:
-            InvalidResponseError: It is longer.
-            TransportError: It broke off, or was not complete after the timeouts' total.
-        """
-        return await self._transport.read_in_time(self._call, self._response)
-
-    async def read_some(self) -> bytes:
-        """Return what has come, at least one byte; nothing at the end.
-
-        Raises:
-            TransportError: It broke off, or nothing came for the timeouts' total.
-        """
-        try:
-            return await self._response.content.readany()
-        except (aiohttp.ClientError, OSError) as error:
-            failure = self._transport.failure(self._call, error)
-        raise failure
-
-    def close(self) -> None:
-        """Close its connection, unless it was read to the end, and let another download have its place."""
-        self._response.close()
-        self._slots.release()
 
 
 class Transport:
@@ -192,8 +80,8 @@ class Transport:
         self._pool_size = pool_size
         self._draw = draw
         self._foreign_headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
-        self._headers = _Headers(self._foreign_headers, Authorization=f"Bearer {api_key.reveal()}")
-        self._unsafe_headers = _Headers(self._headers, Connection="close")
+        self._headers = Headers(self._foreign_headers, Authorization=f"Bearer {api_key.reveal()}")
+        self._unsafe_headers = Headers(self._headers, Connection="close")
         # Only the making of a connection is aiohttp's to time: the whole has our deadline.
         self._call_timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect)
         self._stream_timeout = aiohttp.ClientTimeout(
@@ -254,17 +142,17 @@ class Transport:
         """Return how many seconds to wait before a stream that broke off is asked for again; None to give up."""
         return self._retry.pause(error, attempt=attempt, safe=True, remaining=None, draw=self._draw)
 
-    async def _call(self, request: Request[Any], attempt: Callable[[_Call], Awaitable[T]], attempts: int | None) -> T:
+    async def _call(self, request: Request[Any], attempt: Callable[[Call], Awaitable[T]], attempts: int | None) -> T:
         """Make attempts, with pauses between them, until one succeeds or the deadline passes."""
         self._session()
-        call = _Call(request)
+        call = Call(request, self._timeouts)
         policy = self._retry if attempts is None else attrs.evolve(self._retry, attempts=attempts)
         deadline = call.deadline = asyncio.timeout(self._timeouts.total)
         try:
             async with deadline:
                 while True:
                     try:
-                        return await _logged(attempt, call)
+                        return await call.logged(attempt)
                     except (TransportError, ApiError) as error:
                         pause = policy.pause(
                             error,
@@ -276,24 +164,24 @@ class Transport:
                         if pause is None:
                             raise
                         call.last_failure = str(error)
-                    await _pause(call, pause)
+                    await call.wait(pause)
         except TimeoutError:
             if not deadline.expired():
                 raise
-        raise self._too_late(call)
+        raise call.too_late()
 
-    async def _exchange(self, call: _Call) -> Any:
+    async def _exchange(self, call: Call) -> Any:
         call.doing = f"while waiting for one of the {self._pool_size} connections to get free"
         async with self._slots:
             late = call.request.late
             return await (self._on_the_wire(call) if late is None else self._seen_through(call, late))
 
-    async def _on_the_wire(self, call: _Call) -> Any:
+    async def _on_the_wire(self, call: Call) -> Any:
         headers = self._headers if call.request.safe else self._unsafe_headers
         response = await self._request(call, self._url(call.request), self._call_timeout, headers)
-        return self._decipher(call, await self._read_body(call, response))
+        return self._decipher(call, await call.read(response))
 
-    async def _seen_through(self, call: _Call, late: Callable[[Any], object]) -> Any:
+    async def _seen_through(self, call: Call, late: Callable[[Any], object]) -> Any:
         """Exchange in a task of its own, so that a cancel does not lose an answer that is on its way."""
         task = asyncio.create_task(self._on_the_wire(call))
         try:
@@ -312,7 +200,7 @@ class Transport:
             raise
         return task.result()
 
-    async def _begin_stream(self, call: _Call, headers: Mapping[str, str]) -> Stream:
+    async def _begin_stream(self, call: Call, headers: Mapping[str, str]) -> Stream:
         call.doing = f"while waiting for one of the {DOWNLOAD_POOL_SIZE} downloads to end"
         slots = self._download_slots
         await slots.acquire()
@@ -321,32 +209,32 @@ class Transport:
         except BaseException:
             slots.release()
             raise
-        return Stream(response.url, call, response, self, slots)
+        return Stream(response.url, call, response, slots)
 
-    async def _follow(self, call: _Call, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+    async def _follow(self, call: Call, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         """Return the answer at the end of the redirects."""
         url, limits = self._url(call.request), self._stream_timeout
-        response = await self._request(call, url, limits, _Headers(self._headers, **headers))
+        response = await self._request(call, url, limits, Headers(self._headers, **headers))
         if response.status not in _REDIRECTS:
             return await self._accept(call, response)
         for _ in range(MAX_REDIRECTS):
             response.close()
             target = redirect_target(response.headers.get("Location", ""), str(response.url))
             if target is None:
-                raise self._invalid(call, response, "it redirects to where it must not be followed: only to https")
+                raise call.invalid(response, "it redirects to where it must not be followed: only to https")
             url, bare = URL(target, encoded=True), {**self._foreign_headers, **headers}
             response = await self._request(call, url, limits, bare, middlewares=(without_credentials,))
             if response.status not in _REDIRECTS:
                 return self._accept_foreign(call, response)
         response.close()
-        raise self._invalid(call, response, f"it redirects more than {MAX_REDIRECTS} times")
+        raise call.invalid(response, f"it redirects more than {MAX_REDIRECTS} times")
 
-    async def _accept(self, call: _Call, response: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
+    async def _accept(self, call: Call, response: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
         if not _succeeded(response):
-            self._decipher(call, await self._read_body(call, response))
+            self._decipher(call, await call.read(response))
         return response
 
-    def _accept_foreign(self, call: _Call, response: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
+    def _accept_foreign(self, call: Call, response: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
         if not _succeeded(response):
             response.close()
             reason = f"the host to which the service redirected answered {response.status}"
@@ -357,7 +245,7 @@ class Transport:
 
     async def _request(
         self,
-        call: _Call,
+        call: Call,
         url: URL,
         client_timeout: aiohttp.ClientTimeout,
         headers: Mapping[str, str],
@@ -372,7 +260,7 @@ class Transport:
             response = await self._session().request(
                 request.method,
                 url,
-                data=None if request.safe else _Body(call),
+                data=None if request.safe else Body(call),
                 headers=headers,
                 allow_redirects=False,
                 raise_for_status=False,
@@ -383,7 +271,7 @@ class Transport:
                 middlewares=middlewares,
             )
         except (aiohttp.ClientError, OSError) as error:
-            failure: Exception = self.failure(call, error)
+            failure: Exception = call.failure(error)
         except ValueError as error:
             failure = ConfigurationError(
                 f"http: aiohttp does not send with this session: {error}; "
@@ -392,33 +280,6 @@ class Transport:
         else:
             call.status = response.status
             return response
-        raise failure
-
-    async def read_in_time(self, call: _Call, response: aiohttp.ClientResponse) -> Response:
-        """Return the whole answer to a call whose own deadline does not count any more."""
-        limit = asyncio.timeout(self._timeouts.total)
-        try:
-            async with limit:
-                return await self._read_body(call, response)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-        raise self._too_late(call)
-
-    async def _read_body(self, call: _Call, response: aiohttp.ClientResponse) -> Response:
-        """Return the whole answer, if its body is as short as JSON may be, and close the response."""
-        call.doing = "in the middle of the answer"
-        try:
-            body = await _read(response)
-        except (aiohttp.ClientError, OSError) as error:
-            failure = self.failure(call, error)
-        else:
-            if body is None:
-                raise self._invalid(call, response, f"it is larger than {MAX_JSON_BYTES // 2**20} MiB")
-            # As a value that does not show its body: it may bear a token, and tracebacks may show variables.
-            return Response(response.status, response.headers, body)
-        finally:
-            response.close()
         raise failure
 
     def _session(self) -> aiohttp.ClientSession:
@@ -432,7 +293,7 @@ class Transport:
         url = URL(self.base_url + request.path, encoded=True)
         return url.with_query(request.params) if request.params else url
 
-    def _decipher(self, call: _Call, response: Response) -> Any:
+    def _decipher(self, call: Call, response: Response) -> Any:
         return decipher(
             call.request,
             response,
@@ -442,80 +303,11 @@ class Transport:
             secrets=self._secrets,
         )
 
-    def _invalid(self, call: _Call, response: aiohttp.ClientResponse, problem: str) -> InvalidResponseError:
-        return invalid_response(call.request, Response(response.status, response.headers, b""), problem)
-
-    def failure(self, call: _Call, error: Exception) -> TransportError:
-        """Return what an exception of aiohttp's means for the caller."""
-        kind, reason = TransportError, failure_reason(error)
-        if isinstance(error, TimeoutError):
-            never = never_sent(error)
-            limit = self._timeouts.connect if never else self._timeouts.total
-            what = "no connection was made" if never else "nothing came"
-            kind, reason = RequestTimeoutError, what if limit is None else f"{what} in {limit:g} s"
-        failure = kind(
-            method=call.request.method,
-            path=call.request.path,
-            reason=reason,
-            sent=call.sent and not never_sent(error),
-            attempts=call.attempt,
-        )
-        failure.__cause__ = system_cause(error)
-        return failure
-
-    def _too_late(self, call: _Call) -> RequestTimeoutError:
-        before = f"; before that: {call.last_failure}" if call.last_failure else ""
-        return RequestTimeoutError(
-            method=call.request.method,
-            path=call.request.path,
-            reason=f"{self._timeouts.total:g} s passed {call.doing}{before}",
-            sent=call.sent,
-            attempts=call.attempt,
-        )
-
 
 def _remaining(deadline: asyncio.Timeout) -> float | None:
     when = deadline.when()
     return None if when is None else when - asyncio.get_running_loop().time()
 
 
-async def _logged(attempt: Callable[[_Call], Awaitable[T]], call: _Call) -> T:
-    if not logger.isEnabledFor(logging.DEBUG):
-        return await attempt(call)
-    what = f"{call.request.method} {call.request.path}"
-    logger.debug("> %s attempt %d", what, call.attempt)
-    began, call.status = time.perf_counter(), None
-    try:
-        return await attempt(call)
-    except (TransportError, asyncio.CancelledError) as error:
-        logger.debug("! %s %s", what, type(error).__name__)
-        raise
-    finally:
-        if call.status is not None:
-            logger.debug("< %s %d %.0f ms", what, call.status, (time.perf_counter() - began) * 1000)
-
-
-async def _pause(call: _Call, seconds: float) -> None:
-    call.attempt += 1
-    # What is tried again although it is not safe was not received, or refused before any work.
-    call.sent = call.sent and call.request.safe
-    call.doing = f"in the pause before attempt {call.attempt}"
-    logger.debug("~ %s %s again in %.2f s", call.request.method, call.request.path, seconds)
-    await asyncio.sleep(seconds)
-
-
 def _succeeded(response: aiohttp.ClientResponse) -> bool:
     return 200 <= response.status < 300  # noqa: PLR2004 - the 2xx
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes | None:
-    """Return the body, or None if it is larger than JSON may be."""
-    length = response.content_length
-    if length is not None:
-        return await response.read() if length <= MAX_JSON_BYTES else None
-    body = bytearray()
-    while piece := await response.content.readany():
-        body += piece
-        if len(body) > MAX_JSON_BYTES:
-            return None
-    return bytes(body)

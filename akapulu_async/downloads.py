@@ -1,0 +1,295 @@
+"""Bringing a recording into a file, whole or not at all."""
+
+import asyncio
+import hashlib
+import os
+import secrets
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import attrs
+
+from akapulu_async.errors import TransportError
+from akapulu_async.recordings import Recording, open_recording
+from akapulu_async.tasks import in_thread
+from akapulu_async.transport import Transport
+
+if sys.platform != "win32":
+    import fcntl
+
+Progress = Callable[[int, int | None], object]
+"""Told how many bytes there are, and how many there will be (None if that is not known)."""
+
+WRITE_BYTES = 1024 * 1024
+"""How much is collected before a thread writes it: a write a network read would cost more than the writing."""
+
+
+@attrs.define(eq=False)
+class _Part:
+    """The file beside the target in which the recording grows.
+
+    If the bytes are known by an ETag and their number, the file bears a name made from these, is kept when the
+    download is interrupted and gone on with by the next. While it is in use it is locked, so that a second download
+    of the same at the same time has a file of its own.
+    """
+
+    path: Path
+    file: BinaryIO
+    etag: str | None
+    size: int | None
+    kept: bool
+    received: int = 0
+
+    @classmethod
+    def beside(cls, target: Path, session_id: str, recording: Recording) -> "_Part":
+        """Open the part for a recording, and see how much of it is there already."""
+        etag, size = recording.etag, recording.size
+        # Short enough for a name of 255 bytes, whatever the letters.
+        prefix = f".{target.name[:40]}.{_digest(session_id)[:8]}"
+        if etag is not None and size is not None:
+            path = target.with_name(f"{prefix}-{_digest(f'{etag} {size}')[:16]}{_SUFFIX}")
+            file = _open_locked(path)
+            if file is not None:
+                _remove_others(path, f"{prefix}-")
+                there = file.seek(0, os.SEEK_END)
+                return cls(path, file, etag, size, kept=True, received=there if there <= size else 0)
+        path = target.with_name(f"{prefix}.{secrets.token_hex(8)}{_SUFFIX}")
+        return cls(path, _open(path), etag, size, kept=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What asks for the rest, or for the whole if it is not the same any more."""
+        if self.etag is None or self.size is None or not 0 < self.received < self.size:
+            return {}
+        return {"Range": f"bytes={self.received}-", "If-Range": self.etag}
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of it is there, as far as its size is known."""
+        return self.size is not None and self.received == self.size
+
+    def begin(self, recording: Recording) -> bool:
+        """Go to where the recording begins; False if it is not what this part is made of."""
+        first = recording.begins_at
+        if (recording.etag, recording.size) != (self.etag, self.size) or first is None or first > self.received:
+            return False
+        self.received = first
+        return True
+
+    def write(self, pieces: list[bytes]) -> None:
+        """Add what came."""
+        self.file.seek(self.received)
+        self.file.writelines(pieces)
+        self.file.flush()
+        self.received += sum(map(len, pieces))
+
+    def leave(self) -> None:
+        """Close the file, and keep it only if it can be gone on with."""
+        with suppress(OSError):  # a full disk was told already
+            if self.kept and self.received:
+                self.file.close()
+            else:
+                self.discard()
+
+    def discard(self) -> None:
+        """Close the file and remove it."""
+        self._while_locked(lambda: self.path.unlink(missing_ok=True))
+
+    def finish(self, target: Path, overwrite: bool) -> None:  # noqa: FBT001 - called through a thread
+        """Give the file its name, at once and for good."""
+        self.file.truncate(self.received)
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self._while_locked(lambda: _rename(self.path, target, overwrite=overwrite))
+
+    def _while_locked(self, deed: Callable[[], object]) -> None:
+        """Do something to the file's name before anybody else may take the file, and close it."""
+        if sys.platform == "win32":  # where open files keep their names, and there is no lock
+            self.file.close()
+        try:
+            deed()
+        finally:
+            self.file.close()
+
+
+_SUFFIX = ".part"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _open(path: Path) -> BinaryIO:
+    # Not by tempfile, whose files are for their owner only: the umask says who may read a recording.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+    return os.fdopen(descriptor, "r+b")
+
+
+def _open_locked(path: Path) -> BinaryIO | None:
+    """Open a file for ourselves; None if somebody else has it."""
+    file = _open(path)
+    if sys.platform == "win32":
+        return file
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Who had it may have renamed or removed it since it was opened.
+        if os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            return file
+    except OSError:  # it is locked, it is gone, or this file system has no locks
+        pass
+    file.close()
+    return None
+
+
+def _remove_others(path: Path, prefix: str) -> None:
+    """Remove what earlier downloads left of other versions of the recording."""
+    for old in path.parent.iterdir():
+        if old != path and old.name.startswith(prefix) and old.name.endswith(_SUFFIX):
+            file = _open_locked(old)
+            if file is not None:
+                file.close()
+                old.unlink(missing_ok=True)
+
+
+def _rename(path: Path, target: Path, *, overwrite: bool) -> None:
+    if overwrite:
+        path.replace(target)
+        return
+    try:
+        target.hardlink_to(path)
+    except FileExistsError:
+        check_target(target, overwrite)
+        raise
+    except OSError:  # a file system without hard links
+        check_target(target, overwrite)
+        path.rename(target)
+    else:
+        path.unlink()
+
+
+def check_target(target: Path, overwrite: bool) -> None:  # noqa: FBT001 - called through a thread
+    """See to it, before anything is sent, that a file of this name can be made.
+
+    Raises:
+        OSError: It cannot.
+    """
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{target.parent} is not a folder; make it first")
+    if target.is_dir():
+        raise IsADirectoryError(f"{target} is a folder; give the name of the file, too")
+    if not overwrite and os.path.lexists(target):
+        raise FileExistsError(f"{target} exists; pass overwrite=True to replace it")
+
+
+@attrs.define(eq=False)
+class Download:
+    """One recording on its way into a file.
+
+    What breaks off is gone on with from where it broke off, as often in a row as the retry policy allows without
+    a further byte; from the beginning where there is no ETag to be sure that the bytes are the same.
+    """
+
+    transport: Transport
+    session_id: str
+    path: str
+    target: Path
+    progress: Progress | None
+    _part: _Part | None = None
+    _reading: bool = False
+    _told: int = 0
+
+    async def run(self, *, overwrite: bool) -> None:
+        """Bring it. See `Conversations.download_recording()`."""
+        try:
+            part = await self._receive_whole()
+            await in_thread(part.finish, self.target, overwrite)
+        finally:
+            await in_thread(self._leave_part)
+
+    async def _receive_whole(self) -> _Part:
+        attempt = 0
+        while True:
+            had, self._reading = self._received, False
+            try:
+                part = await self._receive()
+            except TransportError as error:
+                # What failed before the first piece was tried again already.
+                attempt = 1 if self._received > had else attempt + 1
+                pause = self.transport.pause_after(error, attempt) if self._reading else None
+                if pause is None:
+                    raise
+            else:
+                if part is not None:
+                    return part
+                continue
+            await asyncio.sleep(pause)
+
+    @property
+    def _received(self) -> int:
+        return self._part.received if self._part else 0
+
+    async def _receive(self) -> _Part | None:
+        """Return the whole, or None if the rest of a part that was found is to be asked for."""
+        headers = self._part.headers if self._part else {}
+        async with open_recording(self.transport, self.session_id, self.path, headers) as recording:
+            if self._part is not None and not self._part.begin(recording):
+                # It is another version by now, and no one can go on with the old one any more.
+                await in_thread(self._discard_part)
+                if recording.partial:
+                    return None
+            if self._part is None:
+                await in_thread(self._take_part, recording)
+            part = self._part
+            assert part is not None
+            if recording.begins_at != part.received and not part.complete:
+                return None
+            self._reading = True
+            self._tell(part)
+            if not part.complete:
+                await self._copy(recording, part)
+            return part
+
+    async def _copy(self, recording: Recording, part: _Part) -> None:
+        pieces: list[bytes] = []
+        waiting = 0
+        try:
+            async for piece in recording.iter_bytes():
+                pieces.append(piece)
+                waiting += len(piece)
+                if waiting >= WRITE_BYTES:
+                    # Out of hand first: a cancelled write is done all the same, and must not be done twice.
+                    batch, pieces, waiting = pieces, [], 0
+                    await in_thread(part.write, batch)
+                    self._tell(part)
+        except BaseException:
+            if pieces:
+                await in_thread(part.write, pieces)
+            raise
+        await in_thread(part.write, pieces)
+        self._tell(part)
+        if part.size is not None and not part.complete:
+            reason = f"it ended after {part.received} of {part.size} bytes"
+            raise TransportError(method="GET", path=self.path, reason=reason, sent=True)
+
+    def _tell(self, part: _Part) -> None:
+        """Tell of progress, but not of what comes a second time."""
+        if self.progress is not None and (part.received >= self._told or part.complete):
+            self._told = part.received
+            self.progress(part.received, part.size)
+
+    def _take_part(self, recording: Recording) -> None:
+        # Taken in the thread, since a cancelled call would not learn what the thread returns.
+        self._part = _Part.beside(self.target, self.session_id, recording)
+
+    def _leave_part(self) -> None:
+        part, self._part = self._part, None
+        if part is not None:
+            part.leave()
+
+    def _discard_part(self) -> None:
+        part, self._part = self._part, None
+        if part is not None:
+            part.discard()

@@ -1,0 +1,11 @@
+"""The one logger: `akapulu_async`. No handler is installed.
+
+At DEBUG each attempt of a call is logged, with four marks: `>` it is sent, `<` it was answered (status and
+milliseconds), `!` it failed, `~` there is a pause before the next. At WARNING, marked `!`, what holds a paid slot or
+runs on although nobody waits for it any more. Lines bear methods, paths and ids, never headers, bodies or other
+hosts' addresses.
+"""
+
+import logging
+
+logger = logging.getLogger("akapulu_async")
