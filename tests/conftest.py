@@ -1,6 +1,7 @@
 """What every test gets: a strict asyncio loop, and no blocking call inside it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,3 +19,9 @@ def no_blocking_calls() -> Iterator[BlockBuster]:
     """Fail a test whose library code blocks the event loop."""
     with blockbuster_ctx("akapulu_async") as blockbuster:
         yield blockbuster
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    """Where the recording is to be."""
+    return tmp_path / "call.mp4"

@@ -29,7 +29,7 @@ from tests.misbehaving import (
     raw,
     reset,
 )
-from tests.test_recordings import redirect, store
+from tests.storing import redirect, store
 
 # Neither looks like a credential, so that no rule of shapes helps; only their parts are looked for.
 KEY = "violet/canyon+harvest=lantern"

@@ -1,0 +1,374 @@
+"""Downloads over real sockets: a file is whole or not there, and where its bytes come from."""
+
+# ruff: noqa: ASYNC240 - the tests look at files while nothing else is to run
+
+import asyncio
+import hashlib
+import os
+import random
+import stat
+import tracemalloc
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from blockbuster import BlockBuster
+
+from akapulu_async import ApiError, TransportError
+from tests.misbehaving import Behaviour, Peer, Seen, Server, answer, client_of, gated, http, raw, reset
+from tests.storing import CONTENT, MIB, OTHER, chunked, download, files, store
+from tests.test_transport import error_of
+
+
+@pytest.fixture
+def appear(
+    target: Path, tmp_path_factory: pytest.TempPathFactory, no_blocking_calls: BlockBuster
+) -> Callable[..., None]:
+    """A callback that puts somebody else's file where the recording is to be."""
+    no_blocking_calls.functions["os.link"].deactivate()
+    mine = tmp_path_factory.mktemp("mine") / "mine"
+    mine.write_bytes(b"mine")
+
+    def link(*_: object) -> None:
+        with suppress(FileExistsError):
+            os.link(mine, target)
+
+    return link
+
+
+async def test_interrupted_download_goes_on(target: Path) -> None:
+    """What breaks off is asked for from where it broke off, within the call, and the file is right."""
+    told: list[tuple[int, int | None]] = []
+    script = (store(stop=MIB + 1), store(stop=MIB), store(stop=500), store())
+    async with Server(*script) as server, client_of(server) as client:
+        await download(client, target, progress=lambda *figures: told.append(figures))
+    assert target.read_bytes() == CONTENT
+    assert files(target.parent) == ["call.mp4"]
+    ranges = [seen.headers.get("range") for seen in server.requests]
+    assert ranges == [None, f"bytes={MIB + 1}-", f"bytes={2 * MIB + 1}-", f"bytes={2 * MIB + 501}-"]
+    assert {seen.headers.get("if-range") for seen in server.requests[1:]} == {'"v1"'}
+    assert told == sorted(told, key=lambda figures: figures[0])
+    assert told[0] == (0, len(CONTENT))
+    assert told[-1] == (len(CONTENT), len(CONTENT))
+
+
+async def test_download_gives_up_without_progress(target: Path) -> None:
+    """Attempts that bring no further byte are counted, and the error is the last one's."""
+    async with Server(store(stop=MIB), store(stop=0)) as server, client_of(server) as client:
+        error = await error_of(download(client, target))
+    assert type(error) is TransportError
+    assert len(server.requests) == 3
+    assert files(target.parent) == [".part"]
+
+
+async def test_next_call_goes_on(target: Path) -> None:
+    """A part that a failed download left is gone on with by the next call."""
+    async with Server(store(stop=MIB), reset, reset, reset, store()) as server, client_of(server) as client:
+        await error_of(download(client, target))
+        assert files(target.parent) == [".part"]
+        await download(client, target)
+    assert target.read_bytes() == CONTENT
+    assert files(target.parent) == ["call.mp4"]
+    assert server.requests[-1].headers["range"] == f"bytes={MIB}-"
+
+
+async def test_complete_part_is_not_fetched_again(target: Path, appear: Callable[..., None]) -> None:
+    """A download that only could not get its name needs no further byte the next time."""
+    async with Server(store()) as server, client_of(server) as client:
+        with pytest.raises(FileExistsError, match="pass overwrite=True"):
+            await download(client, target, progress=appear)
+        assert target.read_bytes() == b"mine"
+        assert files(target.parent) == [".part", "call.mp4"]
+        await download(client, target, overwrite=True)
+        assert len(server.requests) == 2
+    assert target.read_bytes() == CONTENT
+    assert files(target.parent) == ["call.mp4"]
+
+
+AGAIN: dict[str, tuple[Behaviour, ...]] = {
+    "no ETag": (store(etag=None, stop=MIB), store(etag=None)),
+    "weak ETag": (store(etag='W/"v1"', stop=MIB), store(etag='W/"v1"')),
+    "no ranges": (store(stop=MIB), store(ranges=False)),
+    "changed": (store(OTHER, etag='"v0"', stop=MIB), store()),
+    "changed, ranges without If-Range": (
+        store(OTHER, etag='"v0"', stop=MIB),
+        raw(http(206, {"ETag": '"v1"', "Content-Range": f"bytes {MIB}-{len(CONTENT) - 1}/{len(CONTENT)}"}, b"x")),
+        store(),
+    ),
+    "no Content-Range": (store(stop=MIB), store(content_range="nonsense"), store()),
+    "another range": (
+        store(stop=MIB),
+        store(content_range=f"bytes {2 * MIB}-{len(CONTENT) - 1}/{len(CONTENT)}"),
+        store(),
+    ),
+    "range of unknown size": (store(stop=MIB), store(content_range=f"bytes {MIB}-{len(CONTENT) - 1}/*"), store()),
+    "no length": (chunked(CONTENT[:MIB], whole=False), chunked(CONTENT, whole=True)),
+    "no length and all but the end": (chunked(CONTENT, whole=False), chunked(CONTENT, whole=True)),
+}
+
+
+@pytest.mark.parametrize("script", AGAIN.values(), ids=AGAIN)
+async def test_what_cannot_be_gone_on_with_begins_again(script: tuple[Behaviour, ...], target: Path) -> None:
+    """Without proof that the bytes are the same, a broken download begins again, and leaves no old part."""
+    told: list[int] = []
+    async with Server(*script) as server, client_of(server) as client:
+        await download(client, target, progress=lambda received, _: told.append(received))
+    assert target.read_bytes() == CONTENT
+    assert files(target.parent) == ["call.mp4"]
+    assert told == sorted(told)
+    assert told[-1] == len(CONTENT)
+    assert len(server.requests) == len(script)
+
+
+async def test_old_versions_part_is_removed_by_the_next_call(target: Path) -> None:
+    """A part of a version that is no longer there is removed by the next download of the recording."""
+    script = (store(OTHER, etag='"v0"', stop=MIB), reset, reset, reset, store())
+    async with Server(*script) as server, client_of(server) as client:
+        await error_of(download(client, target))
+        await download(client, target)
+    assert target.read_bytes() == CONTENT
+    assert files(target.parent) == ["call.mp4"]
+
+
+@pytest.mark.parametrize(("etag", "left"), [('"v1"', [".part"]), (None, [])])
+async def test_failed_download_leaves_a_part_only_to_go_on_with(
+    etag: str | None, left: list[str], target: Path
+) -> None:
+    """A download that fails for good leaves nothing under the final name, and a part only if it is of use."""
+    async with Server(store(etag=etag, stop=MIB), reset) as server, client_of(server) as client:
+        await error_of(download(client, target))
+    assert files(target.parent) == left
+
+
+@pytest.mark.parametrize(("etag", "left"), [('"v1"', [".part"]), (None, [])])
+async def test_cancelled_download_can_be_gone_on_with(etag: str | None, left: list[str], target: Path) -> None:
+    """A cancel in mid-body comes out as itself, leaves nothing under the final name, and what came is not lost."""
+    gate = asyncio.Event()
+    headers = {"Content-Type": "video/mp4"} | ({"ETag": etag} if etag else {})
+    begun = gated(http(200, headers, CONTENT[: 2 * MIB], length=len(CONTENT)), gate)
+    async with Server(begun, store(etag=etag)) as server, client_of(server) as client:
+        at_half = asyncio.Event()
+        task = asyncio.create_task(
+            download(client, target, progress=lambda received, _: at_half.set() if received >= MIB else None)
+        )
+        await at_half.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await server.abandoned()
+        assert files(target.parent) == left
+        await download(client, target)
+        resumed = server.requests[-1].headers.get("range")
+    assert target.read_bytes() == CONTENT
+    assert (resumed is not None) == (etag is not None)
+
+
+class CancellingPool(ThreadPoolExecutor):
+    """Cancels a task just when a thread is given a certain function."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(1)
+        self.name = name
+        self.task: asyncio.Task[Any] | None = None
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        if self.task is not None and getattr(function, "__name__", "") == self.name:
+            asyncio.get_running_loop().call_soon(self.task.cancel)
+            self.task = None
+        return super().submit(function, *args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("name", "left"), [("write", [".part"]), ("_take_part", []), ("finish", ["call.mp4"]), ("check_target", [])]
+)
+async def test_cancel_during_file_work_breaks_nothing(name: str, left: list[str], target: Path) -> None:
+    """Cancelled while a thread works on the file, the work is done once, and the next download's file is right."""
+    pool = CancellingPool(name)
+    asyncio.get_running_loop().set_default_executor(pool)
+    async with Server(store()) as server, client_of(server) as client:
+        task = pool.task = asyncio.create_task(download(client, target))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert pool.task is None
+        assert files(target.parent) == left
+        await download(client, target, overwrite=True)
+    assert target.read_bytes() == CONTENT
+    assert files(target.parent) == ["call.mp4"]
+
+
+@pytest.mark.parametrize("after", [0, MIB, len(CONTENT)])
+async def test_callbacks_exception_is_the_callers(after: int, target: Path) -> None:
+    """What the progress callback raises comes out as it is, and nothing is left under the final name."""
+
+    def fail(received: int, _: int | None) -> None:
+        if received >= after:
+            raise LookupError("mine")
+
+    async with Server(store(etag=None)) as server, client_of(server) as client:
+        error = await error_of(download(client, target, progress=fail))
+    assert type(error) is LookupError
+    assert files(target.parent) == []
+
+
+async def test_failing_callback_does_not_hide_a_cancel(target: Path) -> None:
+    """A callback is not called for what is saved after a cancel, so that it cannot turn the cancel into its error."""
+    gate = asyncio.Event()
+    begun = gated(http(200, {"ETag": '"v1"'}, CONTENT[: MIB // 2], length=len(CONTENT)), gate)
+
+    begins = asyncio.Event()
+
+    def fail(received: int, _: int | None) -> None:
+        begins.set()
+        if received:
+            raise LookupError
+
+    async with Server(begun) as server, client_of(server) as client:
+        task = asyncio.create_task(download(client, target, progress=fail))
+        await begins.wait()
+        for _turn in range(50):  # what was sent is read by then
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_existing_file_is_untouched(target: Path) -> None:
+    """A file of that name is neither replaced nor asked for unless `overwrite` says so."""
+    target.write_bytes(b"mine")
+    async with Server(store()) as server, client_of(server) as client:
+        error = await error_of(download(client, target))
+        assert type(error) is FileExistsError
+        assert "pass overwrite=True to replace it" in str(error)
+        assert (target.read_bytes(), server.requests) == (b"mine", [])
+        await download(client, target, overwrite=True)
+    assert target.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(("etag", "left"), [('"v1"', [".part", "call.mp4"]), (None, ["call.mp4"])])
+async def test_file_that_appears_meanwhile_is_untouched(
+    etag: str | None, left: list[str], target: Path, appear: Callable[..., None]
+) -> None:
+    """A file that appears during the download stays as it is, and no useless part is left beside it."""
+    async with Server(store(etag=etag)) as server, client_of(server) as client:
+        error = await error_of(download(client, target, progress=appear))
+    assert type(error) is FileExistsError
+    assert target.read_bytes() == b"mine"
+    assert files(target.parent) == left
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+async def test_folder_in_the_files_place_is_told_first(overwrite: bool, tmp_path: Path) -> None:
+    """A folder where the file is to be, or none around it, is told before anything is sent."""
+    (tmp_path / "file").write_bytes(b"")
+    async with Server(store()) as server, client_of(server) as client:
+        for target, kind, words in (
+            (tmp_path, IsADirectoryError, "is a folder; give the name of the file, too"),
+            (tmp_path / "missing" / "call.mp4", FileNotFoundError, "is not a folder; make it first"),
+            (tmp_path / "file" / "call.mp4", FileNotFoundError, "is not a folder; make it first"),
+        ):
+            error = await error_of(download(client, target, overwrite=overwrite))
+            assert type(error) is kind
+            assert words in str(error)
+    assert server.requests == []
+
+
+async def test_folder_that_cannot_be_written_is_an_os_error(tmp_path: Path) -> None:
+    """Where no file can be made, the system's error comes out and the connection is closed."""
+    folder = Path("/proc/self/fd") if os.path.isdir("/proc/self/fd") else tmp_path / "missing"  # noqa: PTH112
+    async with Server(store()) as server, client_of(server) as client:
+        error = await error_of(download(client, folder / "call.mp4"))
+        assert isinstance(error, OSError)
+        await server.abandoned()
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+async def test_permissions_follow_the_umask(umask: int, target: Path) -> None:
+    """The file may be read by whom the umask lets, as with any other new file."""
+    before = os.umask(umask)
+    try:
+        async with Server(store()) as server, client_of(server) as client:
+            await download(client, target)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o666 & ~umask
+
+
+async def test_long_names_are_possible(tmp_path: Path) -> None:
+    """The part's name is short enough wherever the target's is."""
+    target = tmp_path / ("é" * 127)
+    async with Server(store()) as server, client_of(server) as client:
+        await download(client, target)
+    assert target.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("etag", ['"v1"', None])
+async def test_two_downloads_at_once_do_not_disturb_each_other(etag: str | None, target: Path) -> None:
+    """Two downloads of the same to the same place both succeed where both may, and the file is right."""
+    async with Server(store(etag=etag)) as server, client_of(server) as client:
+        await asyncio.gather(*(download(client, target, overwrite=True) for _ in range(4)))
+        assert target.read_bytes() == CONTENT
+        assert files(target.parent) == ["call.mp4"]
+        target.unlink()
+        outcomes = await asyncio.gather(*(download(client, target) for _ in range(4)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes if outcome != target] == [FileExistsError] * 3
+    assert target.read_bytes() == CONTENT
+
+
+async def test_cancelled_twin_does_not_take_the_part_away(target: Path) -> None:
+    """A second download that is cancelled before its first byte leaves the first one's part alone."""
+    gates = [asyncio.Event(), asyncio.Event()]
+    head = http(200, {"ETag": '"v1"'}, length=len(CONTENT))
+    script = [gated(head + CONTENT[:100], gates[0], CONTENT[100:]), gated(head, gates[1])]
+    begun = [asyncio.Event(), asyncio.Event()]
+    async with Server(*script) as server, client_of(server) as client:
+        tasks = []
+        for event in begun:
+            tasks.append(asyncio.create_task(download(client, target, progress=lambda *_, event=event: event.set())))
+            await event.wait()
+        tasks[1].cancel()
+        await asyncio.gather(tasks[1], return_exceptions=True)
+        gates[0].set()
+        await tasks[0]
+    assert target.read_bytes() == CONTENT
+    assert files(target.parent) == ["call.mp4"]
+
+
+async def test_memory_stays_flat(target: Path) -> None:
+    """A recording of 64 MiB takes a few of them in memory."""
+    block = random.Random(3).randbytes(MIB)
+
+    async def send(peer: Peer, _: Seen) -> None:
+        await peer.send(http(200, {"ETag": '"v1"'}, length=64 * MIB))
+        for _block in range(64):
+            await peer.send(block)
+
+    async with Server(send) as server, client_of(server) as client:
+        tracemalloc.start()
+        try:
+            await download(client, target)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < 16 * MIB
+    assert target.stat().st_size == 64 * MIB
+    assert hashlib.sha256(target.read_bytes()).digest() == hashlib.sha256(block * 64).digest()
+
+
+async def test_empty_recording_is_an_empty_file(target: Path) -> None:
+    """Nothing is also something, if the answer says so."""
+    async with Server(store(b"")) as server, client_of(server) as client:
+        await download(client, target)
+    assert target.read_bytes() == b""
+    assert files(target.parent) == ["call.mp4"]
+
+
+async def test_refusal_in_the_middle_is_told(target: Path) -> None:
+    """A refusal of the rest ends the download as what it is, and keeps the part."""
+    async with Server(store(stop=MIB), answer({"error": "Gone."}, 410)) as server, client_of(server) as client:
+        error = await error_of(download(client, target))
+    assert isinstance(error, ApiError)
+    assert files(target.parent) == [".part"]
