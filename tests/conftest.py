@@ -1,11 +1,14 @@
 """What every test gets: a strict asyncio loop, and no blocking call inside it."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+
+from tests.calls import Marks
 
 
 @pytest.fixture
@@ -25,3 +28,14 @@ def no_blocking_calls() -> Iterator[BlockBuster]:
 def target(tmp_path: Path) -> Path:
     """Where the recording is to be."""
     return tmp_path / "call.mp4"
+
+
+@pytest.fixture
+def marks() -> Iterator[Marks]:
+    """Listen to the library's log."""
+    logger, handler = logging.getLogger("akapulu_async"), Marks()
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    yield handler
+    logger.removeHandler(handler)
+    logger.setLevel(logging.NOTSET)

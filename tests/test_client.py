@@ -6,10 +6,10 @@ import pickle
 from typing import Any
 
 import pytest
+from tests.calls import error_of
 
 from akapulu_async import AkapuluClient, ApiError, BadRequestError, ConfigurationError, InvalidResponseError, Secret
 from tests.misbehaving import API_KEY, UPDATE, Server, answer, client_of, poll, raw
-from tests.test_transport import error_of
 
 LOCAL = "http://127.0.0.1:8080/api"
 

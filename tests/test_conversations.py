@@ -8,6 +8,7 @@ from uuid import UUID
 
 import attrs
 import pytest
+from tests.calls import error_of, timed_out
 
 from akapulu_async import (
     AkapuluClient,
@@ -43,7 +44,6 @@ from tests.misbehaving import (
     raw,
     reset,
 )
-from tests.test_transport import error_of, timed_out
 
 NOT_YET = {**DETAIL, "recording": {"has_recording": True, "is_ready": False, "status_text": "Processing"}}
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from tests.calls import error_of, timed_out
 
 from akapulu_async import (
     AkapuluClient,
@@ -38,7 +39,6 @@ from tests.misbehaving import (
     reset,
 )
 from tests.storing import CONTENT, MIB, download, ended, files, read, redirect, store
-from tests.test_transport import error_of, timed_out
 
 
 @pytest.mark.parametrize("form", ["redirect", "bytes"])

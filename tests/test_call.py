@@ -1,0 +1,278 @@
+"""One call over real sockets: what the caller gets when an answer breaks off, makes no sense, or is late."""
+
+import asyncio
+import gzip
+import re
+
+import pytest
+
+from akapulu_async import (
+    AkapuluClient,
+    ConnectOutcomeUnknownError,
+    InvalidResponseError,
+    RequestTimeoutError,
+    RetryPolicy,
+    Timeouts,
+    TransportError,
+)
+from tests.calls import CHUNKED, GOOD, JSON, MIB, Call, both_calls, both_loops, error_of, timed_out
+from tests.misbehaving import (
+    API_KEY,
+    CONNECTION,
+    OTHER_SESSION,
+    QUICK,
+    SESSION,
+    UPDATE,
+    UPDATES,
+    Behaviour,
+    Server,
+    answer,
+    client_of,
+    close,
+    connect,
+    drip,
+    flood,
+    gated,
+    hang,
+    http,
+    poll,
+    raw,
+    reset,
+    reset_unread,
+)
+
+# What breaks off
+
+
+LOST: dict[str, tuple[Behaviour, str]] = {
+    "reset before it was read": (reset_unread, "the connection was closed before the answer"),
+    "reset after it was read": (reset, "the connection was closed before the answer"),
+    "closed": (close, "the connection was closed before the answer"),
+    "closed in the head": (raw(b"HTTP/1.1 200 OK\r\nContent-"), "the connection was closed before the answer"),
+    "body too short": (raw(http(200, JSON, GOOD, length=10_000)), "closed in the middle of the answer"),
+    "body too long": (raw(http(200, JSON, GOOD + b"extra", length=len(GOOD))), "what came is not HTTP"),
+    "chunk cut off": (raw(CHUNKED, b'40\r\n{"conv'), "closed in the middle of the answer"),
+    "chunk of nonsense": (raw(CHUNKED, b'5\r\n{"con\r\nzz\r\nversation\r\n'), "what came is not HTTP"),
+    "two lengths": (raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}"), "is not HTTP"),
+    "length and chunks": (raw(CHUNKED.replace(b"\r\n\r\n", b"\r\nContent-Length: 2\r\n\r\n"), b"2\r\n{}"), "not HTTP"),
+    "another protocol": (raw(b"SSH-2.0-OpenSSH_9.6\r\n"), "what came is not HTTP: Bad status line"),
+    "endless headers": (flood(b"HTTP/1.1 200 OK\r\n", b"X-A: " + b"a" * 4000 + b"\r\n", 10_000), "Too many headers"),
+    "an endless header": (flood(b"HTTP/1.1 200 OK\r\nX: ", b"a" * 65_536, 600), "Got more than 8190 bytes"),
+}
+
+
+lost = pytest.mark.parametrize(("behaviour", "reason"), LOST.values(), ids=LOST)
+
+
+@lost
+@both_loops
+async def test_get_that_breaks_off_is_tried_as_often_as_the_policy_says(behaviour: Behaviour, reason: str) -> None:
+    """A GET that gets no complete answer is on the wire exactly `attempts` times and then a TransportError."""
+    async with Server(behaviour) as server, client_of(server) as client:
+        error = await error_of(poll(client))
+    assert type(error) is TransportError
+    assert (error.method, error.path, error.attempts, error.sent) == ("GET", UPDATES, 3, True)
+    assert reason in error.reason
+    assert str(error).endswith("Tried 3 times.")
+    assert max(len(server.requests), server.connections) == 3
+    assert server.bytes_sent < 40 * MIB
+
+
+@lost
+@both_loops
+async def test_connect_that_breaks_off_is_never_sent_twice(behaviour: Behaviour, reason: str) -> None:
+    """A connect whose answer was lost is a ConnectOutcomeUnknownError, and was on the wire once."""
+    async with Server(behaviour) as server, client_of(server) as client:
+        error = await error_of(connect(client))
+    assert type(error) is ConnectOutcomeUnknownError
+    assert reason in error.reason
+    assert "may exist and hold a slot" in str(error)
+    assert max(len(server.requests), server.connections) == 1
+
+
+async def test_get_recovers() -> None:
+    """What goes well at the second attempt goes well."""
+    async with Server(reset, answer({}, 503), answer(UPDATE)) as server, client_of(server) as client:
+        await poll(client)
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+async def test_request_without_a_body_knows_that_it_was_sent(method: str) -> None:
+    """Not even an empty body makes a POST look unsent and go out twice."""
+    async with Server(reset) as server, client_of(server) as client:
+        error = await error_of(client.request(method, "/things/"))
+    assert isinstance(error, TransportError)
+    assert error.sent
+    assert len(server.requests) == 1
+
+
+@both_calls
+async def test_refused_connection_is_surely_not_sent(call: Call) -> None:
+    """Where nobody listens, both kinds of call are tried again, and the error says that nothing was sent."""
+    async with Server(hang) as server:
+        pass
+    async with AkapuluClient(API_KEY, base_url=server.base_url, retry=QUICK) as client:
+        error = await error_of(call(client))
+    assert type(error) is TransportError
+    assert (error.sent, error.attempts) == (False, 3)
+    assert isinstance(error.__cause__, ConnectionRefusedError)
+    assert re.search(rf"could not connect to 127\.0\.0\.1:{server.port} \(.*refused", str(error), re.IGNORECASE)
+    assert "It never reached the service." in str(error)
+
+
+async def test_unknown_host_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host name that does not exist is told as that."""
+    monkeypatch.setenv("NO_PROXY", "*")
+    async with AkapuluClient(API_KEY, base_url="https://akapulu.invalid/api", retry=QUICK) as client:
+        error = await error_of(connect(client))
+    assert isinstance(error, TransportError)
+    assert "the host name akapulu.invalid could not be resolved" in error.reason
+    assert not error.sent
+
+
+async def test_one_attempt_means_one() -> None:
+    """`updates(attempts=1)` is sent once, whatever the client's policy says."""
+    async with Server(reset) as server, client_of(server) as client:
+        await error_of(client.conversations.updates(SESSION, attempts=1))
+    assert len(server.requests) == 1
+
+
+# What makes no sense
+
+
+INVALID: dict[str, tuple[Behaviour, str | None, str]] = {
+    "HTML": (raw(http(200, {"Content-Type": "text/html"}, b"<h1>Welcome</h1>")), None, "not JSON (text/html)"),
+    "half of it": (raw(http(200, JSON, GOOD[:40])), None, "not JSON (application/json): Unterminated string"),
+    "nothing": (answer(body=b""), None, "it is empty"),
+    "a list": (answer([]), None, "an object is wanted, not a list"),
+    "no fields": (answer({}), "", "is missing"),
+    "wrong type": (
+        answer({**UPDATE, **CONNECTION, "conversation_session_id": 5}),
+        "conversation_session_id",
+        "a UUID is wanted, not a number",
+    ),
+    "NaN": (raw(http(200, JSON, GOOD.replace(b"63.6", b"NaN"))), None, "NaN is not JSON"),
+    "compressed": (
+        raw(http(200, {**JSON, "Content-Encoding": "gzip"}, gzip.compress(GOOD))),
+        None,
+        "it is compressed (gzip), which was not asked for",
+    ),
+    "nested without end": (answer(body=b"[" * 200_000), None, "nested too deeply"),
+}
+
+
+@pytest.mark.parametrize(("behaviour", "field", "problem"), INVALID.values(), ids=INVALID)
+@both_calls
+async def test_nonsense_is_told_and_not_asked_for_again(
+    behaviour: Behaviour, field: str | None, problem: str, call: Call
+) -> None:
+    """An answer that makes no sense is an InvalidResponseError that says why, after one request."""
+    async with Server(behaviour) as server, client_of(server) as client:
+        error = await error_of(call(client))
+    assert type(error) is InvalidResponseError
+    assert error.status == 200
+    assert problem in error.problem
+    assert error.field == field if field != "" else error.field
+    assert len(server.requests) == 1
+
+
+async def test_another_conversations_update_is_refused() -> None:
+    """An answer with another conversation's id is not taken for this one's."""
+    wrong = answer({**UPDATE, "conversation_session_id": OTHER_SESSION})
+    async with Server(wrong) as server, client_of(server) as client:
+        error = await error_of(poll(client))
+    assert isinstance(error, InvalidResponseError)
+    assert error.field == "conversation_session_id"
+    assert OTHER_SESSION in error.problem
+
+
+OVERSIZED = {
+    "told": flood(http(200, JSON, length=256 * MIB), b" " * 65_536, 4096),
+    "untold": flood(CHUNKED, b"10000\r\n" + b" " * 65_536 + b"\r\n", 4096),
+}
+
+
+@pytest.mark.parametrize("behaviour", OVERSIZED.values(), ids=OVERSIZED)
+@both_calls
+@both_loops
+async def test_huge_body_is_not_read_to_its_end(behaviour: Behaviour, call: Call) -> None:
+    """A body above 8 MiB is refused, told in advance or not, and its sender is cut off."""
+    async with Server(behaviour) as server, client_of(server) as client:
+        error = await error_of(call(client))
+        await server.abandoned()
+    assert isinstance(error, InvalidResponseError)
+    assert "it is larger than 8 MiB" in error.problem
+    assert len(server.requests) == 1
+    assert server.bytes_sent < 32 * MIB
+
+
+# The deadline
+
+
+SLOW: dict[str, tuple[Behaviour, str]] = {
+    "no answer": (hang, "while waiting for the answer"),
+    "slow head": (drip(http(200, JSON, GOOD), 0.05), "while waiting for the answer"),
+    "slow body": (gated(http(200, JSON, GOOD)[:-10], asyncio.Event()), "in the middle of the answer"),
+    "interim answers": (drip(b"HTTP/1.1 100 Continue\r\n\r\n" * 50, 0.01), "while waiting for the answer"),
+}
+
+
+@pytest.mark.parametrize(("behaviour", "doing"), SLOW.values(), ids=SLOW)
+@both_calls
+@both_loops
+async def test_deadline_ends_every_wait(behaviour: Behaviour, doing: str, call: Call) -> None:
+    """However slowly an answer comes, the call ends at its deadline and says what it was doing."""
+    async with Server(behaviour) as server, client_of(server, timeouts=Timeouts(total=0.3)) as client:
+        error = await timed_out(call(client), 0.3)
+    assert isinstance(error, RequestTimeoutError | ConnectOutcomeUnknownError)
+    assert error.reason == f"0.3 s passed {doing}"
+    assert isinstance(error, TimeoutError) == (call is poll)
+    assert len(server.requests) == 1
+
+
+async def test_deadline_covers_all_attempts() -> None:
+    """Attempts and pauses share one deadline, and its error also tells why the attempt before failed."""
+    async with Server(reset, hang) as server, client_of(server, timeouts=Timeouts(total=0.3)) as client:
+        error = await timed_out(poll(client), 0.3)
+    assert isinstance(error, RequestTimeoutError)
+    assert error.attempts == 2
+    assert "0.3 s passed while waiting for the answer; before that: " in error.reason
+    assert "the connection was closed before the answer" in error.reason
+
+
+async def test_no_deadline_is_none() -> None:
+    """`Timeouts(total=None)` waits on."""
+    gate = asyncio.Event()
+    async with (
+        Server(gated(b"", gate, http(200, JSON, GOOD))) as server,
+        client_of(server, timeouts=Timeouts(connect=None, total=None)) as client,
+    ):
+        task = asyncio.create_task(client.conversations.updates(SESSION))
+        await server.seen(1)
+        gate.set()
+        assert (await task).latest_update_text == "bot joined daily room"
+
+
+@both_calls
+async def test_connection_that_is_not_made_in_time_is_not_sent(call: Call) -> None:
+    """`Timeouts.connect` ends a TLS handshake that hangs, and the request surely did not leave."""
+    async with Server(hang) as server:
+        timeouts, retry = Timeouts(connect=0.1, total=5), RetryPolicy(attempts=2, base=0)
+        url = server.base_url.replace("http:", "https:")
+        async with AkapuluClient(API_KEY, base_url=url, timeouts=timeouts, retry=retry) as client:
+            error = await timed_out(call(client), 0.2)
+    assert type(error) is RequestTimeoutError
+    assert error.reason == "no connection was made in 0.1 s"
+    assert (error.sent, error.attempts) == (False, 2)
+
+
+async def test_deadline_while_connecting_is_not_sent() -> None:
+    """A connect that is still connecting at its deadline surely holds no slot."""
+    async with Server(hang) as server:
+        url = server.base_url.replace("http:", "https:")
+        async with AkapuluClient(API_KEY, base_url=url, timeouts=Timeouts(total=0.2)) as client:
+            error = await timed_out(connect(client), 0.2)
+    assert type(error) is RequestTimeoutError
+    assert error.reason == "0.2 s passed while connecting"
+    assert not error.sent
