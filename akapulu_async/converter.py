@@ -187,7 +187,7 @@ def _named(error: Exception) -> PayloadError:
 
 
 def _problem(error: BaseException, _: object) -> str:
-    return "is missing" if isinstance(error, KeyError) else str(error)
+    return "it is missing" if isinstance(error, KeyError) else str(error)
 
 
 def read_connection(payload: object) -> Connection:

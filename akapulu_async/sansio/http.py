@@ -144,8 +144,13 @@ def invalid_response(
         # A problem, and even a field's name, may quote what the peer sent.
         problem=excerpt(problem, secrets),
         field=field and excerpt(field, secrets),
-        excerpt=excerpt(_text(response.body), secrets),
+        excerpt="" if _compression(response) else excerpt(_text(response.body), secrets),
     )
+
+
+def _compression(response: Response) -> str | None:
+    encoding = response.headers.get("content-encoding", "identity")
+    return None if encoding.lower() == "identity" else encoding
 
 
 def _payload(response: Response) -> Any:
@@ -158,8 +163,8 @@ def _payload(response: Response) -> Any:
 
 
 def _not_json(response: Response, error: ValueError) -> str:
-    encoding = response.headers.get("content-encoding", "identity")
-    if encoding.lower() != "identity":
+    encoding = _compression(response)
+    if encoding is not None:
         return f"it is compressed ({encoding}), which was not asked for"
     if not response.body:
         return "it is empty"
@@ -233,7 +238,7 @@ def _error_body(body: bytes) -> tuple[str | None, str]:
         return None, _text(body)
     return (
         _first_text(payload, "error_code", "code", "status_code"),
-        _first_text(payload, "error", "detail", "message") or _text(body),
+        _first_text(payload, "error", "detail", "message") or (_text(body) if payload else ""),
     )
 
 

@@ -160,7 +160,7 @@ def test_what_a_user_taught_goes_first() -> None:
         ({"error": "E", "error_code": 7, "code": 400}, None, "E"),
         ({"error": {"code": "C"}}, None, '{"error": {"code": "C"}}'),
         ({"field": ["required"]}, None, '{"field": ["required"]}'),
-        ({}, None, "{}"),
+        ({}, None, ""),
         (["E"], None, '["E"]'),
         ("E", None, '"E"'),
         (None, None, "null"),
