@@ -2,7 +2,7 @@
 
 The layers, each importing only from those above it:
 
-- `errors`: every exception; `secret`: texts that show themselves to nobody.
+- `version`; `errors`: every exception; `secret`: texts that show themselves to nobody.
 - `models`: frozen values of what goes over the wire; `converter`: from JSON to them.
 - `sansio`: pure: what a response means, the life of a conversation, when to try again, which addresses may be
   talked to.
@@ -69,6 +69,7 @@ from akapulu_async.sansio.statistics import ManagerStatistics
 from akapulu_async.secret import Secret
 from akapulu_async.session import ConversationSession, Participant
 from akapulu_async.session_view import StateEvent
+from akapulu_async.version import __version__ as __version__
 
 __all__ = [
     "AkapuluClient",

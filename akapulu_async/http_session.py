@@ -5,7 +5,6 @@ import platform
 import re
 import ssl
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
@@ -16,6 +15,7 @@ from aiohttp.client_middlewares import ClientHandlerType
 from akapulu_async.errors import ConfigurationError
 from akapulu_async.sansio.urls import is_loopback
 from akapulu_async.secret import excerpt
+from akapulu_async.version import __version__
 
 KEEPALIVE = 30.0
 """Seconds that an idle connection is kept: longer than the pause between two polls, shorter than what servers
@@ -25,8 +25,8 @@ DNS_TTL = 60
 """Seconds that an address is remembered."""
 
 
-USER_AGENT = f"akapulu_async/{version('akapulu-async')} Python/{platform.python_version()}"
-"""What this library calls itself. It is read from files, so at import and not while a loop waits."""
+USER_AGENT = f"akapulu_async/{__version__} Python/{platform.python_version()}"
+"""What this library calls itself."""
 
 
 def make_http(base_url: str, connections: int) -> aiohttp.ClientSession:

@@ -13,6 +13,7 @@ ROOT = Path(akapulu_async.__file__).parent
 
 # From the ground up: a module may import from those before it. A folder is one layer; a new module gets a place here.
 LAYERS = [
+    "version",
     "errors",
     "secret",
     "models",
@@ -36,7 +37,7 @@ LAYERS = [
     "client",
     "__init__",
 ]
-STANDS_ALONE = {"errors", "secret"}
+STANDS_ALONE = {"errors", "secret", "version"}
 COMMAND_LINE = {"__main__", "cli"}
 IMPURE = {"aiohttp", "anyio", "asyncio", "random", "socket", "ssl", "threading", "time"}
 
