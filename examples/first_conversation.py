@@ -1,4 +1,4 @@
-"""Hold one conversation: connect it, watch it get ready, wait for its end, print what was said.
+"""Hold one conversation: connect it, watch it get ready, follow it to its end, print what was said.
 
     export AKAPULU_API_KEY=...
     python examples/first_conversation.py --scenario UUID --avatar UUID [--record FILE]
@@ -13,7 +13,6 @@ import asyncio
 import shutil
 import sys
 import textwrap
-import time
 from pathlib import Path
 from uuid import UUID
 
@@ -22,77 +21,85 @@ from akapulu_async import (
     AkapuluError,
     ConnectRequest,
     ConversationDetail,
-    ConversationUpdate,
-    NotFoundError,
+    ConversationSession,
+    PollPolicy,
+    SessionEndedError,
+    StateChanged,
 )
 from akapulu_async.simulator import Simulator
 
-READY_TIMEOUT = 100.0  # seconds for the bot to get ready, and for you to open the link
-READY_INTERVAL = 0.5  # seconds between two polls until the bot is ready
-CALL_INTERVAL = 2.0  # seconds between two polls during the call
+INTERVAL = 0.5  # seconds between two polls until the bot is ready
+LIVE_INTERVAL = 2.0  # seconds between two polls during the call, only to notice its end
 RECORDING_TIMEOUT = 300.0  # seconds for the recording to become ready after the end
 
 SIMULATED = UUID("00000000-0000-4000-8000-000000000000")  # the simulator takes any id
-SPEED = 10.0  # how much faster than life the simulator runs
+SPEED = 6.0  # how much faster than life the simulator runs
 
 
-class Display:
-    """The latest state: one line that is redrawn on a terminal, else a line for each change."""
-
-    def __init__(self) -> None:
-        self.redraws = sys.stdout.isatty()
-        self.shown = ""
-        self.start = time.monotonic()
-
-    def show(self, update: ConversationUpdate) -> None:
-        """Show how far a conversation has come."""
-        filled = round(update.completion_percent / 5)
-        line = f"[{'#' * filled:<20}] {update.completion_percent:5.1f} %  {one_line(update.latest_update_text)}"
-        if self.redraws:
-            seconds = int(time.monotonic() - self.start)
-            width = shutil.get_terminal_size().columns - 1
-            print("\r" + f"{seconds // 60:02}:{seconds % 60:02} {line}"[:width].ljust(width), end="", flush=True)
-        elif line != self.shown:
-            print(line, flush=True)
-        self.shown = line
-
-    def close(self) -> None:
-        """Keep the line and go on below it."""
-        if self.redraws and self.shown:
-            print(flush=True)
-        self.shown = ""
-
-
-async def converse(client: AkapuluClient, request: ConnectRequest, record: Path | None, speed: float) -> None:
+async def converse(client: AkapuluClient, request: ConnectRequest, record: Path | None, *, invite: bool) -> None:
     """Hold a conversation from its connect to its transcript."""
-    connection = await client.conversations.connect(request)
-    session_id = connection.conversation_session_id
-    print(f"Connected to {connection.room_url}", flush=True)
-    if speed == 1:
-        print(f"Open this link to join, and keep it to yourself: {connection.join_url}", flush=True)
+    async with client.session(request) as session:  # connects; ends however the block is left
+        print(f"Connected to {session.room_url}", flush=True)
+        if invite:
+            print(f"Open this link to join, and keep it to yourself: {session.join_url}", flush=True)
+        watching = asyncio.create_task(watch(session))
+        try:
+            async with session.ready():  # what needs the bot; it is cancelled when the conversation ends
+                await asyncio.Event().wait()  # nothing to do here: the talk goes on in the room
+        except SessionEndedError:
+            await watching  # raises if the conversation failed
+            if not session.bot_ready.is_set():
+                raise
+    print_transcript(await session.detail())
+    if record is not None:
+        await client.conversations.download_recording(session.id, record, wait=RECORDING_TIMEOUT)
+        print(f"\nThe recording is in {record}.")
 
+
+async def watch(session: ConversationSession) -> None:
+    """Show the lifecycle of a session as it happens: a line a transition, and a progress bar between."""
     display = Display()
     try:
-        async with asyncio.timeout(READY_TIMEOUT):
-            while not (update := await client.conversations.updates(session_id)).call_is_ready:
-                display.show(update)
-                await asyncio.sleep(READY_INTERVAL / speed)
-        # What follows an end is not published: take both "not ready any more" and "not found" for one.
-        while update.call_is_ready:
-            display.show(update)
-            await asyncio.sleep(CALL_INTERVAL / speed)
-            update = await client.conversations.updates(session_id)
-        display.show(update)
-    except NotFoundError:
-        if not display.shown:
-            raise
+        async for event in session.events():
+            time = f"{event.elapsed:7.2f} s  "
+            if isinstance(event, StateChanged):
+                display.keep(time + event.state + (f" ({event.end_reason})" if event.end_reason else ""))
+            else:
+                bar = f"[{'#' * round(event.percent / 5):<20}] {event.percent:5.1f} %"
+                display.show(f"{time}{bar}  {one_line(event.text)}")
     finally:
         display.close()
 
-    print_transcript(await client.conversations.detail(session_id))
-    if record is not None:
-        await client.conversations.download_recording(session_id, record, wait=RECORDING_TIMEOUT)
-        print(f"\nThe recording is in {record}.")
+
+class Display:
+    """Lines that stay, and below them one that is redrawn; where nothing can be redrawn, all stay."""
+
+    def __init__(self) -> None:
+        self.redraws = sys.stdout.isatty()
+        self.below = ""
+
+    def keep(self, line: str) -> None:
+        """Show a line that stays, above the one that is redrawn."""
+        below = self.below
+        self.close()
+        print(line, flush=True)
+        if below:
+            self.show(below)
+
+    def show(self, line: str) -> None:
+        """Show a line in place of the one before."""
+        if not self.redraws:
+            print(line, flush=True)
+            return
+        width = shutil.get_terminal_size().columns - 1
+        print("\r" + line[:width].ljust(width), end="", flush=True)
+        self.below = line
+
+    def close(self) -> None:
+        """Remove the line that is redrawn."""
+        if self.below:
+            self.show("")
+            print("\r", end="", flush=True)
 
 
 def print_transcript(detail: ConversationDetail) -> None:
@@ -120,15 +127,18 @@ async def run(arguments: argparse.Namespace) -> None:
         record_conversation=arguments.record is not None,
     )
     if not arguments.simulator:
-        async with AkapuluClient() as client:  # takes AKAPULU_API_KEY and AKAPULU_BASE_URL
-            await converse(client, request, arguments.record, speed=1)
+        async with AkapuluClient(
+            poll=PollPolicy(INTERVAL, LIVE_INTERVAL)
+        ) as client:  # takes AKAPULU_API_KEY and AKAPULU_BASE_URL
+            await converse(client, request, arguments.record, invite=True)
         return
+    poll = PollPolicy(INTERVAL / SPEED, LIVE_INTERVAL / SPEED)
     async with (
         Simulator(speed=SPEED, seed=1, end_with_script=True) as simulator,
-        AkapuluClient(simulator.api_key, base_url=simulator.base_url) as client,
+        AkapuluClient(simulator.api_key, base_url=simulator.base_url, poll=poll) as client,
     ):
         print(f"The simulator runs {SPEED:g} times as fast as life, and joins for you.")
-        await converse(client, request, arguments.record, speed=SPEED)
+        await converse(client, request, arguments.record, invite=False)
 
 
 def variable(text: str) -> tuple[str, str]:
@@ -162,6 +172,7 @@ def parse_arguments() -> argparse.Namespace:
     if arguments.simulator:
         arguments.scenario = arguments.scenario or SIMULATED
         arguments.avatar = arguments.avatar or SIMULATED
+        arguments.var = arguments.var or [("user_name", "Ada")]  # whom the simulator's dialogue is about
     if not (arguments.scenario and arguments.avatar):
         parser.exit(2, "--scenario and --avatar are needed, or --simulator\n")
     if arguments.record is not None and (arguments.record.exists() or not arguments.record.parent.is_dir()):
@@ -179,9 +190,6 @@ def main() -> int:
         return 130
     except AkapuluError as error:
         print(error, file=sys.stderr)
-        return 1
-    except TimeoutError:
-        print(f"The bot was not ready after {READY_TIMEOUT:g} s. Has anybody joined the room?", file=sys.stderr)
         return 1
     except OSError as error:
         print(error, file=sys.stderr)

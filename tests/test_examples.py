@@ -19,6 +19,7 @@ from akapulu_async.simulator import Fault, Simulator
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted(ROOT.glob("examples/*.py"))
 FIRST = ROOT / "examples" / "first_conversation.py"
+FAN_OUT = ROOT / "examples" / "fan_out.py"
 
 TRANSCRIPT = """
 greeting
@@ -31,6 +32,8 @@ lookup
   assistant: One moment, I am looking it up.
   tool:      {"order_number":"1042","status":"shipped","customer":"Ada"}
 """
+
+STATES = ["connecting", "room_joined", "bot_ready", "ended (completed)"]
 
 
 def environment(sim: Simulator | None = None, **changes: str) -> dict[str, str]:
@@ -49,8 +52,8 @@ async def run_python(*arguments: object, env: Mapping[str, str]) -> tuple[int, s
 
 @pytest.fixture
 async def sim() -> AsyncIterator[Simulator]:
-    """A service 50 times as fast as life, whose calls end with their script."""
-    async with Simulator(speed=50, seed=1, ready_time=10, end_with_script=True) as simulator:
+    """A service 25 times as fast as life, whose calls end with their script."""
+    async with Simulator(speed=25, seed=1, ready_time=10, end_with_script=True) as simulator:
         yield simulator
 
 
@@ -71,7 +74,7 @@ async def test_help(example: Path) -> None:
 
 
 async def test_first_conversation(sim: Simulator, tmp_path: Path) -> None:
-    """It shows each step as a plain line, ends with the transcript, and saves the recording."""
+    """It shows each state and step as a plain line, ends with the transcript, and saves the recording."""
     recording = tmp_path / "call.wav"
     code, out, errors = await run_python(
         FIRST,
@@ -86,8 +89,9 @@ async def test_first_conversation(sim: Simulator, tmp_path: Path) -> None:
         env=environment(sim),
     )
     assert (code, errors) == (0, "")
-    assert re.search(r"^\[#* *\] +\d+\.\d %  ", out, re.MULTILINE)
-    assert "100.0 %  conversation ended\n" in out
+    assert re.search(r"^ +\d+\.\d\d s  \[#* *\] +\d+\.\d %  ", out, re.MULTILINE)
+    states = re.findall(r"^ +\d+\.\d\d s  ([a-z_]+.*)$", out, re.MULTILINE)
+    assert states == STATES
     assert TRANSCRIPT in out
     assert out.endswith(f"The recording is in {recording}.\n")
     assert recording.read_bytes().startswith(b"RIFF")
@@ -98,59 +102,108 @@ async def test_first_conversation(sim: Simulator, tmp_path: Path) -> None:
 
 async def test_end_without_an_update() -> None:
     """It takes a conversation that is gone for one that ended."""
-    async with Simulator(speed=50, seed=1, ready_time=10, end_with_script=True, after_end="gone") as sim:
+    async with Simulator(speed=25, seed=1, ready_time=10, end_with_script=True, after_end="gone") as sim:
         code, out, errors = await run_python(FIRST, "--scenario", uuid4(), "--avatar", uuid4(), env=environment(sim))
     assert (code, errors) == (0, "")
     assert "Goodbye!" in out
 
 
+IDS = ["--scenario", str(uuid4()), "--avatar", str(uuid4())]
+
 BAD_USE = {
-    "nothing": ([], "--scenario and --avatar are needed"),
-    "no key": (["--scenario", str(uuid4()), "--avatar", str(uuid4())], "AKAPULU_API_KEY"),
-    "no id": (["--scenario", "x", "--avatar", str(uuid4())], "scenario_id: 'x'"),
-    "a folder that is not there": (["--simulator", "--record", "/nowhere/call.wav"], "/nowhere/call.wav"),
-    "a file that is there": (["--simulator", "--record", __file__], "it must be a new file"),
+    "nothing": (FIRST, [], "--scenario and --avatar are needed"),
+    "no key": (FIRST, IDS, "AKAPULU_API_KEY"),
+    "no id": (FIRST, [*IDS[:2], "--avatar", "x"], "avatar_id: 'x'"),
+    "no folder": (FIRST, ["--simulator", "--record", "/nowhere/call.wav"], "/nowhere/call.wav"),
+    "a file that is there": (FIRST, ["--simulator", "--record", __file__], "it must be a new file"),
+    "many of nothing": (FAN_OUT, [], "--scenario and --avatar are needed"),
+    "many without a key": (FAN_OUT, IDS, "AKAPULU_API_KEY"),
+    "many without an id": (FAN_OUT, [*IDS[:2], "--avatar", "x"], "avatar_id: 'x'"),
+    "no slots": (FAN_OUT, ["--simulator", "--slots", "0"], "0 is less than 1"),
+    "no number": (FAN_OUT, ["--simulator", "--conversations", "many"], "invalid number value: 'many'"),
 }
 
 
 @pytest.mark.parametrize("case", BAD_USE)
 async def test_bad_use(case: str) -> None:
-    """What is wrong is told in a line."""
-    arguments, told = BAD_USE[case]
-    code, out, errors = await run_python(FIRST, *arguments, env=environment())
+    """What is wrong is told in a line, under the usage if that may help."""
+    example, arguments, told = BAD_USE[case]
+    code, out, errors = await run_python(example, *arguments, env=environment())
     assert code in {1, 2}
     assert out == ""
-    assert told in errors
-    assert errors.count("\n") == 1
+    *usage, line = errors.splitlines()
+    assert told in line
+    assert len(usage) == errors.startswith("usage: ")
 
 
-async def test_refused(sim: Simulator) -> None:
+@pytest.mark.parametrize("status", [401, 403])
+async def test_refused(sim: Simulator, status: int) -> None:
     """What the service refuses is told in a line."""
-    sim.add_fault(Fault(route="connect", status=401, body={"error": "No.", "error_code": "AUTH_INVALID"}))
-    code, _, errors = await run_python(FIRST, "--scenario", uuid4(), "--avatar", uuid4(), env=environment(sim))
+    sim.add_fault(Fault(route="connect", status=status, body={"error": "No.", "error_code": "AUTH_INVALID"}))
+    code, _, errors = await run_python(FIRST, *IDS, env=environment(sim))
     assert code == 1
     assert "AUTH_INVALID" in errors
     assert errors.count("\n") == 1
 
 
-def interrupt(env: Mapping[str, str]) -> tuple[int, str]:
+@pytest.mark.parametrize("after", [0, 1])
+async def test_failed(sim: Simulator, after: int) -> None:
+    """A failure in mid-poll, before or after the bot was ready, never looks like an end."""
+    sim.add_fault(Fault(route="updates", after=after, times=None, status=401))
+    code, out, errors = await run_python(FIRST, *IDS, env=environment(sim))
+    assert code == 1
+    assert "ended (failed)\n" in out
+    assert "Transcript" not in out
+    assert "SCRIPTED_FAULT" in errors
+    assert errors.count("\n") == 1
+
+
+async def test_fan_out() -> None:
+    """It goes through as many slots as the account has, shows each conversation as a line, and sums up."""
+    code, out, errors = await run_python(
+        FAN_OUT, "--simulator", "--conversations", 8, "--slots", 6, "--account-slots", 4, env=environment()
+    )
+    assert (code, errors) == (0, "")
+    assert len(re.findall(r"^ +\d+ of 8  [0-9a-f]{8}  completed +ready after \d\.\d\d s$", out, re.MULTILINE)) == 8
+    assert "\n8 conversations in " in out
+    assert re.search(r"^  ended +completed 8$", out, re.MULTILINE)
+    ((connects, refused),) = re.findall(
+        r"^  connects +(\d+), of which (\d+) refused for want of a slot$", out, re.MULTILINE
+    )
+    assert int(connects) - int(refused) == 8 < int(connects)
+    assert [character for character in out if not character.isprintable() and character != "\n"] == []
+    assert max(map(len, out.splitlines())) <= 80
+
+
+async def test_fan_out_failing(sim: Simulator) -> None:
+    """What failed is told with its conversation, and in the exit code; the others go on."""
+    sim.add_fault(Fault(route="connect", status=403, body={"error": "No.", "error_code": "FORBIDDEN"}))
+    code, out, errors = await run_python(FAN_OUT, *IDS, "--conversations", 3, "--slots", 3, env=environment(sim))
+    assert (code, errors) == (1, "")
+    assert out.count("FORBIDDEN") == 1
+    assert re.search(r"^  ended +completed 2, not started 1$", out, re.MULTILINE)
+
+
+def interrupt(example: Path, env: Mapping[str, str]) -> tuple[int, str]:
     with subprocess.Popen(
-        [sys.executable, FIRST, "--simulator"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, example, "--simulator"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            if "%" in line:
+            if "%" in line or "completed" in line:
                 break
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate()
         return process.returncode, errors
 
 
-async def test_interrupted() -> None:
-    """Ctrl-C ends it with a line."""
-    code, errors = await to_thread.run_sync(interrupt, environment())
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+async def test_interrupted(example: Path) -> None:
+    """Ctrl-C ends every example with a line."""
+    code, errors = await to_thread.run_sync(interrupt, example, environment())
     assert code == 130
-    assert errors == "Stopped. The conversation ends when its participant leaves the room.\n"
+    assert errors.startswith("Stopped. The conversation")
+    assert errors.count("\n") == 1
 
 
 def run_on_terminal(arguments: list[str], env: Mapping[str, str]) -> str:
@@ -176,16 +229,59 @@ def run_on_terminal(arguments: list[str], env: Mapping[str, str]) -> str:
 
 async def test_terminal(sim: Simulator) -> None:
     """On a terminal one line is redrawn, is never wider than that, and leaves nothing of what it showed before."""
-    out = await to_thread.run_sync(
-        run_on_terminal,
-        [str(FIRST), "--scenario", str(uuid4()), "--avatar", str(uuid4())],
-        environment(sim, COLUMNS="50"),
-    )
-    redrawn = [text.split("\n")[0] for text in out.split("\r")[1:]]
+    out = await to_thread.run_sync(run_on_terminal, [str(FIRST), *IDS], environment(sim, COLUMNS="50"))
+    redrawn = re.findall(r"\r([^\r\n]*\d %[^\r\n]*)", out)
     assert len(redrawn) > 1
     assert {len(text) for text in redrawn} == {49}
+    assert re.findall(r"[\r\n] +\d+\.\d\d s  ([a-z_]+[^\r\n]*)", out) == STATES
     assert "\x1b" not in out
     assert "Goodbye!" in out
+
+
+class Screen:
+    """As much of a terminal as the table needs: text, colours, up, clear the rest of the line or the screen."""
+
+    def __init__(self, out: str) -> None:
+        self.lines: list[str] = [""]
+        self.row = 0
+        self.tables: list[list[str]] = []
+        for text, up, clear in re.findall(r"([^\x1b]+)|\x1b\[(\d+)A|(\x1b\[J)|\x1b\[[\d;]*[mK]", out):
+            if up:
+                self.tables.append(self.lines[:])
+                self.row -= int(up)
+            elif clear:
+                del self.lines[self.row + 1 :]
+            for piece in re.findall(r"\r|\n|[^\r\n]+", text):
+                self.write(piece)
+
+    def write(self, piece: str) -> None:
+        if piece == "\n":
+            self.row += 1
+            self.lines += [""] * (self.row + 1 - len(self.lines))
+        else:
+            self.lines[self.row] = "" if piece == "\r" else self.lines[self.row] + piece
+
+
+@pytest.mark.parametrize(("no_color", "term"), [("", "xterm"), ("1", "xterm"), ("", "dumb")])
+async def test_table(no_color: str, term: str) -> None:
+    """On a terminal the table is redrawn in place, within its size, coloured unless the user wants no colours."""
+    env = environment(COLUMNS="60", LINES="16", NO_COLOR=no_color, TERM=term)
+    arguments = ["--simulator", "--conversations", "12", "--slots", "12"]
+    out = await to_thread.run_sync(run_on_terminal, [str(FAN_OUT), *arguments], env)
+    assert re.search(r"^  ended +completed 12$", out, re.MULTILINE)
+    if term == "dumb":
+        assert "\x1b" not in out
+        return
+    assert bool(re.search(r"\x1b\[\d+m", out)) is not bool(no_color)
+    screen = Screen(out)
+    assert len(screen.tables) > 5
+    assert max(len(table) for table in screen.tables) <= 1 + 16  # the line above the table, and the cursor's
+    assert max(len(line) for table in screen.tables for line in table[1:]) < 60
+    assert any("more" in line for line in screen.tables[3])
+    assert [line for line in screen.lines if line.startswith("  ended  ")] == [
+        f"  ended          12  {'#' * 12}",
+        "  ended            completed 12",
+    ]
 
 
 README_BLOCKS = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.DOTALL | re.MULTILINE)
