@@ -91,6 +91,7 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         self._poller: asyncio.Task[None] | None = None
         self._attendance: asyncio.Task[None] | None = None
         self._attending = False
+        self._letting_go: dict[tuple[asyncio.Task[None], ...], asyncio.Task[bool]] = {}
         self._ready_timer: asyncio.TimerHandle | None = None
 
     async def detail(self) -> ConversationDetail:
@@ -244,15 +245,20 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         if self._lifecycle.began_at is None:
             return True
         self._finish(reason)
-        running = [task for task in (self._poller, self._attendance) if task not in (None, asyncio.current_task())]
+        tasks = (self._poller, self._attendance)
+        running = tuple(task for task in tasks if task is not None and task is not asyncio.current_task())
         if not running:
             return True
-        # A task of its own, so that a cancel of this one skips no step of it.
-        letting_go = asyncio.create_task(self._let_go(running), name=f"akapulu end {self.id}")
+        letting_go = self._letting_go.get(running)
+        if letting_go is None or letting_go.done():
+            # A task of its own, so that a cancel of this one skips no step of it; and one for all who close at once,
+            # so that a participant that does not leave is cancelled once.
+            letting_go = asyncio.create_task(self._let_go(running), name=f"akapulu end {self.id}")
+            self._letting_go[running] = letting_go
         await settle((letting_go,), None)
         return letting_go.result()
 
-    async def _let_go(self, running: "list[asyncio.Task[None]]") -> bool:
+    async def _let_go(self, running: "tuple[asyncio.Task[None], ...]") -> bool:
         """Wait for what runs, cancel what does not end in time, and return whether all of it ended."""
         if await settle(running, LEAVE_GRACE):
             return True

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime
 from typing import Self
 
@@ -181,13 +181,9 @@ class SessionView:
 
         Can be cancelled; that ends nothing.
         """
-        limit = asyncio.timeout(timeout)
-        try:
-            async with limit:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
                 return await self._reached(state)
-        except TimeoutError:
-            if not limit.expired():
-                raise
         raise WaitTimeoutError(
             session_id=self._lifecycle.session_id,
             awaited=state,

@@ -479,6 +479,30 @@ async def test_participant_ignores_its_cancellation(
         assert await session.close()
 
 
+async def test_several_who_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When several end a session at once, a participant that does not leave in time is cancelled once."""
+    monkeypatch.setattr(session_module, "LEAVE_GRACE", 0.05)
+    cancels = 0
+
+    async def slow() -> None:
+        nonlocal cancels
+        try:
+            await forever()
+        except asyncio.CancelledError:
+            cancels += 1
+            try:
+                await asyncio.wait_for(forever(), 0.03)
+            except asyncio.CancelledError:
+                cancels += 1
+
+    async with steered() as world, world.client.session(REQUEST, participant=Guest(leave=slow)) as session:
+        await session.room_joined.wait()
+        first = asyncio.create_task(session.end())
+        await asyncio.wait([first], timeout=0.02)
+        await asyncio.gather(first, session.end(), session.end())
+        assert cancels == 1
+
+
 async def test_participant_ends_the_session() -> None:
     """A participant can end the session itself, from within its own task, without waiting for itself."""
     async with steered() as world:

@@ -403,6 +403,7 @@ async def test_ready_waits_and_runs() -> None:
             assert call is session
             assert session.state is BOT_READY
         assert session.end_reason is None
+        assert not session._end_callbacks, "a block that was left is not cancelled any more"
 
 
 @pytest.mark.parametrize("state", [CONNECTING, ROOM_JOINED, BOT_READY])

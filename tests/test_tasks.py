@@ -79,11 +79,14 @@ async def test_anyio_cancel() -> None:
     """A cancel by an anyio scope does not shorten the wait, and takes effect at the next await."""
     opened = asyncio.Event()
     task = asyncio.create_task(gate(opened))
+    settled = False
     with anyio.CancelScope() as scope:
         asyncio.get_running_loop().call_soon(scope.cancel)
         asyncio.get_running_loop().call_later(0.02, opened.set)
         assert await settle([task], None)
+        settled = True
         await asyncio.Event().wait()
+    assert settled
     assert scope.cancelled_caught
     assert task.done()
 
