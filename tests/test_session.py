@@ -307,6 +307,7 @@ async def test_poller_cancelled_from_outside() -> None:
         with pytest.raises(SessionEndedError):
             await session.bot_ready.wait()
         assert isinstance(session.cause, asyncio.CancelledError)
+        assert session._poller.cancelled(), "and its own cancel is not swallowed"
 
 
 async def test_poll_policy_of_session_or_client() -> None:
@@ -418,7 +419,7 @@ async def test_participant_leaves_when_the_conversation_ends() -> None:
         assert guest.log == ["joins", "joined", "leaves", "left"]
 
 
-async def test_participant_still_joining_at_the_end() -> None:
+async def test_participant_still_joining_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
     """A participant that is still joining when the session ends is cancelled, since there is nothing to join."""
     async with steered() as world:
         guest = Guest(forever)
@@ -429,6 +430,7 @@ async def test_participant_still_joining_at_the_end() -> None:
         assert session.cause is None
         assert guest.log == ["joins"]
         assert session_tasks() == []
+        assert not caplog.text, "it was not waited for"
 
 
 async def test_participant_does_not_leave_cleanly(caplog: pytest.LogCaptureFixture) -> None:
