@@ -48,6 +48,10 @@ def _sentences(*parts: str | None) -> str:
     return " ".join(part if part[-1] in ".?!…" else f"{part}." for part in parts if part)
 
 
+def _conversation(session_id: str | None) -> str:
+    return "The conversation" if session_id is None else f"Conversation {session_id}"
+
+
 class ConfigurationError(AkapuluError, ValueError):
     """An argument or a setting cannot be used. Nothing was sent."""
 
@@ -157,6 +161,7 @@ class SessionEndedError(AkapuluError):
     Attributes:
         reason: An `EndReason`, which compares as its text.
         session_id: The conversation; None if its connect was never answered.
+        because: What the error behind it says, without secrets; empty if there is none.
     """
 
     _WHY: ClassVar[dict[str, str]] = {
@@ -170,16 +175,15 @@ class SessionEndedError(AkapuluError):
         "cancelled": "the task that held it was cancelled",
     }
 
-    def __init__(self, *, reason: str, session_id: str | None) -> None:
+    def __init__(self, *, reason: str, session_id: str | None, because: str = "") -> None:
         super().__init__()
         self.reason = reason
         self.session_id = session_id
+        self.because = because
 
     def __str__(self) -> str:
-        which = f"Conversation {self.session_id}" if self.session_id else "The conversation"
-        because = str(self.__cause__) if self.__cause__ is not None else None
         why = self._WHY.get(self.reason, self.reason)
-        return _sentences(f"{which} ended ({self.reason}): {why}", because)
+        return _sentences(f"{_conversation(self.session_id)} ended ({self.reason}): {why}", self.because)
 
 
 class WaitTimeoutError(AkapuluError, TimeoutError):
@@ -203,7 +207,7 @@ class WaitTimeoutError(AkapuluError, TimeoutError):
 
     def __str__(self) -> str:
         return _sentences(
-            f"Conversation {self.session_id} is not {self.awaited} after {self.timeout:g} s, "
+            f"{_conversation(self.session_id)} is not {self.awaited} after {self.timeout:g} s, "
             f"it is {self.state} ({self.progress})",
             "The session goes on",
         )

@@ -13,7 +13,7 @@ from akapulu_async.errors import ConfigurationError, SessionEndedError, WaitTime
 from akapulu_async.models import Connection
 from akapulu_async.sansio.lifecycle import EndReason, Lifecycle, Progress, SessionEvent, SessionState
 from akapulu_async.sansio.snapshot import SessionSnapshot
-from akapulu_async.secret import Secret
+from akapulu_async.secret import Secret, excerpt
 from akapulu_async.watching import EventLog, Watcher
 
 
@@ -244,6 +244,12 @@ class SessionView:
         return self._over.is_set()
 
     def _ended_error(self) -> SessionEndedError:
-        error = SessionEndedError(reason=self.end_reason or EndReason.FAILED, session_id=self._lifecycle.session_id)
+        # What a participant or a user's own signals raise may quote the token.
+        secrets = () if self._connection is None else (self._connection.token,)
+        error = SessionEndedError(
+            reason=self.end_reason or EndReason.FAILED,
+            session_id=self._lifecycle.session_id,
+            because="" if self.cause is None else excerpt(str(self.cause), secrets, limit=1000),
+        )
         error.__cause__ = self.cause
         return error

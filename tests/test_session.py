@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import os
+import pickle
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -400,6 +401,16 @@ async def test_participant_cannot_join(participant: Any, cause: type[BaseExcepti
             await session.room_joined.wait()
         assert caught.value.reason is EndReason.FAILED
         assert isinstance(caught.value.__cause__, cause)
+
+
+async def test_failing_participant_does_not_show_the_token() -> None:
+    """What a participant says when it cannot join is told without the token that it was given, pickled or not."""
+    async with steered() as world, world.client.session(REQUEST, participant=Guest(fail)) as session:
+        with pytest.raises(SessionEndedError) as caught:
+            await session.bot_ready.wait()
+        for error in (caught.value, pickle.loads(pickle.dumps(caught.value))):
+            assert "no device for ***" in str(error)
+            assert TOKEN not in str(error)
 
 
 async def test_participant_leaves_when_the_conversation_ends() -> None:
