@@ -1,11 +1,12 @@
 """Waiting for what must not be left behind, whatever happens to the one who waits."""
 
 import asyncio
+import threading
 
 import anyio
 import pytest
 
-from akapulu_async.tasks import settle
+from akapulu_async.tasks import in_thread, settle
 
 
 async def gate(opened: asyncio.Event) -> str:
@@ -100,3 +101,34 @@ async def test_timeout_stays_a_timeout() -> None:
         async with asyncio.timeout(0.01):
             await settle([task], None)
     assert task.done()
+
+
+async def test_in_thread() -> None:
+    """What blocks runs in another thread, and what it returns or raises comes out."""
+    assert await in_thread(threading.get_ident) != threading.get_ident()
+    with pytest.raises(ValueError, match="invalid literal"):
+        await in_thread(int, "seven")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_in_thread_cancelled(*, fails: bool) -> None:
+    """A cancel is raised only when the thread is done, and an error of the thread is not told of then."""
+    begun, release, done = asyncio.Event(), threading.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def block() -> None:
+        loop.call_soon_threadsafe(begun.set)
+        release.wait(5)
+        done.set()
+        if fails:
+            raise OSError("why")
+
+    task = asyncio.create_task(in_thread(block))
+    await begun.wait()
+    task.cancel()
+    await asyncio.wait([task], timeout=0.01)
+    assert not task.done()
+    release.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert done.is_set()
