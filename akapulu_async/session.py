@@ -276,8 +276,6 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         if not events:
             return
         self._log.publish(events)
-        if self._settings.listener is not None:
-            self._settings.listener(events)
         if self._lifecycle.state is SessionState.ENDED and not self._over.is_set():
             self._over.set()
             if self._ready_timer is not None:
@@ -288,6 +286,8 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
                 self._attendance.cancel()
             for callback in tuple(self._end_callbacks):
                 callback()
+        if self._settings.listener is not None:
+            self._settings.listener(events)
 
     @staticmethod
     def _now() -> float:

@@ -15,6 +15,7 @@ from yarl import URL
 from akapulu_async.call import Body, Call, Headers, Stream
 from akapulu_async.errors import ApiError, ConfigurationError, TransportError
 from akapulu_async.http_session import USER_AGENT, make_http, without_credentials
+from akapulu_async.log import logger
 from akapulu_async.sansio.http import ERROR_TYPES, ErrorTypes, Request, Response, decipher
 from akapulu_async.sansio.policies import RetryPolicy, Timeouts
 from akapulu_async.sansio.urls import redirect_target
@@ -197,6 +198,9 @@ class Transport:
                     await settle((task,), None)
             if not task.cancelled() and task.exception() is None:
                 late(task.result())
+            elif bears_waiting:
+                what = f"{call.request.method} {call.request.path}"
+                logger.warning("! %s was cancelled, and its answer did not come: it may have been done", what)
             raise
         return task.result()
 

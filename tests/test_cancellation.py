@@ -293,7 +293,7 @@ class ConnectAnsweredLate(Place):
 
 
 class ConnectNeverAnswered(Place):
-    """The connect was sent, and is not answered within the grace: it is given up, and not sent again."""
+    """The connect was sent, and is not answered within the grace: it is given up with a warning, not sent again."""
 
     known, log = False, ()
 
@@ -302,6 +302,10 @@ class ConnectNeverAnswered(Place):
 
     async def point(self) -> None:
         await self.world.server.seen(1)
+
+    def check_more(self, notes: list[str], warnings: str) -> None:
+        assert notes == []
+        assert "POST /conversations/connect/ was cancelled, and its answer did not come" in warnings
 
 
 class InTheBlock(Place):

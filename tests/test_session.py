@@ -409,7 +409,7 @@ async def test_failing_participant_does_not_show_the_token() -> None:
     async with steered() as world, world.client.session(REQUEST, participant=Guest(fail)) as session:
         with pytest.raises(SessionEndedError) as caught:
             await session.bot_ready.wait()
-        for error in (caught.value, pickle.loads(pickle.dumps(caught.value))):  # noqa: S301 - our own
+        for error in (caught.value, pickle.loads(pickle.dumps(caught.value))):  # noqa: S301 - our own  # noqa: S301 - our own
             assert "no device for ***" in str(error)
             assert TOKEN not in str(error)
 
