@@ -1,6 +1,6 @@
 """Who may start next: slots, the pace of connects, and an account whose slots are taken. Pure: time is passed in."""
 
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Callable
 
 import attrs
@@ -57,6 +57,8 @@ class Admission:
 
     _waiting: list[int] = attrs.field(factory=list, init=False)
     _arrived: int = attrs.field(default=0, init=False)
+    # Who was admitted and has not started yet: whether for a slot that was seen to get free.
+    _coming: dict[int, bool] = attrs.field(factory=dict, init=False)
     # While the account is full: how often in a row it was, when to look again, who is looking, slots seen to get free.
     _refusals: int = attrs.field(default=0, init=False)
     _look_at: float = attrs.field(default=0.0, init=False)
@@ -68,11 +70,6 @@ class Admission:
         """How many wait to be admitted."""
         return len(self._waiting)
 
-    @property
-    def account_full(self) -> bool:
-        """Whether the account's slots were taken when last seen, and somebody waits for one."""
-        return self._refusals > 0
-
     def arrive(self) -> int:
         """Somebody wants to start. Returns its ticket."""
         self._arrived += 1
@@ -80,11 +77,12 @@ class Admission:
         return self._arrived
 
     def leave(self, ticket: int) -> None:
-        """Somebody gives up, who waits or was just admitted."""
-        if ticket in self._waiting:
-            self._waiting.remove(ticket)
+        """Somebody gives up, who waits, was just admitted, or was just dismissed."""
+        place = bisect_left(self._waiting, ticket)
+        if ticket in self._waiting[place : place + 1]:
+            del self._waiting[place]
             self._forget_fullness()
-        else:
+        elif ticket in self._coming:
             self.failed(ticket)
 
     def admitted(self, now: float) -> list[int]:
@@ -94,8 +92,7 @@ class Admission:
             ticket = self._waiting.pop(0)
             self.pace.wait(now)
             self.running += 1
-            if self._refusals:
-                self._spend(ticket)
+            self._coming[ticket] = self._spend(ticket)
             tickets.append(ticket)
         return tickets
 
@@ -110,6 +107,7 @@ class Admission:
 
     def connected(self, ticket: int, now: float) -> None:
         """Somebody who was admitted has started."""
+        del self._coming[ticket]
         if self._looking == ticket:
             # Others gave slots back, perhaps more than this one: look again at once.
             self._looking, self._refusals, self._look_at = None, 1, now
@@ -119,6 +117,7 @@ class Admission:
         """Somebody who was admitted was told that the account is full: it waits again, at its old place."""
         assert self.full is not None
         self.running -= 1
+        del self._coming[ticket]
         insort(self._waiting, ticket)
         if self._looking == ticket or not self._refusals:
             # Only these tell something new; others were on their way when it was known already.
@@ -129,6 +128,8 @@ class Admission:
     def failed(self, ticket: int) -> None:
         """Somebody who was admitted could not start, for a reason that says nothing about the account's slots."""
         self.running -= 1
+        if self._coming.pop(ticket) and self._refusals:
+            self._freed += 1  # it is free still
         if self._looking == ticket:
             self._looking = None
         self._forget_fullness()
@@ -155,12 +156,14 @@ class Admission:
     def _has_room(self) -> bool:
         return self.limit is None or self.running < self.limit
 
-    def _spend(self, ticket: int) -> None:
-        """Take a slot that was seen to get free, or else go to look for one."""
+    def _spend(self, ticket: int) -> bool:
+        """While the account is full: take a slot that was seen to get free, or else go to look for one."""
         if self._freed:
             self._freed -= 1
-        else:
+            return True
+        if self._refusals:
             self._looking = ticket
+        return False
 
     def _forget_fullness(self) -> None:
         # Nobody waits any more, so that the next to come may try its luck.
