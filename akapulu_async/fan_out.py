@@ -2,13 +2,14 @@
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, aclosing
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import attrs
 
+from akapulu_async.errors import ManagerClosedError
 from akapulu_async.models import ConnectRequest
 from akapulu_async.session import ConversationSession
 from akapulu_async.tasks import settle
@@ -39,7 +40,7 @@ class Outcome(Generic[T]):
 
 
 class _Finished:
-    """Comes after the last outcome, with the error of the iterable of requests if it had one."""
+    """Comes after the last outcome, with what broke the run off: the error of the iterable, or the manager's close."""
 
     def __init__(self, error: Exception | None) -> None:
         self.error = error
@@ -58,25 +59,30 @@ class _Run(Generic[T]):
         self._requests = requests
         self._handler = handler
         self._session = session
+        self._driver: asyncio.Task[Any] | None = None
         self._places = asyncio.Semaphore(concurrency)
         # As many outcomes may wait for the reader; then the workers wait, and so nothing grows without bound.
         self.outcomes: asyncio.Queue[Outcome[T] | _Finished] = asyncio.Queue(concurrency)
 
     async def drive(self) -> None:
         """Work through the requests. Cancelled, it cancels what runs and waits for it."""
-        error = None
+        self._driver = asyncio.current_task()
         try:
-            async with asyncio.TaskGroup() as group:
-                error = await self._feed(group)
+            async with asyncio.TaskGroup() as group, aclosing(self._taken_up()) as requests:
+                error = await self._feed(group, requests)
             await self.outcomes.put(_Finished(error))
         except BaseException:
             self._clear()
             raise
 
-    async def _feed(self, group: asyncio.TaskGroup) -> Exception | None:
+    def _taken_up(self) -> AsyncGenerator[ConnectRequest, None]:
+        # Nothing else keeps the requests, so that a generator among them is closed when the run is.
+        requests, self._requests = self._requests, ()
+        return _asynchronous(requests)
+
+    async def _feed(self, group: asyncio.TaskGroup, requests: AsyncGenerator[ConnectRequest, None]) -> Exception | None:
         """Start a worker a request. Returns the iterable's error, which the outcomes so far shall not be lost to."""
         index = 0
-        requests = aiter(_asynchronous(self._requests))
         while True:
             await self._places.acquire()
             try:
@@ -96,8 +102,7 @@ class _Run(Generic[T]):
             async with self._session(request) as session:
                 value = await self._handler(session)
         except asyncio.CancelledError as cancelled:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            if self._driver is None or self._driver.cancelling():
                 raise
             error = cancelled  # the handler's own affair
         except Exception as failure:  # noqa: BLE001 - a handler's bug is an outcome
@@ -108,12 +113,12 @@ class _Run(Generic[T]):
     def _clear(self) -> None:
         while not self.outcomes.empty():
             self.outcomes.get_nowait()
-        self.outcomes.put_nowait(_Finished(None))
+        self.outcomes.put_nowait(_Finished(_closed()))
 
 
 async def _asynchronous(
     requests: Iterable[ConnectRequest] | AsyncIterable[ConnectRequest],
-) -> AsyncIterator[ConnectRequest]:
+) -> AsyncGenerator[ConnectRequest, None]:
     if isinstance(requests, AsyncIterable):
         async for request in requests:
             yield request
@@ -142,31 +147,32 @@ class FanOut(Generic[T]):
     ) -> None:
         run = _Run(requests, handler, session, concurrency)
         self._outcomes = run.outcomes
-        self._finished: _Finished | None = None
+        self._closed = False
         self._driver = asyncio.get_running_loop().create_task(run.drive(), name="akapulu fan-out")
         driving.add(self._driver)
         self._driver.add_done_callback(driving.discard)
         # The task, and so the run, is known to the loop; this iterator only to its reader.
-        self._drop = weakref.finalize(self, _cancel, self._driver)
+        weakref.finalize(self, _cancel, self._driver)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Outcome[T]:
         if self._driver.done() and self._outcomes.empty():
-            raise StopAsyncIteration  # closed before it began, or read to its end
-        if self._finished is None:
+            outcome: Outcome[T] | _Finished = _Finished(_closed())  # before it began
+        else:
             outcome = await self._outcomes.get()
-            if isinstance(outcome, Outcome):
-                return outcome
-            self._finished = outcome
-        if self._finished.error is not None:
-            raise self._finished.error
-        raise StopAsyncIteration
+        if isinstance(outcome, Outcome):
+            return outcome
+        self._outcomes.put_nowait(outcome)  # for the next who asks
+        if outcome.error is None or self._closed:
+            raise StopAsyncIteration
+        raise outcome.error
 
     async def aclose(self) -> None:
         """Cancel what runs, and wait for it. Can be called again."""
-        self._drop()
+        self._closed = True
+        self._driver.cancel()
         await settle((self._driver,), None)
 
     async def __aenter__(self) -> Self:
@@ -176,6 +182,10 @@ class FanOut(Generic[T]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def _closed() -> ManagerClosedError:
+    return ManagerClosedError("the session manager was closed while the run went on: outcomes are missing")
 
 
 def _cancel(task: "asyncio.Task[None]") -> None:

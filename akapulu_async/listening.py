@@ -66,10 +66,17 @@ class Listeners:
 
     def __init__(self) -> None:
         self._listeners: WeakSet[Listener] = WeakSet()
+        self._closed = False
+
+    def open(self) -> None:
+        """Events will come."""
+        self._closed = False
 
     def add(self, buffer: int) -> Listener:
         """Return a new listener."""
         listener = Listener(buffer)
+        if self._closed:
+            listener.close()
         self._listeners.add(listener)
         return listener
 
@@ -79,6 +86,7 @@ class Listeners:
             listener.hear(events)
 
     def close(self) -> None:
-        """Tell all that no more will come."""
+        """Tell all that no more will come, and those who come yet."""
+        self._closed = True
         for listener in self._listeners:
             listener.close()

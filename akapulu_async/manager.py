@@ -58,7 +58,7 @@ class Client(Protocol):
 
 @attrs.define(eq=False)
 class _Entry:
-    """One session of the manager, from the wish for it to its end."""
+    """One session of the manager, from the wish for it until nothing of it runs."""
 
     request: ConnectRequest | None
     """None if it was connected elsewhere."""
@@ -66,6 +66,14 @@ class _Entry:
     session: ConversationSession | None = None
     task: "asyncio.Task[ConversationSession] | None" = None
     connecting: bool = False
+    """Whether its connect is on its way, or was answered well."""
+
+    abandoned: bool = False
+    """Whether nobody waits for it to come up any more."""
+
+    settled: bool = False
+    """Whether it came up, and so gives a place back when it ends."""
+
     tries: int = 0
 
 
@@ -112,10 +120,10 @@ class SessionManager(AsyncContextManagerMixin):
         participant: Participant | None = None,
         signals: Signals = UpdateSignals(),  # noqa: B008 - frozen
     ) -> None:
-        _check_positive("max_sessions", max_sessions)
+        _check_count("max_sessions", max_sessions)
         _check_positive("max_polls_per_second", max_polls_per_second)
         _check_positive("max_connects_per_second", max_connects_per_second)
-        if when_full not in {"raise", "wait"}:
+        if when_full not in ("raise", "wait"):
             raise ConfigurationError(f"when_full: {when_full!r:.80} is neither 'raise' nor 'wait'")
         self._conversations = client.conversations
         self._settings = SessionSettings(
@@ -150,6 +158,7 @@ class SessionManager(AsyncContextManagerMixin):
     async def open(self) -> None:
         """Begin to take sessions. Sends nothing; does nothing if it is open."""
         self._open = True
+        self._listeners.open()
 
     async def drain(self, *, timeout: float | None = None) -> bool:
         """Take no more sessions, and wait until the running ones have ended; whether they have.
@@ -178,13 +187,26 @@ class SessionManager(AsyncContextManagerMixin):
         then is named in a warning.
         """
         self._refuse_more()
+        # A task of its own, so that a cancel of this one skips no step of it.
+        closing = asyncio.get_running_loop().create_task(self._end_all(), name="akapulu manager close")
+        await settle((closing,), None)
+
+    async def _end_all(self) -> None:
         for run in self._runs:
             run.cancel()
         loop = asyncio.get_running_loop()
-        ends = [loop.create_task(self._end(entry, EndReason.LEFT)) for entry in self._entries]
-        if not await settle([*self._runs, *ends, *self._closers], CLOSE_GRACE):
+        deadline = loop.time() + CLOSE_GRACE
+        ends = [loop.create_task(self._end(entry, EndReason.LEFT), name="akapulu end") for entry in self._entries]
+        # What ends is closed by tasks that come up meanwhile.
+        if not (
+            await settle([*self._runs, *ends], CLOSE_GRACE) and await settle(self._closers, deadline - loop.time())
+        ):
             for entry in self._entries:
                 logger.warning("! %r could not be ended in time", entry.session)
+            for run in self._runs:
+                logger.warning(
+                    "! %s could not be ended in time: a handler does not heed its cancellation", run.get_name()
+                )
         self._listeners.close()
 
     def _refuse_more(self) -> None:
@@ -278,7 +300,7 @@ class SessionManager(AsyncContextManagerMixin):
             ManagerClosedError: The manager is not open.
         """
         self._check_open()
-        _check_positive("concurrency", concurrency)
+        _check_count("concurrency", concurrency)
         places = concurrency or self._max_sessions or RUN_CONCURRENCY
         return FanOut(requests, handler, self.session, places, self._runs)
 
@@ -306,7 +328,7 @@ class SessionManager(AsyncContextManagerMixin):
         `EventsMissed` how many it lost, and nobody waits for it. For all events of one session see `session.events()`.
         A connect that waits for a slot of the account (`when_full="wait"`) enters `connecting` with each try.
         """
-        _check_positive("buffer", buffer)
+        _check_count("buffer", buffer)
         return self._listeners.add(buffer)
 
     def statistics(self) -> ManagerStatistics:
@@ -337,25 +359,29 @@ class SessionManager(AsyncContextManagerMixin):
 
     async def _wait(self, entry: _Entry, timeout: float | None) -> ConversationSession:
         """Wait for a session to come up; its task lives on when this wait is cancelled."""
-        assert entry.task is not None
+        task = entry.task
+        assert task is not None
         try:
-            done, _ = await asyncio.wait((entry.task,), timeout=timeout)
+            done, _ = await asyncio.wait((task,), timeout=timeout)
         except asyncio.CancelledError:
             self._give_up(entry)
             raise
         if not done:
             self._give_up(entry)
+            if not entry.connecting:
+                await settle((task,), None)
             raise StartTimeoutError(
                 timeout=timeout or 0.0,
                 connecting=entry.connecting,
                 running=self._door.running,
                 waiting=self._door.waiting,
             )
-        if entry.task.cancelled():
+        if task.cancelled():
             raise ManagerClosedError("the session manager was closed while the session was connecting")
-        return entry.task.result()
+        return task.result()
 
     def _give_up(self, entry: _Entry) -> None:
+        entry.abandoned = True
         if not entry.connecting and entry.task is not None:
             entry.task.cancel()
 
@@ -371,26 +397,27 @@ class SessionManager(AsyncContextManagerMixin):
             try:
                 await session.open()
             except ConcurrencyLimitError:
-                if not self._door.takes_refusals:
+                if not self._may_wait_again(entry):
                     self._door.failed(ticket)
                     raise
                 entry.connecting, entry.session = False, None
                 self._door.refused(ticket)
                 continue
             except MinutesLimitError as error:
+                self._door.dismiss(error)  # first, so that the place that gets free tempts nobody
                 self._door.failed(ticket)
-                self._door.dismiss(error)
                 raise
             except BaseException:
                 self._door.failed(ticket)
                 raise
-            self._settle_in(entry, session)
             self._door.connected(ticket)
+            self._settle_in(entry, session)
             return session
 
     def _brought_up(self, entry: _Entry, task: "asyncio.Task[ConversationSession]") -> None:
         if task.cancelled() or task.exception() is not None:
             self._forget(entry)
+            entry.session = entry.task = None
 
     def _make(self, entry: _Entry, start: ConnectRequest | SessionSnapshot | str) -> ConversationSession:
         settings = attrs.evolve(self._settings, listener=lambda events: self._hear(entry, events))
@@ -398,25 +425,31 @@ class SessionManager(AsyncContextManagerMixin):
         return entry.session
 
     def _settle_in(self, entry: _Entry, session: ConversationSession) -> None:
-        if session.ended.is_set():
+        if session.ended.is_set():  # a snapshot's, or by its user while it was connecting
             self._forget(entry)
+            self._give_back(entry)
         else:
+            entry.settled = True
             self._live[session.id] = entry
 
     # How it goes on, and goes.
 
     def _hear(self, entry: _Entry, events: list[SessionEvent]) -> None:
         last = events[-1]
-        if isinstance(last, StateChanged) and self._will_try_again(last):
+        if isinstance(last, StateChanged) and self._will_try_again(entry, last):
             return
         for event in events:
             if isinstance(event, StateChanged):
                 self._count(entry, event)
         self._listeners.hear(events)
 
-    def _will_try_again(self, event: StateChanged) -> bool:
+    def _will_try_again(self, entry: _Entry, event: StateChanged) -> bool:
         """Whether a connect was refused that waits for a slot: no end that anybody should hear of."""
-        return self._door.takes_refusals and isinstance(event.cause, ConcurrencyLimitError)
+        return isinstance(event.cause, ConcurrencyLimitError) and self._may_wait_again(entry)
+
+    def _may_wait_again(self, entry: _Entry) -> bool:
+        """Whether what meets a full account waits for a slot."""
+        return self._open and self._door.takes_refusals and not entry.abandoned
 
     def _count(self, entry: _Entry, event: StateChanged) -> None:
         if event.state is SessionState.BOT_READY:
@@ -424,16 +457,26 @@ class SessionManager(AsyncContextManagerMixin):
         elif event.end_reason is not None and entry.session is not None:
             session = entry.session
             self._tally.count_end(event.end_reason, polls=session.polls, poll_failures=session.poll_failures)
-            if event.session_id is not None and self._live.pop(event.session_id, None) is not None:
+            if entry.settled:
                 self._let_go(entry, session)
 
     def _let_go(self, entry: _Entry, session: ConversationSession) -> None:
         self._forget(entry)
-        if entry.request is not None:
-            self._door.ended()
+        if self._live.get(session.id) is entry:  # what a service answers may be the id of another one
+            del self._live[session.id]
         closer = asyncio.get_running_loop().create_task(session.close(), name="akapulu close")
         self._closers.add(closer)
-        closer.add_done_callback(self._closers.discard)
+        closer.add_done_callback(lambda closer: self._gone(entry, closer))
+
+    def _gone(self, entry: _Entry, closer: "asyncio.Task[bool]") -> None:
+        """Give a session's place to the next: not before its participant left the room, which frees its slot."""
+        self._closers.discard(closer)
+        self._give_back(entry)
+
+    def _give_back(self, entry: _Entry) -> None:
+        entry.session = entry.task = None  # what is over is kept by nobody but its users
+        if entry.request is not None:
+            self._door.ended()
 
     def _forget(self, entry: _Entry) -> None:
         self._entries.discard(entry)
@@ -442,13 +485,20 @@ class SessionManager(AsyncContextManagerMixin):
 
     async def _end(self, entry: _Entry, reason: EndReason) -> None:
         """End a session, or its coming up, and wait until nothing of it runs."""
-        if entry.task is not None and not entry.task.done():
-            entry.task.cancel()
-            await settle((entry.task,), None)
-        if entry.session is not None:
-            await entry.session.close(reason)
+        try:
+            if entry.task is not None and not entry.task.done():
+                entry.task.cancel()
+                await settle((entry.task,), None)
+        finally:
+            if entry.session is not None:
+                await entry.session.close(reason)
 
 
-def _check_positive(name: str, value: float | None) -> None:
-    if value is not None and not value > 0:
-        raise ConfigurationError(f"{name}: {value!r:.80} is not greater than 0, nor None for no limit")
+def _check_positive(name: str, value: object) -> None:
+    if value is not None and not (isinstance(value, int | float) and value > 0):
+        raise ConfigurationError(f"{name}: {value!r:.80} is not a number greater than 0, nor None for no limit")
+
+
+def _check_count(name: str, value: object) -> None:
+    if value is not None and not (isinstance(value, int) and value > 0):
+        raise ConfigurationError(f"{name}: {value!r:.80} is not a whole number greater than 0, nor None for no limit")

@@ -1,0 +1,1102 @@
+"""Many sessions in one manager: owned by it, kept within bounds, watched together, and ended with it."""
+
+import asyncio
+import gc
+import logging
+import time
+import weakref
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+from uuid import UUID, uuid4
+
+import anyio
+import attrs
+import pytest
+
+from akapulu_async import (
+    AkapuluClient,
+    AuthenticationError,
+    ConcurrencyLimitError,
+    ConfigurationError,
+    Connection,
+    ConversationSession,
+    EndReason,
+    EventsMissed,
+    FullPolicy,
+    ManagerClosedError,
+    ManagerEvent,
+    MinutesLimitError,
+    SessionEndedError,
+    SessionManager,
+    SessionState,
+    StartTimeoutError,
+    StateChanged,
+    UpdateSignals,
+)
+from akapulu_async import manager as manager_module
+from akapulu_async import session as session_module
+from akapulu_async import transport as transport_module
+from akapulu_async.simulator import Fault
+from tests.managed import FULL, LOOPS, NO_MINUTES, QUICK, crowded, simulated, soon, starting, until
+from tests.misbehaving import API_KEY, PATIENCE, REQUEST, SESSION, UPDATE, answer
+from tests.steered import session_tasks, steered
+
+CONNECTING, ROOM_JOINED, BOT_READY, ENDED = SessionState
+QUICK_FULL = FullPolicy(base=0.01, cap=0.05)
+
+
+@asynccontextmanager
+async def managed(sim: dict[str, Any] | None = None, **options: Any) -> AsyncGenerator[Any]:
+    """Open a simulator and a manager of its conversations."""
+    async with simulated(**(sim or {})) as (simulator, client), SessionManager(client, **options) as manager:
+        yield simulator, manager
+
+
+class Participant:
+    """Joins nothing, but says what it was told, and leaves when it may."""
+
+    def __init__(self, *, heeds: int = 0) -> None:
+        self.leaves = asyncio.Event()
+        self.inside = 0
+        self.cancels = 0
+        self._heeds = heeds
+
+    @asynccontextmanager
+    async def __call__(self, _: Connection) -> AsyncIterator[None]:
+        self.inside += 1
+        try:
+            yield
+        finally:
+            while not self.leaves.is_set():
+                try:
+                    await self.leaves.wait()
+                except asyncio.CancelledError:
+                    self.cancels += 1
+                    if self.cancels > self._heeds:
+                        raise
+            self.inside -= 1
+
+
+# Settings
+
+
+BAD_SETTINGS: list[tuple[str, list[Any]]] = [
+    ("max_sessions", [0, -1, 1.5, "5", float("nan"), float("inf")]),
+    ("max_polls_per_second", [0, -1, "5", float("nan")]),
+    ("max_connects_per_second", [0, -1.5, "5", float("nan")]),
+    ("when_full", ["", "waiting", None, ["wait"]]),
+    ("ready_timeout", [0, -1, float("nan")]),
+]
+
+
+@pytest.mark.parametrize(("name", "values"), BAD_SETTINGS, ids=[name for name, _ in BAD_SETTINGS])
+def test_bad_settings(name: str, values: list[Any]) -> None:
+    """A setting that cannot be meant is refused with its name."""
+    client = AkapuluClient(API_KEY)
+    for value in values:
+        with pytest.raises(ConfigurationError, match=f"^{name}: "):
+            SessionManager(client, **{name: value})
+
+
+async def test_bad_arguments() -> None:
+    """An argument that cannot be meant is refused with its name."""
+    async with SessionManager(AkapuluClient(API_KEY)) as manager:
+        bad: list[Any] = [0, -1, 2.5, "5"]
+        for value in bad:
+            with pytest.raises(ConfigurationError, match=r"^buffer: "):
+                manager.events(buffer=value)
+            with pytest.raises(ConfigurationError, match=r"^concurrency: "):
+                manager.run([], lambda _: asyncio.sleep(0), concurrency=value)
+        for wrong in ("no id", ""):
+            with pytest.raises(ConfigurationError):
+                manager.get(wrong)
+            with pytest.raises(ConfigurationError):
+                await manager.attach(wrong)
+
+
+def test_needs_no_loop_to_be_made() -> None:
+    """A manager can be made where no loop runs, and used in one later."""
+    manager = SessionManager(AkapuluClient(API_KEY), max_sessions=3)
+    assert manager.sessions == ()
+    assert manager.statistics().started == 0
+    asyncio.run(manager.aclose())
+
+
+# Opening and closing
+
+
+@LOOPS
+async def test_opened_in_one_task_and_closed_in_another(anyio_backend: object) -> None:
+    """Opening, starting and closing may each have a task of their own."""
+    async with simulated() as (sim, client):
+        manager = SessionManager(client, participant=sim.participant)
+        await asyncio.create_task(manager.open())
+        session = await starting(manager)
+        await soon(session.bot_ready.wait())
+        await asyncio.create_task(manager.aclose())
+        assert session.end_reason is EndReason.LEFT
+        assert sim.open_conversations == 0
+
+
+@pytest.fixture
+async def world() -> AsyncGenerator[Any]:
+    """Hold a manager open, as test suites do."""
+    async with managed() as world:
+        yield world
+
+
+async def test_held_by_a_fixture(world: Any) -> None:
+    """A fixture can hold a manager for a test."""
+    _, manager = world
+    session = await manager.start(REQUEST)
+    await soon(session.bot_ready.wait())
+
+
+async def test_takes_sessions_only_while_it_is_open() -> None:
+    """Before opening, and after closing, nothing is started and nothing is sent."""
+    async with crowded() as world:
+        manager = SessionManager(world.client)
+
+        async def refuses() -> None:
+            for start in (manager.start(REQUEST), manager.attach(SESSION), manager.session(REQUEST).__aenter__()):
+                with pytest.raises(ManagerClosedError, match="not open"):
+                    await start
+            with pytest.raises(ManagerClosedError):
+                manager.run([], lambda _: asyncio.sleep(0))
+
+        await refuses()
+        async with manager:
+            await manager.start(REQUEST)
+        await refuses()
+        assert world.connects == 1
+        assert (manager.sessions, manager.statistics().waiting) == ((), 0)
+        async with manager:
+            await manager.start(REQUEST)
+        assert world.connects == 2
+
+
+@LOOPS
+async def test_closing_ends_the_rest(anyio_backend: object) -> None:
+    """Closing ends what runs, connects and waits, and leaves no task; again, it does nothing."""
+    async with simulated(auto_join=False) as (sim, client):
+        manager = SessionManager(client, max_sessions=3, participant=sim.participant)
+        await manager.open()
+        sessions = [await manager.start(REQUEST) for _ in range(2)]
+        held = sim.add_fault(Fault(route="connect", delay=0.2, times=None))
+        connecting, waiting = starting(manager), starting(manager)
+        await until(lambda: len(manager.sessions) == 3)
+        await sim.wait_until(lambda: sim.count("updates") > 0)
+        await manager.aclose()
+        assert session_tasks() == []
+        assert [session.end_reason for session in sessions] == [EndReason.LEFT] * 2
+        for task in (connecting, waiting):
+            with pytest.raises(ManagerClosedError):
+                await task
+        assert held.hits == 1
+        assert manager.sessions == ()
+        assert all(sim.conversations[session.id].end_reason == "user_left" for session in sessions)
+        await manager.aclose()
+        await asyncio.gather(manager.aclose(), manager.aclose())
+
+
+async def test_closing_is_bounded_when_the_service_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that answers nothing any more does not hold up the closing."""
+    monkeypatch.setattr(transport_module, "LATE_ANSWER", 0.1)
+    async with crowded() as world:
+        manager = SessionManager(world.client)
+        await manager.open()
+        await manager.start(REQUEST)
+        world.crowd.gate.clear()
+        hanging = starting(manager)
+        await world.connecting(2)
+        began = time.monotonic()
+        await manager.aclose()
+        assert time.monotonic() - began < 2
+        with pytest.raises(ManagerClosedError, match="while the session was connecting"):
+            await hanging
+        assert manager.statistics().ended[EndReason.CANCELLED] == 1
+
+
+async def test_a_participant_that_does_not_leave_is_cancelled_once_and_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A participant that hangs is given its time, cancelled once, and named; whoever else ends its session."""
+    monkeypatch.setattr(session_module, "LEAVE_GRACE", 0.1)
+    participant = Participant()
+    async with crowded() as world, SessionManager(world.client, participant=participant) as manager:
+        session = await manager.start(REQUEST)
+        await until(lambda: participant.inside)
+        await asyncio.gather(session.end(), manager.aclose(), session.end())
+        assert participant.cancels == 1
+    warnings = [record.getMessage() for record in caplog.records]
+    assert len([text for text in warnings if session.id in text and "does not leave in time" in text]) == 1
+
+
+async def test_what_cannot_be_ended_is_named(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """When the time for closing is over, what still runs is named, and the closing returns."""
+    monkeypatch.setattr(manager_module, "CLOSE_GRACE", 0.1)
+    freed = asyncio.Event()
+
+    async def stubborn(_: ConversationSession) -> None:
+        while not freed.is_set():
+            with suppress(asyncio.CancelledError):
+                await freed.wait()
+
+    async with crowded() as world:
+        manager = SessionManager(world.client)
+        await manager.open()
+        run = manager.run([REQUEST], stubborn)
+        await world.connecting()
+        await until(lambda: any(session.state is not CONNECTING or session.polls for session in manager.sessions))
+        world.crowd.gate.clear()
+        connecting = starting(manager)
+        await world.connecting(2)
+        await manager.aclose()
+        texts = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        assert any("could not be ended in time: a handler" in text for text in texts)
+        assert any("<ConversationSession None connecting> could not be ended in time" in text for text in texts)
+        freed.set()
+        world.crowd.gate.set()
+        await run.aclose()
+        with pytest.raises(ManagerClosedError):
+            await connecting
+
+
+@LOOPS
+async def test_cancelled_closing_closes_all_the_same(anyio_backend: object) -> None:
+    """A cancelled closing finishes before it raises: sessions ended, listeners told."""
+    participant = Participant()
+    async with crowded() as world:
+        manager = SessionManager(world.client, participant=participant)
+        await manager.open()
+        session = await manager.start(REQUEST)
+        await until(lambda: participant.inside)
+        listener = manager.events()
+        closing = asyncio.create_task(manager.aclose())
+        await soon(session.ended.wait())
+        closing.cancel()
+        closing.cancel()
+        await asyncio.sleep(0)
+        assert not closing.done()
+        participant.leaves.set()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        assert session_tasks() == []
+        assert [event.state async for event in listener if isinstance(event, StateChanged)][-1] is ENDED
+
+
+# Draining
+
+
+@LOOPS
+async def test_draining_lets_finish(anyio_backend: object) -> None:
+    """Draining refuses more, sends away who waits, and returns when the last has ended."""
+    async with managed({"call_seconds": 20}, max_sessions=2) as (_, manager):
+        running = [await manager.start(REQUEST) for _ in range(2)]
+        waiting = starting(manager)
+        await until(lambda: manager.statistics().waiting)
+        draining = asyncio.create_task(manager.drain())
+        with pytest.raises(ManagerClosedError, match="before the session could be started"):
+            await waiting
+        with pytest.raises(ManagerClosedError):
+            await manager.start(REQUEST)
+        assert await soon(draining) is True
+        assert [session.end_reason for session in running] == [EndReason.COMPLETED] * 2
+        assert session_tasks() == []
+        assert await manager.drain(timeout=0) is True
+
+
+async def test_draining_gives_up_in_time() -> None:
+    """What runs or connects when the time for draining is over goes on, and can be drained again."""
+    async with crowded() as world, SessionManager(world.client) as manager:
+        session = await manager.start(REQUEST)
+        world.crowd.gate.clear()
+        connecting = starting(manager)
+        await world.connecting(2)
+        assert await manager.drain(timeout=0.05) is False
+        assert not session.ended.is_set()
+        world.crowd.gate.set()
+        other = await connecting
+        assert not other.ended.is_set()
+        await session.end()
+        assert await manager.drain(timeout=0.05) is False
+        await other.end()
+        assert await manager.drain(timeout=5) is True
+
+
+async def test_draining_waits_for_participants() -> None:
+    """Draining is over when participants have left their rooms, not when conversations end."""
+    participant = Participant()
+    async with crowded() as world, SessionManager(world.client, participant=participant) as manager:
+        session = await manager.start(REQUEST)
+        await until(lambda: participant.inside)
+        ending = asyncio.create_task(session.end())
+        await session.ended.wait()
+        assert await manager.drain(timeout=0.05) is False
+        participant.leaves.set()
+        assert await manager.drain(timeout=5) is True
+        await ending
+
+
+async def test_who_meets_a_full_account_while_draining_does_not_wait_again() -> None:
+    """A connect that is refused after the draining began starts no session later."""
+    async with crowded() as world, SessionManager(world.client, when_full="wait", full=QUICK_FULL) as manager:
+        world.crowd.gate.clear()
+        world.crowd.refusals = [FULL]
+        task = starting(manager)
+        await world.connecting()
+        draining = asyncio.create_task(manager.drain())
+        await asyncio.sleep(0)
+        world.crowd.gate.set()
+        with pytest.raises(ConcurrencyLimitError):
+            await task
+        assert await soon(draining) is True
+        assert world.connects == 1
+
+
+# Starting
+
+
+@LOOPS
+async def test_start_waits_its_turn(anyio_backend: object) -> None:
+    """As many run as may; further starts wait, and get in as they came."""
+    async with crowded() as world, SessionManager(world.client, max_sessions=2) as manager:
+        order: list[int] = []
+
+        async def start(number: int) -> ConversationSession:
+            session = await manager.start(REQUEST)
+            order.append(number)
+            return session
+
+        tasks = [asyncio.create_task(start(number)) for number in range(6)]
+        for done in range(2, 7):
+            await until(lambda done=done: len(order) == done)  # type: ignore[misc]
+            assert manager.statistics().waiting == 6 - done
+            assert world.connects == done
+            assert len(manager.sessions) == 2
+            await (await tasks[done - 2]).end()
+        assert order == list(range(6))
+
+
+async def test_a_place_is_free_when_the_participant_has_left() -> None:
+    """An ended session's place goes to the next only when its participant gave the slot back."""
+    participant = Participant()
+    async with crowded() as world, SessionManager(world.client, max_sessions=1, participant=participant) as manager:
+        first = await manager.start(REQUEST)
+        await until(lambda: participant.inside)
+        second = starting(manager)
+        ending = asyncio.create_task(first.end())
+        await first.ended.wait()
+        assert manager.sessions == ()
+        await asyncio.wait((second,), timeout=0.05)
+        assert world.connects == 1
+        participant.leaves.set()
+        await soon(second)
+        await ending
+
+
+async def test_start_gives_up_waiting_in_time() -> None:
+    """A start that waits longer than its caller says is taken back, and tells how things stand."""
+    async with crowded() as world, SessionManager(world.client, max_sessions=1) as manager:
+        session = await manager.start(REQUEST)
+        behind = starting(manager)
+        with pytest.raises(StartTimeoutError) as caught:
+            await manager.start(REQUEST, timeout=0.05)
+        error = caught.value
+        assert (error.timeout, error.connecting, error.running, error.waiting) == (0.05, False, 1, 1)
+        assert isinstance(error, TimeoutError)
+        assert manager.statistics().waiting == 1
+        await session.end()
+        await behind
+        assert world.connects == 2
+
+
+async def test_start_gives_up_connecting_in_time() -> None:
+    """A start whose connect takes longer than its caller says leaves the session to the manager."""
+    async with crowded() as world, SessionManager(world.client) as manager:
+        world.crowd.gate.clear()
+        with pytest.raises(StartTimeoutError) as caught:
+            await manager.start(REQUEST, timeout=0.05)
+        assert caught.value.connecting is True
+        [session] = manager.sessions
+        world.crowd.gate.set()
+        await until(lambda: manager.get(world.crowd.ids[0]) is session)
+        assert not session.ended.is_set()
+
+
+@LOOPS
+async def test_cancelled_while_waiting(anyio_backend: object) -> None:
+    """A cancelled start that waits loses its place and nothing else: those behind keep their order."""
+    async with crowded() as world, SessionManager(world.client, max_sessions=1) as manager:
+        running = await manager.start(REQUEST)
+        cancelled, second, third = (starting(manager) for _ in range(3))
+        await until(lambda: manager.statistics().waiting == 3)
+        cancelled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        await running.end()
+        running = await soon(second)
+        assert not third.done()
+        await running.end()
+        await soon(third)
+        assert world.connects == 3
+
+
+@LOOPS
+async def test_cancelled_while_connecting(anyio_backend: object) -> None:
+    """A cancelled start that connects leaves its session in the manager, in `sessions` and in the events."""
+    async with crowded() as world, SessionManager(world.client, max_sessions=1) as manager:
+        events = manager.events()
+        world.crowd.gate.clear()
+        task = starting(manager)
+        await world.connecting()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        [session] = manager.sessions
+        assert session.state is CONNECTING
+        world.crowd.ready = True
+        world.crowd.gate.set()
+        async with asyncio.timeout(PATIENCE):
+            states = [event.state async for event in _until_ready(events)]
+        assert states == [CONNECTING, ROOM_JOINED, BOT_READY]
+        assert manager.get(world.crowd.ids[0]) is session
+        waiting = starting(manager)
+        await session.end()
+        await soon(waiting)
+
+
+async def _until_ready(events: AsyncIterator[ManagerEvent]) -> AsyncIterator[StateChanged]:
+    async for event in events:
+        if isinstance(event, StateChanged):
+            yield event
+            if event.state is BOT_READY:
+                return
+
+
+async def test_cancelled_before_it_began() -> None:
+    """A start that is cancelled at once, before anything of it ran, leaves no trace."""
+    async with crowded() as world, SessionManager(world.client, max_sessions=1) as manager:
+        running = await manager.start(REQUEST)
+        for ticks in range(5):
+            task = starting(manager)
+            for _ in range(ticks):
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await until(lambda: not manager.statistics().waiting and len(manager._entries) == 1)
+        await running.end()
+        await soon(manager.start(REQUEST))
+        assert world.connects == 2
+
+
+@LOOPS
+async def test_a_handler_that_times_out(anyio_backend: object) -> None:
+    """A web handler that limits its start with `asyncio.timeout` loses only the answer, not the conversation."""
+    async with crowded() as world, SessionManager(world.client) as manager:
+        world.crowd.gate.clear()
+
+        async def handler() -> str:
+            try:
+                async with asyncio.timeout(0.05):
+                    return (await manager.start(REQUEST)).join_url
+            except TimeoutError:
+                return "503"
+
+        assert await asyncio.create_task(handler()) == "503"
+        world.crowd.gate.set()
+        await until(lambda: manager.get(world.crowd.ids[0]))
+        assert len(manager.sessions) == 1
+
+
+@LOOPS
+async def test_no_scope_reaches_the_caller(anyio_backend: object) -> None:
+    """A session outlives the anyio scope it was started in, and the caller's own scopes and groups work on."""
+    async with crowded() as world, SessionManager(world.client) as manager:
+        with anyio.CancelScope() as scope:
+            session = await manager.start(REQUEST)
+            scope.cancel()
+            await anyio.sleep(10)
+        assert scope.cancelled_caught
+        async with asyncio.TaskGroup() as group:
+            other = await group.create_task(manager.start(REQUEST))
+        with anyio.move_on_after(0.05) as moved:
+            world.crowd.gate.clear()
+            await manager.start(REQUEST)
+        assert moved.cancelled_caught
+        assert not session.ended.is_set()
+        assert not other.ended.is_set()
+        world.crowd.gate.set()
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+        await anyio.lowlevel.checkpoint()
+
+
+async def test_ended_while_connecting() -> None:
+    """A session that somebody ends while it connects ends, and its place is free when the connect was answered."""
+    async with crowded() as world, SessionManager(world.client, max_sessions=1) as manager:
+        world.crowd.gate.clear()
+        task = starting(manager)
+        await world.connecting()
+        await manager.sessions[0].end()
+        world.crowd.gate.set()
+        assert (await soon(task)).end_reason is EndReason.LEFT
+        assert manager.sessions == ()
+        await soon(manager.start(REQUEST))
+
+
+async def test_what_a_connect_raises() -> None:
+    """A connect's refusal is raised to its caller, counted and told, and harms nobody else."""
+    async with managed() as (sim, manager):
+        events = manager.events()
+        session = await manager.start(REQUEST)
+        sim.add_fault(Fault(route="connect", status=401))
+        with pytest.raises(AuthenticationError):
+            await manager.start(REQUEST)
+        assert manager.sessions == (session,)
+        assert manager.statistics().ended[EndReason.CONNECT_FAILED] == 1
+        await manager.aclose()
+        ends = [event async for event in events if isinstance(event, StateChanged) and event.state is ENDED]
+        assert [event.end_reason for event in ends] == [EndReason.CONNECT_FAILED, EndReason.LEFT]
+        assert isinstance(ends[0].cause, AuthenticationError)
+
+
+# A session for a block
+
+
+@LOOPS
+async def test_session_for_a_block(anyio_backend: object) -> None:
+    """A block's session is in the manager, and ends with the block; its place is free then."""
+    async with managed({"auto_join": False}, max_sessions=1) as (sim, manager):
+        manager._settings = attrs.evolve(manager._settings, participant=sim.participant)
+        for _ in range(3):
+            async with manager.session(REQUEST) as session:
+                await soon(session.bot_ready.wait())
+                assert manager.sessions == (session,)
+            assert session.end_reason is EndReason.LEFT
+            assert sim.open_conversations == 0
+            assert manager.sessions == ()
+        with pytest.raises(LookupError):
+            async with manager.session(REQUEST) as session:
+                raise LookupError
+        assert session.end_reason is EndReason.LEFT
+        async with asyncio.timeout(PATIENCE), manager.session(REQUEST):
+            pass
+
+
+@LOOPS
+async def test_cancelled_block(anyio_backend: object) -> None:
+    """A cancelled block's session is `CANCELLED`, and its slot is given back before the cancel goes on."""
+    async with managed({"auto_join": False}) as (sim, manager):
+        manager._settings = attrs.evolve(manager._settings, participant=sim.participant)
+        sessions: list[ConversationSession] = []
+
+        async def block() -> None:
+            async with manager.session(REQUEST) as session:
+                sessions.append(session)
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(block())
+        await until(lambda: sessions and sessions[0].room_joined.is_set())
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert sessions[0].end_reason is EndReason.CANCELLED
+        assert sim.open_conversations == 0
+
+
+async def test_block_cancelled_while_waiting() -> None:
+    """A block that is cancelled while it waits sends nothing and loses its place."""
+    async with crowded() as world, SessionManager(world.client, max_sessions=1) as manager:
+        running = await manager.start(REQUEST)
+        block = asyncio.create_task(manager.session(REQUEST).__aenter__())
+        await until(lambda: manager.statistics().waiting)
+        block.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await block
+        assert manager.statistics().waiting == 0
+        with pytest.raises(StartTimeoutError, match="Nothing was sent"):
+            async with manager.session(REQUEST, timeout=0.05):
+                pytest.fail("there is no place")
+        assert world.connects == 1
+        await running.end()
+        async with asyncio.timeout(PATIENCE), manager.session(REQUEST):
+            pass
+
+
+@LOOPS
+async def test_block_cancelled_while_connecting(anyio_backend: object, caplog: pytest.LogCaptureFixture) -> None:
+    """A block that is cancelled while it connects waits for the answer: the conversation is known, and ended here."""
+    async with crowded() as world, SessionManager(world.client, max_sessions=1) as manager:
+        events = manager.events()
+        world.crowd.gate.clear()
+        block = asyncio.create_task(manager.session(REQUEST).__aenter__())
+        await world.connecting()
+        [session] = manager.sessions
+        block.cancel()
+        await asyncio.sleep(0)
+        assert not block.done()
+        world.crowd.gate.set()
+        with pytest.raises(asyncio.CancelledError):
+            await block
+        assert session.end_reason is EndReason.CANCELLED
+        assert session.id == world.crowd.ids[0]
+        assert session.id in caplog.text
+        assert manager.sessions == ()
+        async with asyncio.timeout(PATIENCE), manager.session(REQUEST):
+            pass
+        await manager.aclose()
+        ends = [event async for event in events if isinstance(event, StateChanged) and event.state is ENDED]
+        assert [(event.session_id, event.end_reason) for event in ends] == [
+            (world.crowd.ids[0], EndReason.CANCELLED),
+            (world.crowd.ids[1], EndReason.LEFT),
+        ]
+
+
+async def test_block_whose_connect_times_out() -> None:
+    """A block that times out while it connects ends the session before it raises."""
+    async with crowded() as world, SessionManager(world.client) as manager:
+        world.crowd.gate.clear()
+        opening = asyncio.get_running_loop().call_later(0.1, world.crowd.gate.set)
+        with pytest.raises(StartTimeoutError) as caught:
+            async with manager.session(REQUEST, timeout=0.05):
+                pytest.fail("there is no answer")
+        assert caught.value.connecting
+        assert opening.when() <= asyncio.get_running_loop().time()
+        assert manager.sessions == ()
+        assert manager.statistics().ended[EndReason.CANCELLED] == 1
+
+
+async def test_session_that_ends_before_its_block() -> None:
+    """When the conversation ends by itself, the block goes on, and its end changes nothing more."""
+    participant = Participant()
+    async with crowded() as world, SessionManager(world.client, participant=participant) as manager:
+        async with manager.session(REQUEST) as session:
+            await until(lambda: participant.inside)
+            ending = asyncio.create_task(session.end())
+            await soon(session.ended.wait())
+            assert manager.sessions == ()
+            asyncio.get_running_loop().call_later(0.05, participant.leaves.set)
+        assert participant.inside == 0
+        await ending
+        async with manager.session(REQUEST) as session:
+            await until(lambda: participant.inside or participant.leaves.is_set())
+            await session.end()
+            await until(lambda: not session_tasks())
+        assert session.end_reason is EndReason.LEFT
+        assert manager.statistics().ended[EndReason.LEFT] == 2
+
+
+# An account whose slots are taken
+
+
+async def test_full_raises() -> None:
+    """With `when_full="raise"`, who meets a full account is told at once."""
+    async with managed({"max_concurrent": 1}) as (sim, manager):
+        await manager.start(REQUEST)
+        with pytest.raises(ConcurrencyLimitError):
+            await manager.start(REQUEST)
+        assert sim.count("connect") == 2
+        assert manager.statistics().ended[EndReason.CONNECT_FAILED] == 1
+
+
+@LOOPS
+async def test_fifty_conversations_through_five_slots(anyio_backend: object) -> None:
+    """Fifty get through an account of five slots, in order, with few connects, and nobody hears of refusals."""
+    async with managed(
+        {"max_concurrent": 5, "auto_join": False, "ready_time": 1.0}, when_full="wait", full=FullPolicy(base=0.01)
+    ) as (sim, manager):
+        manager._settings = attrs.evolve(manager._settings, participant=sim.participant)
+        events, order = manager.events(), list[int]()
+
+        async def converse(number: int) -> None:
+            async with manager.session(REQUEST) as session:
+                order.append(number)
+                await session.bot_ready.wait()
+
+        async with asyncio.timeout(15), asyncio.TaskGroup() as group:
+            for number in range(50):
+                group.create_task(converse(number))
+        figures = manager.statistics()
+        assert sim.statistics().connected == 50
+        assert sim.statistics().peak == 5
+        assert sim.count("connect") < 150
+        assert (figures.started, figures.ready, figures.ended[EndReason.LEFT], figures.waiting) == (50, 50, 50, 0)
+        assert sum(figures.ended.values()) == 50
+        # Connects that are on their way together may be answered in another order.
+        assert all(abs(place - number) < 10 for place, number in enumerate(order))
+        await manager.aclose()
+        ends = [event async for event in events if isinstance(event, StateChanged) and event.state is ENDED]
+        assert len(ends) == 50
+
+
+async def test_a_slot_that_ends_here_wakes_the_next_at_once() -> None:
+    """Nobody waits for the pause when a session of the same manager gives its slot back."""
+    async with managed(
+        {"max_concurrent": 1, "auto_join": False}, when_full="wait", full=FullPolicy(base=1000.0, cap=1000.0)
+    ) as (sim, manager):
+        manager._settings = attrs.evolve(manager._settings, participant=sim.participant)
+        running = await manager.start(REQUEST)
+        waiting = [starting(manager) for _ in range(5)]
+        await sim.wait_for_request("connect", count=6)
+        for task in waiting:
+            await running.end()
+            running = await soon(task)
+        assert sim.count("connect") == 11
+
+
+async def test_a_slot_given_back_elsewhere_is_found() -> None:
+    """A slot that another program gives back is found by looking, by one at a time."""
+    async with simulated(max_concurrent=2, auto_join=False) as (sim, client):
+        others = [await client.conversations.connect(REQUEST) for _ in range(2)]
+        async with SessionManager(client, when_full="wait", full=QUICK_FULL) as manager:
+            waiting = [starting(manager) for _ in range(4)]
+            await sim.wait_for_request("connect", count=8)
+            for other in others:
+                sim.leave(other.conversation_session_id)
+            await soon(waiting[0])
+            await soon(waiting[1])
+            assert [task.done() for task in waiting] == [True, True, False, False]
+            for task in waiting[2:]:
+                task.cancel()
+            await asyncio.wait(waiting)
+
+
+async def test_refused_and_given_up() -> None:
+    """Whose caller has left is not started later, when its connect was refused."""
+    async with crowded() as world, SessionManager(world.client, when_full="wait", full=QUICK_FULL) as manager:
+        for number, timeout in enumerate((None, 0.05), 1):
+            world.crowd.gate.clear()
+            world.crowd.refusals = [FULL]
+            task = starting(manager, timeout=timeout)
+            await world.connecting(number)
+            _ = task.cancel() if timeout is None else None
+            with pytest.raises(asyncio.CancelledError if timeout is None else StartTimeoutError):
+                await task
+            world.crowd.gate.set()
+            await until(lambda: not manager.sessions)
+            assert await manager.drain(timeout=5)
+            await manager.open()
+            assert manager.statistics().ended[EndReason.CONNECT_FAILED] == number
+        assert (world.connects, manager.statistics().waiting) == (2, 0)
+
+
+async def test_minutes_used_up_half_way() -> None:
+    """When the minutes are used up, all who wait are told at once; who comes later is told by the service."""
+    async with crowded() as world, SessionManager(world.client, max_sessions=3, when_full="wait") as manager:
+        running = [await manager.start(REQUEST) for _ in range(3)]
+        world.crowd.refusals = [NO_MINUTES] * 2
+        waiting = [starting(manager) for _ in range(10)]
+        await until(lambda: manager.statistics().waiting == 10)
+        await running.pop().end()
+        errors = await soon(asyncio.gather(*waiting, return_exceptions=True))
+        assert [type(error) for error in errors] == [MinutesLimitError] * 10
+        assert len({id(error) for error in errors}) == 10
+        assert world.connects == 4
+        with pytest.raises(MinutesLimitError):
+            await manager.start(REQUEST)
+        assert world.connects == 5
+        assert manager.sessions
+        assert not any(session.ended.is_set() for session in running)
+        await manager.start(REQUEST)
+
+
+# The pace
+
+
+async def test_connects_are_paced() -> None:
+    """A burst of starts reaches the service no faster than the pace says."""
+    async with crowded() as world, SessionManager(world.client, max_connects_per_second=50) as manager:
+        began = time.monotonic()
+        await asyncio.gather(*(manager.start(REQUEST) for _ in range(30)))
+        # 30 turns at 50 a second, of which the burst's tenth of a second is had at once.
+        assert 0.47 < time.monotonic() - began < PATIENCE
+
+
+async def test_polls_share_one_budget() -> None:
+    """All sessions together poll no faster than the budget, and each gets its even share of it."""
+    async with crowded() as world, SessionManager(world.client, max_polls_per_second=200) as manager:
+        sessions = await asyncio.gather(*(manager.start(REQUEST) for _ in range(40)))
+        before, began = [session.polls for session in sessions], time.monotonic()
+        await until(lambda: sum(session.polls for session in sessions) - sum(before) >= 240)
+        took = time.monotonic() - began
+        assert took > 1.0  # 240 polls at 200 a second, less the burst's 20; 40 sessions alone would want 2,000 a second
+        counts = [session.polls - polled for session, polled in zip(sessions, before, strict=True)]
+        assert max(counts) - min(counts) <= 3
+        assert min(counts) >= 4
+
+
+# Statistics and looking up
+
+
+async def test_statistics_of_a_scripted_day() -> None:
+    """The figures are those of what happened, no more and no less."""
+    async with simulated(speed=0, auto_join=False, max_concurrent=3) as (sim, client):
+        manager = SessionManager(client, max_sessions=3, poll=QUICK)
+        await manager.open()
+        one, two, three = [await manager.start(REQUEST) for _ in range(3)]
+        waiting = starting(manager)
+        await until(lambda: manager.statistics().waiting)
+        figures = manager.statistics()
+        assert (figures.live[CONNECTING], figures.started, figures.ready) == (3, 3, 0)
+        sim.join(one.id)
+        sim.join(two.id)
+        sim.advance(30)
+        await soon(asyncio.gather(one.bot_ready.wait(), two.bot_ready.wait()))
+        three.mark_room_joined()
+        assert manager.statistics().live == {CONNECTING: 0, ROOM_JOINED: 1, BOT_READY: 2}
+        sim.leave(one.id)
+        four = await soon(waiting)
+        sim.leave(three.id)
+        await until(lambda: len(manager.sessions) == 2)
+        sim.add_fault(Fault(route="connect", status=401))
+        with pytest.raises(AuthenticationError):
+            await manager.start(REQUEST)
+        attached = await manager.attach(await _connected(client))
+        sim.add_fault(Fault(route="updates", conversation_id=attached.id, status=401))
+        await soon(attached.ended.wait())
+        await manager.aclose()
+        figures = manager.statistics()
+        sessions = (one, two, three, four, attached)
+        assert figures.live == {CONNECTING: 0, ROOM_JOINED: 0, BOT_READY: 0}
+        assert (figures.waiting, figures.started, figures.ready) == (0, 6, 2)
+        assert figures.ended == {
+            **dict.fromkeys(EndReason, 0),
+            EndReason.COMPLETED: 1,
+            EndReason.LEFT: 2,
+            EndReason.CONNECT_FAILED: 1,
+            EndReason.FAILED: 2,
+        }
+        assert figures.polls == sum(session.polls for session in sessions) <= sim.count("updates")
+        assert figures.poll_failures == sum(session.poll_failures for session in sessions) == 1
+        slowest = max(one.time_to_ready or 0, two.time_to_ready or 0)
+        assert figures.time_to_ready["p99"] == pytest.approx(slowest, rel=0.01)
+
+
+async def _connected(client: AkapuluClient) -> str:
+    return (await client.conversations.connect(REQUEST)).conversation_session_id
+
+
+async def test_sessions_are_found() -> None:
+    """A running session is found by its id, in whatever form; one that ended is not."""
+    async with crowded() as world, SessionManager(world.client) as manager:
+        one, two = [await manager.start(REQUEST) for _ in range(2)]
+        assert set(manager.sessions) == {one, two}
+        assert manager.get(one.id) is manager.get(UUID(one.id)) is manager.get(one.id.upper()) is one
+        assert manager.get(uuid4()) is None
+        await one.end()
+        assert manager.get(one.id) is None
+        assert manager.sessions == (two,)
+
+
+async def test_what_is_over_is_not_kept() -> None:
+    """Of an ended session, and of one that never connected, the manager keeps nothing."""
+    async with managed() as (sim, manager):
+        session = await manager.start(REQUEST)
+        references = [weakref.ref(session), *map(weakref.ref, manager._entries)]
+        [entry] = manager._entries
+        await session.end()
+        await until(lambda: not session_tasks())
+        # Here is no cycle for the collector to find; the session's own are its own.
+        assert (entry.session, entry.task) == (None, None)
+        del session, entry
+        sim.add_fault(Fault(route="connect", status=401))
+        with pytest.raises(AuthenticationError):
+            await manager.start(REQUEST)
+        gc.collect()
+        assert [reference() for reference in references] == [None, None]
+        assert not manager._entries
+        assert not manager._live
+        assert not manager._closers
+
+
+async def test_a_service_that_gives_one_id_twice() -> None:
+    """Two conversations that the service gives the same id both end, and both places are free again."""
+    async with steered() as world, SessionManager(world.client, max_sessions=2) as manager:
+        one, two = [await manager.start(REQUEST) for _ in range(2)]
+        assert one.id == two.id
+        await one.end()
+        assert manager.get(SESSION) is two
+        await two.end()
+        assert manager.get(SESSION) is None
+        await soon(asyncio.gather(*(manager.start(REQUEST) for _ in range(2))))
+
+
+# Events
+
+
+@LOOPS
+async def test_events_of_all_sessions(anyio_backend: object) -> None:
+    """Each listener hears all sessions, each session's states in order, and ends with the manager."""
+    async with simulated(call_seconds=10) as (_, client):
+        manager = SessionManager(client)
+        await manager.open()
+        listeners = [manager.events() for _ in range(2)]
+        sessions = [await manager.start(REQUEST) for _ in range(5)]
+        await soon(asyncio.gather(*(session.ended.wait() for session in sessions)))
+        late = manager.events()
+        await manager.aclose()
+        heard = [[event async for event in listener] for listener in listeners]
+        assert heard[0] == heard[1]
+        assert [event async for event in late] == []
+        for session in sessions:
+            assert [
+                event.state
+                for event in heard[0]
+                if isinstance(event, StateChanged) and event.session_id in {session.id, None}
+                if event.session_id or event.state is not CONNECTING
+            ] == [ROOM_JOINED, BOT_READY, ENDED]
+        begun = [event for event in heard[0] if isinstance(event, StateChanged) and event.state is CONNECTING]
+        assert len(begun) == 5
+        assert [event async for event in manager.events()] == []
+
+
+async def test_a_slow_listener_holds_up_nobody() -> None:
+    """A listener that does not read is told how much it missed, exactly; the others and the sessions go on."""
+    async with managed({"call_seconds": 10}) as (_, manager):
+        slow, quick = manager.events(buffer=4), manager.events()
+        sessions = [await manager.start(REQUEST) for _ in range(5)]
+        await soon(asyncio.gather(*(session.ended.wait() for session in sessions)))
+        await manager.aclose()
+        everything = [event async for event in quick]
+        assert [event async for event in slow] == [EventsMissed(len(everything) - 4), *everything[-4:]]
+
+
+async def test_a_dropped_listener_is_forgotten() -> None:
+    """A loop that is left is enough to stop its listening."""
+    async with crowded() as world, SessionManager(world.client) as manager:
+        await manager.start(REQUEST)
+        world.crowd.ready = True
+        async for event in manager.events():
+            assert isinstance(event, ManagerEvent)
+            assert len(manager._listeners._listeners) == 1
+            break
+        assert len(manager._listeners._listeners) == 0
+
+
+# Attaching
+
+
+@LOOPS
+async def test_attaching_shares(anyio_backend: object) -> None:
+    """However often and in whatever form one conversation is attached, it is one session, which polls once."""
+    async with crowded() as world, SessionManager(world.client) as manager:
+        session_id = await _connected(world.client)
+        one = await manager.attach(session_id)
+        same: list[Any] = [session_id, session_id.upper(), UUID(session_id), one.snapshot(), one.snapshot().to_json()]
+        assert all(session is one for session in await asyncio.gather(*map(manager.attach, same)))
+        started = await manager.start(REQUEST)
+        assert await manager.attach(started.id) is started
+        assert await manager.attach(started.snapshot().to_json()) is started
+        assert manager.statistics().started == 2
+        names = sorted(name for name in session_tasks() if name.startswith("akapulu poll"))
+        assert names == sorted(f"akapulu poll {session.id}" for session in (one, started))
+        await one.end()
+        assert await manager.attach(session_id) is not one
+
+
+async def test_attached_takes_no_place() -> None:
+    """What was connected elsewhere does not count towards `max_sessions`, nor does its end give a place."""
+    async with crowded() as world, SessionManager(world.client, max_sessions=1) as manager:
+        attached = await manager.attach(await _connected(world.client))
+        started = await manager.start(REQUEST)
+        assert set(manager.sessions) == {attached, started}
+        waiting = starting(manager)
+        await attached.end()
+        await asyncio.wait((waiting,), timeout=0.05)
+        assert not waiting.done()
+        await started.end()
+        await soon(waiting)
+
+
+async def test_attaching_what_has_ended() -> None:
+    """A snapshot of an ended conversation is an ended session, of which the manager keeps nothing."""
+    async with crowded() as world:
+        async with world.client.session(REQUEST) as session:
+            pass
+        async with SessionManager(world.client) as manager:
+            attached = await manager.attach(session.snapshot())
+            assert attached.end_reason is EndReason.LEFT
+            assert (manager.sessions, manager.get(session.id)) == ((), None)
+            assert manager.statistics().ended[EndReason.LEFT] == 1
+            assert await manager.drain(timeout=1)
+        assert world.server.requests[1:] == []
+
+
+async def test_attaching_what_is_unknown() -> None:
+    """A conversation that the service does not know ends as failed, and nobody else's does."""
+    async with managed() as (_, manager):
+        session = await manager.start(REQUEST)
+        attached = await manager.attach(uuid4())
+        with pytest.raises(SessionEndedError):
+            await soon(attached.bot_ready.wait())
+        assert attached.end_reason is EndReason.FAILED
+        assert manager.sessions == (session,)
+
+
+# What others do wrong
+
+
+class BadSignals(UpdateSignals):
+    """Fails at some words."""
+
+    def reads_as_join(self, text: str) -> bool:
+        """Fail."""
+        if text == "trouble":
+            raise LookupError("a bug in the signals")
+        return super().reads_as_join(text)
+
+
+async def test_bugs_of_others_stay_with_their_sessions() -> None:
+    """A bug in a participant or in signals ends its own session, with its cause, and no other."""
+
+    @asynccontextmanager
+    async def participant(connection: Connection) -> AsyncIterator[None]:
+        if connection.conversation_session_id in crowd.ids[1:2]:
+            raise LookupError("a bug in the participant")
+        yield
+
+    async with crowded() as there, SessionManager(there.client, participant=participant) as manager:
+        crowd = there.crowd
+        good, bad = [await manager.start(REQUEST) for _ in range(2)]
+        await soon(bad.ended.wait())
+        assert isinstance(bad.cause, LookupError)
+        assert not good.ended.is_set(), good.cause
+        assert manager.sessions == (good,)
+        await manager.start(REQUEST)
+
+    async with steered() as other, SessionManager(other.client, signals=BadSignals()) as manager:
+        session = await manager.start(REQUEST)
+        other.service.update = answer({**UPDATE, "latest_update_text": "trouble"})
+        with pytest.raises(SessionEndedError):
+            await soon(session.bot_ready.wait())
+        assert isinstance(session.cause, LookupError)
+        assert manager.sessions == ()
+        other.service.update = answer(UPDATE)
+        assert not (await manager.start(REQUEST)).ended.is_set()
+
+
+async def test_a_long_day_leaves_nothing() -> None:
+    """After starts, cancels and ends in any order, no place is lost."""
+    async with crowded() as world, SessionManager(world.client, max_sessions=4) as manager:
+        for round_ in range(20):
+            tasks = [starting(manager, timeout=0.001 if number % 5 == 0 else None) for number in range(10)]
+            for _ in range(round_ % 4):
+                await asyncio.sleep(0)
+            for task in tasks[round_ % 3 :: 3]:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=0.02)
+            while manager.sessions or manager.statistics().waiting:
+                await asyncio.gather(*(session.end() for session in manager.sessions))
+                await asyncio.sleep(0.001)
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await until(lambda: not session_tasks())
+        assert (manager._door.running, manager._door.waiting) == (0, 0)
+        assert not manager._door._admissions
+        ended = Counter(manager.statistics().ended)
+        assert manager.statistics().started == ended.total()
+        assert len(await soon(asyncio.gather(*(manager.start(REQUEST) for _ in range(4))))) == 4
