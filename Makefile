@@ -60,14 +60,20 @@ $(tools): pyproject.toml
 
 # What users run.
 
-demo: $(package)  ## hold a conversation with the embedded simulator, and print its transcript
-	@$(run) examples/first_conversation.py --simulator --var user_name=Ada $(ARGS)
+demo: $(package)  ## hold one conversation with the embedded simulator, then 50 through 10 slots
+	@echo '== One conversation, from its connect to its transcript'
+	@$(run) examples/first_conversation.py --simulator
+	@echo && echo '== 50 conversations through 10 slots'
+	@$(run) examples/fan_out.py --simulator --conversations 50 --slots 10
 
 examples: $(package)  ## run every example against the embedded simulator
 	@set -e; for example in examples/*.py; do echo "-- $$example"; $(run) "$$example" --simulator; done
 
-bench: $(package)  ## measure how many polls the simulator bears
-	@$(run) benchmarks/simulator.py $(ARGS)
+bench: $(package)  ## measure the session manager with up to 10,000 sessions, and the simulator
+	@echo '== Polls that the simulator bears'
+	@$(run) benchmarks/simulator.py
+	@echo && echo '== Sessions on one core'
+	@$(run) benchmarks/manager.py $(ARGS)
 
 # What must hold. A part of the tests covers a part of the code, so with ARGS coverage is not looked at.
 

@@ -1,0 +1,33 @@
+"""The benchmarks run, and their figures hang together: how good they are is not tested."""
+
+import json
+import sys
+from pathlib import Path
+
+from anyio import run_process
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+async def run(name: str, *arguments: str) -> str:
+    done = await run_process([sys.executable, str(BENCHMARKS / name), *arguments])
+    assert done.stderr == b""
+    return done.stdout.decode()
+
+
+async def test_manager() -> None:
+    """A few sessions: everything is delivered, and nothing is left."""
+    figures = json.loads(await run("manager.py", "--sessions", "20", "--seconds", "1", "--json"))
+    assert figures["sessions"] == 20
+    assert figures["transitions"] == 80
+    assert [figures[name] for name in ("transitions_missing", "sessions_left", "tasks_left")] == [0, 0, 0]
+    assert figures["ready_p50"] <= figures["ready_p99"]
+    assert figures["polls_per_second"] > 0
+
+
+async def test_simulator() -> None:
+    """A few polls."""
+    arguments = ("--seconds", "0.2", "--conversations", "5", "--connections", "2", "--json")
+    figures = json.loads(await run("simulator.py", *arguments))
+    assert figures["open conversations"] == 5
+    assert figures["requests"] > 0
