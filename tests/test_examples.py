@@ -4,6 +4,7 @@
 
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from anyio import run_process, to_thread
+from aiohttp.test_utils import TestClient, TestServer
+from anyio import fail_after, run_process, sleep, to_thread
 
 from akapulu_async.simulator import Fault, Simulator
 
@@ -199,11 +201,12 @@ def interrupt(example: Path, env: Mapping[str, str]) -> tuple[int, str]:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 async def test_interrupted(example: Path) -> None:
-    """Ctrl-C ends every example with a line."""
+    """Ctrl-C ends every example with a line, after those about conversations whose connect was on its way."""
     code, errors = await to_thread.run_sync(interrupt, example, environment())
     assert code == 130
-    assert errors.startswith("Stopped. The conversation")
-    assert errors.count("\n") == 1
+    *others, line = errors.splitlines()
+    assert line.startswith("Stopped. The conversation")
+    assert all(other.startswith("! conversation ") for other in others)
 
 
 def run_on_terminal(arguments: list[str], env: Mapping[str, str]) -> str:
@@ -286,22 +289,45 @@ async def test_table(no_color: str, term: str) -> None:
 
 README_BLOCKS = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.DOTALL | re.MULTILINE)
 PROGRAMS = [block for block in README_BLOCKS if "asyncio.run(" in block]
+BACKENDS = [block for block in README_BLOCKS if "web.Application(" in block]
 TESTS = [block for block in README_BLOCKS if "async def test_" in block]
 
 
 def test_readme_blocks() -> None:
-    """The README has a program and a test, and nothing that is neither: both are run below."""
+    """The README has programs, web backends and tests, and nothing that is none of them: all are run below."""
     assert PROGRAMS
+    assert BACKENDS
     assert TESTS
-    assert len(PROGRAMS) + len(TESTS) == len(README_BLOCKS)
+    assert len(PROGRAMS) + len(BACKENDS) + len(TESTS) == len(README_BLOCKS)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
 async def test_readme_program(program: str, sim: Simulator) -> None:
-    """The README's program runs as it stands."""
-    code, out, errors = await run_python("-c", program, env=environment(sim))
+    """The README's programs run as they stand, but for how often they connect."""
+    code, out, errors = await run_python("-c", program.replace("range(50)", "range(3)"), env=environment(sim))
     assert (code, errors) == (0, "")
-    assert "ready" in out
+    connects = 3 if "range(50)" in program else 1
+    assert len(re.findall(r"ready after \d\.\d s", out)) == connects
+    assert sim.count("connect") == connects
+
+
+@pytest.mark.parametrize("source", BACKENDS)
+async def test_readme_backend(source: str, sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The README's web backend starts a conversation, which outlives the request, and tells how it is."""
+    monkeypatch.setenv("AKAPULU_API_KEY", sim.api_key)
+    monkeypatch.setenv("AKAPULU_BASE_URL", sim.base_url)
+    (tmp_path / "backend.py").write_text(source, "utf-8")
+    app = runpy.run_path(str(tmp_path / "backend.py"))["app"]
+    async with TestClient(TestServer(app)) as browser:
+        async with browser.post("/conversations") as answer:
+            started = await answer.json()
+        assert set(started) == {"id", "room", "token"}
+        states = set()
+        with fail_after(10):
+            while "bot_ready" not in states:
+                await sleep(0.05)
+                async with browser.get(f"/conversations/{started['id']}") as answer:
+                    states.add((await answer.json())["state"])
     assert sim.count("connect") == 1
 
 
