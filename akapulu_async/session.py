@@ -134,12 +134,12 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         if isinstance(self._start, SessionSnapshot):
             self._start.restore(self._lifecycle, self._now(), datetime.now(UTC))
         else:
+            if isinstance(self._start, str):
+                self._lifecycle.receive_connected(self._start)
             self._lifecycle.receive_connecting(self._now(), datetime.now(UTC))
         self._publish()
         if isinstance(self._start, ConnectRequest):
             await self._connect(self._start)
-        elif isinstance(self._start, str):
-            self._lifecycle.receive_connected(self._start)
         if not self._over.is_set():
             self._begin()
 

@@ -157,8 +157,10 @@ async def test_nothing_is_left_when_nobody_waits() -> None:
     it = door(rate=0.001)
     first, second = Visitor(it), Visitor(it)
     await first.inside()
-    assert it._timer is not None
+    timer = it._timer
+    assert timer is not None
     second.task.cancel()
     await settled()
+    assert timer.cancelled()
     assert it._timer is None
     assert not it._admissions

@@ -19,7 +19,7 @@ from akapulu_async import (
     SessionManager,
     SessionState,
 )
-from akapulu_async.fan_out import FanOut
+from akapulu_async.fan_out import FanOut, _cancel
 from akapulu_async.simulator import Fault
 from tests.managed import LOOPS, crowded, simulated, soon, until
 from tests.misbehaving import REQUEST
@@ -409,22 +409,15 @@ async def test_the_manager_is_drained_meanwhile() -> None:
         assert [type(outcomes[index].error) for index in range(2, 6)] == [ManagerClosedError] * 4
 
 
-async def test_dropped_after_the_loop_was_closed() -> None:
+def test_dropped_after_the_loop_was_closed() -> None:
     """An iterator that outlives its loop is dropped without a word."""
-    runs: list[Any] = []
-
-    def in_another_loop() -> None:
-        async def main() -> None:
-            async with simulated() as (_, client):
-                manager = SessionManager(client)
-                await manager.open()
-                runs.append(manager.run([], nothing))
-                await manager.aclose()
-
-        asyncio.run(main())
-
-    await asyncio.to_thread(in_another_loop)
-    runs.clear()
+    loop = asyncio.new_event_loop()
+    driver: Any = loop.create_task(asyncio.Event().wait())
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    _cancel(driver)
+    driver.get_coro().close()
+    driver._log_destroy_pending = False
 
 
 async def test_several_readers() -> None:

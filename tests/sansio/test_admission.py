@@ -190,12 +190,15 @@ def test_a_burst_of_refusals_is_one() -> None:
 def test_a_slot_found_is_looked_for_again_at_once() -> None:
     """When a look succeeds, others may have given back more, so that the next looks at once; pauses begin anew."""
     door = full_account()
-    door.admitted(1.0)
-    door.connected(1, 1.5)
-    assert door.admitted(1.5) == [2]
-    assert door.admitted(1.5) == []
-    door.refused(2, 2.0)
-    assert door.due(2.0) == 2.0
+    for now in (1.0, 3.0):
+        assert door.admitted(now) == [1]
+        door.refused(1, now)
+    assert door.admitted(7.0) == [1]
+    door.connected(1, 7.5)
+    assert door.admitted(7.5) == [2]
+    assert door.admitted(7.5) == []
+    door.refused(2, 8.0)
+    assert door.due(8.0) == 2.0
 
 
 def test_a_slot_seen_to_get_free_wakes_one() -> None:
@@ -272,10 +275,13 @@ def test_who_comes_while_the_last_one_looks_waits_for_its_word() -> None:
     """As long as somebody looks, fullness is not forgotten."""
     door = full_account(1)
     assert door.admitted(1.0) == [1]
+    arrivals(door, 2)
+    assert door.admitted(1.0) == []
+    assert door.dismiss() == [2, 3]
     arrivals(door, 1)
     assert door.admitted(1.0) == []
     door.connected(1, 1.1)
-    assert door.admitted(1.1) == [2]
+    assert door.admitted(1.1) == [4]
 
 
 def test_the_slot_of_one_who_left_is_not_kept_for_an_account_that_is_not_full() -> None:
