@@ -173,7 +173,9 @@ async def test_takes_sessions_only_while_it_is_open() -> None:
         assert world.connects == 1
         assert (manager.sessions, manager.statistics().waiting) == ((), 0)
         async with manager:
+            events = manager.events()
             await manager.start(REQUEST)
+            assert isinstance(await anext(events), StateChanged)
         assert world.connects == 2
 
 
@@ -1014,6 +1016,18 @@ async def test_attached_takes_no_place() -> None:
         assert not waiting.done()
         await started.end()
         await soon(waiting)
+
+
+async def test_attached_is_not_measured() -> None:
+    """What was connected elsewhere counts as ready, but how long it took there is not known."""
+    async with crowded() as world, SessionManager(world.client) as manager:
+        world.crowd.ready = True
+        attached = await manager.attach(await _connected(world.client))
+        await soon(attached.bot_ready.wait())
+        figures = manager.statistics()
+        assert (figures.ready, figures.time_to_ready["p50"]) == (1, None)
+        await soon((await manager.start(REQUEST)).bot_ready.wait())
+        assert manager.statistics().time_to_ready["p50"] is not None
 
 
 async def test_attaching_what_has_ended() -> None:
