@@ -378,7 +378,7 @@ async def test_start_waits_its_turn(anyio_backend: object) -> None:
             assert world.connects == done
             assert len(manager.sessions) == 2
             await (await tasks[done - 2]).end()
-        assert order == list(range(6))
+        assert sorted(order[:2]) + order[2:] == list(range(6))  # the first two connect at once
 
 
 async def test_a_place_is_free_when_the_participant_has_left() -> None:
@@ -423,7 +423,7 @@ async def test_start_gives_up_connecting_in_time() -> None:
         assert caught.value.connecting is True
         [session] = manager.sessions
         world.crowd.gate.set()
-        await until(lambda: manager.get(world.crowd.ids[0]) is session)
+        await until(lambda: world.crowd.ids and manager.get(world.crowd.ids[0]) is session)
         assert not session.ended.is_set()
 
 
@@ -509,7 +509,7 @@ async def test_a_handler_that_times_out(anyio_backend: object) -> None:
 
         assert await asyncio.create_task(handler()) == "503"
         world.crowd.gate.set()
-        await until(lambda: manager.get(world.crowd.ids[0]))
+        await until(lambda: world.crowd.ids and manager.get(world.crowd.ids[0]))
         assert len(manager.sessions) == 1
 
 
