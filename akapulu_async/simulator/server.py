@@ -1,6 +1,7 @@
 """The server: sockets in front of the pure parts, which it asks in order."""
 
 from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
 
 from aiohttp import web
 
@@ -15,7 +16,7 @@ from akapulu_async.simulator.refusals import Refusal
 from akapulu_async.simulator.routing import Match, match
 from akapulu_async.simulator.storage import Storage
 
-__all__ = ["Listener", "Server"]
+__all__ = ["Listener", "Server", "url_of"]
 
 _SHUTDOWN_TIMEOUT = 0.1  # real seconds for answers under way; delayed ones are cut off
 _BACKLOG = 4096  # connections that may arrive at once
@@ -77,6 +78,17 @@ def _answer_under(fault: Fault | None, handle: Callable[[float], Answer], now: f
     return fault.answer() if fault.made_up else handle(now)
 
 
+def url_of(address: str, port: int) -> str:
+    """Return the URL under which this machine reaches a bound address.
+
+    An unspecified address (`0.0.0.0`, `::`) listens everywhere but is nowhere to be asked, and clients refuse it:
+    loopback stands in for it.
+    """
+    if ip_address(address).is_unspecified:
+        address = "::1" if ":" in address else "127.0.0.1"
+    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
+
+
 class Listener:
     """A listening socket and its connections."""
 
@@ -99,7 +111,7 @@ class Listener:
         self._runner = runner
         await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()
         address, bound, *_ = runner.addresses[0]  # as bound: a name may stand for several
-        self._url = f"http://[{address}]:{bound}" if ":" in address else f"http://{address}:{bound}"
+        self._url = url_of(address, bound)
 
     async def close(self) -> None:
         """Close the socket and all connections; answers under way get a tenth of a second."""

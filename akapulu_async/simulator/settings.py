@@ -1,7 +1,8 @@
 """Settings: everything about a simulated account and service that can be chosen. Pure."""
 
+import re
 from datetime import UTC, datetime
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
 from attrs import field, frozen
@@ -26,6 +27,9 @@ AFTER_END: tuple[AfterEnd, ...] = ("not_found", "gone", "text", "unchanged")
 RECORDING_FORMS: tuple[RecordingForm, ...] = ("redirect", "bytes", "json")
 
 
+_URL = re.compile(r"https?://[^\s?#/][^\s?#]*", re.ASCII)
+
+
 def check_id(identifier: str | UUID) -> str:
     """Return a UUID's canonical text in lower case; raises `ValueError` if it is none."""
     text = str(identifier).lower()
@@ -36,6 +40,15 @@ def check_id(identifier: str | UUID) -> str:
 
 def _ids(identifiers: frozenset[str | UUID] | None) -> frozenset[str] | None:
     return None if identifiers is None else frozenset(map(check_id, identifiers))
+
+
+def _url(url: str | None) -> str | None:
+    return url.rstrip("/") if isinstance(url, str) else url
+
+
+def _check_url(_settings: "Settings", _attribute: object, url: Any) -> None:
+    if url is not None and not (isinstance(url, str) and _URL.fullmatch(url)):
+        raise ValueError(f"storage_url must be an http or https URL without a query, not {url!r}")
 
 
 @frozen(kw_only=True)
@@ -59,6 +72,7 @@ class Settings:
     recording_size: int | None = field(default=None, validator=number(SMALLEST, LARGEST, whole=True))
     recording_ranges: bool = True
     recording_not_ready_status: int = field(default=409, validator=number(200, 599, whole=True))
+    storage_url: str | None = field(default=None, converter=_url, validator=_check_url)
     signed_url_lifetime: float = field(default=3600.0, validator=number())
     concurrency_refusal: Refusal = CONCURRENCY_LIMIT
     minutes_refusal: Refusal = MINUTES_LIMIT

@@ -34,9 +34,12 @@ class Simulator(Operations):
     assumption is an option here.
 
     Args:
-        host: the address to listen on, for the API and for the storage host.
+        host: the address to listen on, for the API and for the storage host. For `0.0.0.0` and `::`, which no
+            client can ask, `base_url` and `storage_url` bear the loopback address.
         port: of the API; 0 takes a free one.
         storage_port: of the storage host; 0 takes a free one.
+        storage_url: how others reach the storage host (another machine, a container): the beginning of every
+            signed URL; None: as it listens.
         api_key: the one key that is accepted.
         speed: simulated seconds in a real one; 0: time moves with `advance` only.
         seed: repeats everything that is drawn; None: different each time.
@@ -78,6 +81,7 @@ class Simulator(Operations):
         host: str = "127.0.0.1",
         port: int = 0,
         storage_port: int = 0,
+        storage_url: str | None = None,
         api_key: str = "simulator-key",
         speed: float = 1.0,
         seed: int | None = None,
@@ -133,6 +137,7 @@ class Simulator(Operations):
             recording_size=recording_size,
             recording_ranges=recording_ranges,
             recording_not_ready_status=recording_not_ready_status,
+            storage_url=storage_url,
             signed_url_lifetime=signed_url_lifetime,
             concurrency_refusal=concurrency_refusal,
             minutes_refusal=minutes_refusal,
@@ -149,7 +154,7 @@ class Simulator(Operations):
         except BaseException:
             await self._close()
             raise
-        self._parts.storage.base_url = self._parts.storage_listener.address
+        self._parts.storage.base_url = self.storage_url
         return self
 
     async def __aexit__(
@@ -172,8 +177,9 @@ class Simulator(Operations):
 
     @property
     def storage_url(self) -> str:
-        """The storage host, to which signed URLs lead."""
-        return self._parts.storage_listener.address
+        """The storage host, to which signed URLs lead: `storage_url` if given, else where it listens."""
+        address = self._parts.storage_listener.address
+        return self._settings.storage_url or address
 
     @property
     def api_key(self) -> str:

@@ -2,12 +2,15 @@
 
 import asyncio
 import io
+import socket
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from akapulu_async.simulator import Fault, Simulator
+from akapulu_async.simulator.server import url_of
 
 
 async def recorded(user: Any) -> Any:
@@ -104,6 +107,21 @@ async def test_what_was_seen(open_sim: Any) -> None:
         )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:80"),
+        ("0.0.0.0", "http://127.0.0.1:80"),  # noqa: S104 - the case in question
+        ("::", "http://[::1]:80"),
+        ("::1", "http://[::1]:80"),
+        ("fe80::1%eth0", "http://[fe80::1%eth0]:80"),
+    ],
+)
+def test_an_address_as_a_url(address: str, url: str) -> None:
+    """An unspecified address is told as loopback, every other as it is, IPv6 in brackets."""
+    assert url_of(address, 80) == url
+
+
 async def test_closing_does_not_wait_for_slow_answers() -> None:
     """A simulator whose answers are delayed for minutes still closes at once."""
     start = time.monotonic()
@@ -119,9 +137,13 @@ async def test_closing_does_not_wait_for_slow_answers() -> None:
 
 
 async def test_a_port_in_use_is_an_error_and_leaves_nothing_open(open_sim: Any) -> None:
-    """Opening on a taken port raises OSError; the port it would have taken beside it is free again."""
+    """Opening on a taken storage port raises OSError, and the API's port, had by then, refuses connections again."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     async with open_sim() as user:
-        port = int(user.sim.base_url.removesuffix("/api").rpartition(":")[2])
+        taken = urlsplit(user.sim.storage_url).port
         with pytest.raises(OSError, match="in use"):
-            async with Simulator(port=port):
+            async with Simulator(port=port, storage_port=taken):
                 pass
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)

@@ -27,6 +27,8 @@ def test_ids_are_canonical() -> None:
         ({"join_after": -1}, "join_after"),
         ({"call_seconds": -1}, "call_seconds"),
         ({"recording_not_ready_status": 42}, "recording_not_ready_status"),
+        ({"storage_url": "files.example"}, "storage_url must be an http or https URL"),
+        ({"storage_url": "http://files.example/?a=1"}, "storage_url"),
         ({"api_key": ""}, "api_key"),
         ({"api_key": " key"}, "api_key"),
     ],
