@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from akapulu_async.__main__ import main
+from akapulu_async.simulator.control import CONTROLS
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: Any) -> Any:
@@ -61,6 +62,14 @@ def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = refused(capsys, "--help")
     assert code == 0
     assert "simulate" in out
+
+
+def test_help_tells_how_to_control(capsys: pytest.CaptureFixture[str]) -> None:
+    """`simulate --help` lists every control over HTTP and shows two as they are typed."""
+    code, out, _ = refused(capsys, "simulate", "--help")
+    assert code == 0
+    assert all(f"{control} " in out for control in CONTROLS)
+    assert out.count("  curl -X POST localhost:8080/_simulator/") == 2
 
 
 def test_it_runs_as_a_module() -> None:

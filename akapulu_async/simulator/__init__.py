@@ -6,7 +6,19 @@
         client = AkapuluClient(sim.api_key, base_url=sim.base_url)
         sim.add_fault(Fault(route="updates", status=503, times=3))
 
-From another process, in any language: `python -m akapulu_async simulate --port 8080`.
+From another process, in any language: `python -m akapulu_async simulate --port 8080`, and then
+
+    curl -X POST localhost:8080/_simulator/advance -d '{"seconds": 60}'
+    curl -X POST localhost:8080/_simulator/faults -d '{"route": "updates", "status": 503, "times": 3}'
+
+`GET /_simulator/` lists all that can be controlled in this way; no key is asked for:
+
+- `GET conversations`, `GET conversations/{id}`
+- `POST conversations/{id}/join` (`{"client_ready": false}` for a participant that is not ready yet),
+  `.../client-ready`, `.../leave`, `.../end` (`{"reason": "scenario_ended"}`)
+- `GET faults`, `POST faults` (the fields of `Fault`), `DELETE faults`, `DELETE faults/{number}`
+- `POST advance` (`{"seconds": 60}`)
+- `GET requests`, `GET stats`
 
 The layers, from the ground up; all but the last three are pure: time and generator are arguments.
 

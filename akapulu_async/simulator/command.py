@@ -9,6 +9,7 @@ import signal
 import sys
 from typing import Any, NoReturn
 
+from akapulu_async.simulator.control import CONTROLS
 from akapulu_async.simulator.plan import Plan
 from akapulu_async.simulator.settings import AFTER_END, RECORDING_FORMS, check_id
 from akapulu_async.simulator.simulator import Simulator
@@ -34,6 +35,8 @@ def add_to(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
         "simulate",
         help="run a local Akapulu",
         description="Run a local Akapulu until interrupted. Durations are simulated seconds; none: no limit.",
+        epilog=_epilog(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,  # what is not given is left to the simulator
         allow_abbrev=False,
     )
@@ -41,6 +44,7 @@ def add_to(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
     add("--host", help="address to listen on (127.0.0.1)")
     add("--port", type=_port, help="port to listen on; 0, the default, takes a free one")
     add("--storage-port", type=_port, help="port of the host that recordings come from (a free one)")
+    add("--storage-url", help="how others reach that host, if not as it listens: the beginning of signed URLs")
     add("--api-key", help="the key to accept (simulator-key)")
     add("--speed", type=float, help="simulated seconds in a real one (1); 0: only what is advanced")
     add("--seed", type=int, help="repeat everything that is drawn")
@@ -94,6 +98,18 @@ async def _serve(simulator: Simulator) -> None:
         sys.stdout.write("".join(lines))
         sys.stdout.flush()
         await stopped.wait()
+
+
+def _epilog() -> str:
+    width = max(map(len, CONTROLS))
+    controls = "\n".join(f"  {control:<{width}}  {what}" for control, what in CONTROLS.items())
+    return f"""Control over HTTP, without a key:
+{controls}
+
+For example:
+  curl -X POST localhost:8080/_simulator/advance -d '{{"seconds": 60}}'
+  curl -X POST localhost:8080/_simulator/faults -d '{{"route": "updates", "status": 503, "times": 3}}'
+"""
 
 
 def _refuse(arguments: argparse.Namespace, message: str) -> int:

@@ -16,23 +16,34 @@ from akapulu_async.simulator.routing import METHODS
 from akapulu_async.simulator.storage import Storage
 from akapulu_async.simulator.world import ConversationStateError, UnknownConversationError, World
 
-__all__ = ["CONTROL_PREFIX", "Control"]
+__all__ = ["CONTROLS", "CONTROL_PREFIX", "Control"]
 
 CONTROL_PREFIX = "/_simulator/"
 
 _NOT_FOUND = Refusal(404, "NOT_FOUND", "The simulator has no such control.")
 
 
-class Control:
-    """Carries out what comes over `/_simulator/`:
+CONTROLS: Mapping[str, str] = {
+    "GET /_simulator/": "this list",
+    "GET /_simulator/conversations": "all conversations, the oldest first",
+    "GET /_simulator/conversations/{id}": "one of them",
+    "POST /_simulator/conversations/{id}/join": 'the participant joins; {"client_ready": false}: not ready yet',
+    "POST /_simulator/conversations/{id}/client-ready": "the participant says client-ready",
+    "POST /_simulator/conversations/{id}/leave": "the participant leaves, which ends the conversation",
+    "POST /_simulator/conversations/{id}/end": 'end it; {"reason": "scenario_ended"}',
+    "GET /_simulator/faults": "the faults in force",
+    "POST /_simulator/faults": 'add one: the fields of Fault, such as {"route": "updates", "status": 503}',
+    "DELETE /_simulator/faults": "remove all",
+    "DELETE /_simulator/faults/{number}": "remove one",
+    "POST /_simulator/advance": 'move the simulated clock: {"seconds": 60}',
+    "GET /_simulator/requests": "the latest requests",
+    "GET /_simulator/stats": "the account in numbers",
+}
+"""Every control, with the JSON object that it takes, if any, and what it does."""
 
-    - `GET conversations`, `GET conversations/{id}`
-    - `POST conversations/{id}/join` (`{"client_ready": false}` for a participant that is not ready yet),
-      `.../client-ready`, `.../leave`, `.../end` (`{"reason": "scenario_ended"}`)
-    - `GET faults`, `POST faults` (the fields of `Fault`), `DELETE faults`, `DELETE faults/{number}`
-    - `POST advance` (`{"seconds": 60}`)
-    - `GET requests`, `GET stats`
-    """  # noqa: D400 - ends in a list
+
+class Control:
+    """Carries out what comes over `/_simulator/`: see `CONTROLS`."""
 
     def __init__(self, world: World, clock: Clock, faults: FaultBook, journal: Journal, storage: Storage) -> None:
         self._world = world
@@ -62,6 +73,8 @@ class Control:
     def _dispatch(self, method: str, parts: list[str], values: Mapping[str, Any]) -> Answer:  # noqa: PLR0911 - a table
         now = self._clock.now()
         match method, *parts:
+            case "GET", "":
+                return json_answer({"controls": dict(CONTROLS)})
             case "GET", "conversations":
                 self._world.settle(now)
                 return json_answer([view_json(each.view(now)) for each in self._world.conversations.values()])

@@ -64,7 +64,8 @@ def test_a_port_in_use_is_one_line() -> None:
 def test_every_option_reaches_the_simulator() -> None:
     """All options together start a simulator that behaves by them."""
     options = (
-        "--host 127.0.0.1 --port 0 --storage-port 0 --speed 0 --seed 1 --free-plan --max-concurrent 3 --minutes none "
+        "--host 127.0.0.1 --port 0 --storage-port 0 --storage-url http://a.example "
+        "--speed 0 --seed 1 --free-plan --max-concurrent 3 --minutes none "
         "--max-call-seconds 60 --participant-join-timeout 5 --max-lifetime none --ready-time 1 "
         "--scenario 11111111-1111-4111-8111-111111111111 --avatar 22222222-2222-4222-8222-222222222222 "
         "--no-auto-join --join-after 1 --call-seconds none --end-with-script --after-end gone "

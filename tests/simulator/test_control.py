@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 
+from akapulu_async.simulator import Fault
+from akapulu_async.simulator.control import CONTROLS
+
 UNKNOWN = "33333333-3333-4333-8333-333333333333"
 
 
@@ -60,6 +63,20 @@ async def test_the_account_in_numbers(open_sim: Any) -> None:
         assert (stats["requests"]["all"], stats["requests"]["updates"]) == (2, 1)
         _, requests = await user.control("GET", "requests")
         assert [each["status"] for each in requests] == [200, 404]
+
+
+async def test_controls_are_listed_where_they_are(open_sim: Any) -> None:
+    """`GET /_simulator/` lists every control, and each that it lists is there."""
+    async with open_sim() as user:
+        status, listed = await user.control("GET", "")
+        assert (status, listed["controls"]) == (200, CONTROLS)
+        for control in CONTROLS:
+            method, _, path = control.partition(" /_simulator/")
+            path = path.replace("{id}", await user.connect()).replace("{number}", "1")
+            if path == "faults/1":
+                user.sim.add_fault(Fault(status=500))
+            answered, _ = await user.control(method, path)
+            assert answered != 404, control
 
 
 @pytest.mark.parametrize(
