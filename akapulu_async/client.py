@@ -12,7 +12,7 @@ from anyio import AsyncContextManagerMixin
 
 from akapulu_async.conversations import RECORDING_PATH, Conversations, check_recording_path
 from akapulu_async.errors import ApiError, ConfigurationError
-from akapulu_async.models import ConnectRequest
+from akapulu_async.models import ConnectRequest, check_request
 from akapulu_async.sansio.http import Request, check_error_types, encode_json
 from akapulu_async.sansio.lifecycle import Signals
 from akapulu_async.sansio.policies import PollPolicy, RetryPolicy, Timeouts
@@ -132,6 +132,7 @@ class AkapuluClient(AsyncContextManagerMixin):
                 else joins.
             signals: What the service's words and its silence after an end mean.
         """
+        check_request(request)
         settings = SessionSettings(
             poll=poll or self.poll, ready_timeout=ready_timeout, participant=participant, signals=signals
         )

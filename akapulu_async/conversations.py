@@ -14,6 +14,7 @@ from akapulu_async.log import logger
 from akapulu_async.models import Connection, ConnectRequest, ConversationDetail, ConversationUpdate, checked_id
 from akapulu_async.recordings import Recording, open_recording
 from akapulu_async.sansio.http import Request, encode_json
+from akapulu_async.sansio.urls import check_path
 from akapulu_async.tasks import in_thread
 from akapulu_async.transport import Transport
 
@@ -194,7 +195,8 @@ def check_recording_path(path: str) -> str:
         ConfigurationError: It has no `{session_id}`, or something else in braces.
     """
     try:
-        fits = path.format(session_id="id") != path
+        filled = path.format(session_id="id")
+        fits = filled != path and check_path(filled) == filled
     except (LookupError, ValueError, AttributeError):
         fits = False
     if not fits:

@@ -34,6 +34,9 @@ from typing import Any, ClassVar
 class AkapuluError(Exception):
     """The base of every error of this library. Catch it to catch them all."""
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
     def __reduce__(self) -> tuple[Any, ...]:
         # The default calls __init__ with self.args, which keyword-only arguments do not survive.
         return _rebuild, (type(self), self.args), self.__dict__
@@ -222,25 +225,29 @@ class StartTimeoutError(AkapuluError, TimeoutError):
 
     Attributes:
         timeout: Seconds that were waited.
-        connecting: Whether its connect is on its way. Then the session goes on to live in the manager; else nothing
-            was sent.
+        connecting: Whether its connect was on its way.
+        goes_on: Whether the session goes on to come up in the manager.
         running: How many sessions run.
         waiting: How many starts wait besides.
     """
 
-    def __init__(self, *, timeout: float, connecting: bool, running: int, waiting: int) -> None:
+    def __init__(self, *, timeout: float, connecting: bool, goes_on: bool, running: int, waiting: int) -> None:
         super().__init__()
         self.timeout = timeout
         self.connecting = connecting
+        self.goes_on = goes_on
         self.running = running
         self.waiting = waiting
 
     def __str__(self) -> str:
+        if self.goes_on:
+            then = "Its connect is on its way; the session goes on in the manager"
+        elif self.connecting:
+            then = "Its connect was on its way; the session was ended"
+        else:
+            then = "It waited for its turn; wait longer, or raise max_sessions if the account allows more"
         return _sentences(
-            f"The session was not started within {self.timeout:g} s: {self.running} run, {self.waiting} wait",
-            "Its connect is on its way; the session goes on in the manager"
-            if self.connecting
-            else "Nothing was sent; wait longer, or raise max_sessions if the account allows more",
+            f"The session was not started within {self.timeout:g} s: {self.running} run, {self.waiting} wait", then
         )
 
 

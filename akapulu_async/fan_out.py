@@ -10,11 +10,15 @@ from typing import Any, Generic, Self, TypeVar
 import attrs
 
 from akapulu_async.errors import ManagerClosedError
+from akapulu_async.log import logger
 from akapulu_async.models import ConnectRequest
 from akapulu_async.session import ConversationSession
 from akapulu_async.tasks import settle
 
 T = TypeVar("T")
+
+CLOSE_GRACE = 20.0
+"""Seconds that closing takes at the most: a session's end takes ten, a connect's late answer five."""
 
 Handler = Callable[[ConversationSession], Awaitable[T]]
 """What is done with each session; the session ends when it returns."""
@@ -46,7 +50,7 @@ class _Finished:
         self.error = error
 
 
-class _Run(Generic[T]):
+class Run(Generic[T]):
     """What the driving task works on. It does not know the iterator, so that dropping that can end it."""
 
     def __init__(
@@ -55,8 +59,10 @@ class _Run(Generic[T]):
         handler: Handler[T],
         session: Callable[[ConnectRequest], AbstractAsyncContextManager[ConversationSession]],
         concurrency: int,
+        refuses: Callable[[], bool],
     ) -> None:
         self._requests = requests
+        self._refuses = refuses
         self._handler = handler
         self._session = session
         self._driver: asyncio.Task[Any] | None = None
@@ -85,6 +91,8 @@ class _Run(Generic[T]):
         index = 0
         while True:
             await self._places.acquire()
+            if self._refuses():  # what would be taken now could only be lost
+                return _closed()
             try:
                 request = await anext(requests)
             except StopAsyncIteration:
@@ -137,15 +145,7 @@ class FanOut(Generic[T]):
             async for outcome in outcomes: ...
     """
 
-    def __init__(
-        self,
-        requests: Iterable[ConnectRequest] | AsyncIterable[ConnectRequest],
-        handler: Handler[T],
-        session: Callable[[ConnectRequest], AbstractAsyncContextManager[ConversationSession]],
-        concurrency: int,
-        driving: set["asyncio.Task[None]"],
-    ) -> None:
-        run = _Run(requests, handler, session, concurrency)
+    def __init__(self, run: Run[T], driving: set["asyncio.Task[None]"]) -> None:
         self._outcomes = run.outcomes
         self._closed = False
         self._driver = asyncio.get_running_loop().create_task(run.drive(), name="akapulu fan-out")
@@ -170,10 +170,11 @@ class FanOut(Generic[T]):
         raise outcome.error
 
     async def aclose(self) -> None:
-        """Cancel what runs, and wait for it. Can be called again."""
+        """Cancel what runs, and wait for it, shielded, 20 s at the most. Can be called again."""
         self._closed = True
         self._driver.cancel()
-        await settle((self._driver,), None)
+        if not await settle((self._driver,), CLOSE_GRACE):
+            logger.warning("! a run could not be ended in time: a handler does not heed its cancellation")
 
     async def __aenter__(self) -> Self:
         return self
@@ -185,7 +186,7 @@ class FanOut(Generic[T]):
 
 
 def _closed() -> ManagerClosedError:
-    return ManagerClosedError("the session manager was closed while the run went on: outcomes are missing")
+    return ManagerClosedError("the session manager was closed or drained while the run went on: outcomes are missing")
 
 
 def _cancel(task: "asyncio.Task[None]") -> None:

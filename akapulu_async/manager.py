@@ -1,7 +1,6 @@
 """Many conversations on one event loop."""
 
 import asyncio
-import logging
 import random
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
@@ -21,9 +20,10 @@ from akapulu_async.errors import (
     MinutesLimitError,
     StartTimeoutError,
 )
-from akapulu_async.fan_out import FanOut, Handler
+from akapulu_async.fan_out import CLOSE_GRACE, FanOut, Handler, Run
 from akapulu_async.listening import LISTENER_BUFFER, Listeners, ManagerEvent
-from akapulu_async.models import ConnectRequest
+from akapulu_async.log import logger
+from akapulu_async.models import ConnectRequest, check_request, checked_id
 from akapulu_async.sansio.admission import Admission, Pace
 from akapulu_async.sansio.lifecycle import EndReason, SessionEvent, SessionState, Signals, StateChanged
 from akapulu_async.sansio.policies import FullPolicy, PollPolicy
@@ -37,11 +37,6 @@ T = TypeVar("T")
 
 RUN_CONCURRENCY = 100
 """How many requests `run()` works on at once if neither it nor the manager is told."""
-
-CLOSE_GRACE = 20.0
-"""Seconds that closing takes at the most: a session's end takes ten, a connect's late answer five."""
-
-logger = logging.getLogger("akapulu_async")
 
 
 class Client(Protocol):
@@ -163,7 +158,8 @@ class SessionManager(AsyncContextManagerMixin):
     async def drain(self, *, timeout: float | None = None) -> bool:
         """Take no more sessions, and wait until the running ones have ended; whether they have.
 
-        Starts that wait get a `ManagerClosedError`. What still runs after the timeout goes on; `aclose()` ends it.
+        Starts that wait get a `ManagerClosedError`, and a `run()` takes no more requests from its iterable. What still
+        runs after the timeout goes on; `aclose()` ends it.
 
         Args:
             timeout: Seconds to wait at the most; None for no limit.
@@ -227,10 +223,10 @@ class SessionManager(AsyncContextManagerMixin):
             StartTimeoutError: It was not started in time (also a `TimeoutError`).
             AkapuluError: What `Conversations.connect()` raises.
 
-        When cancelled, or timed out, while it waits, it loses its place and nothing was sent. When its connect is on
+        When cancelled, or timed out, while it waits, it loses its place and no more is sent. When its connect is on
         its way, that goes on: the session then lives in the manager, in `sessions` and `events()`.
         """
-        return await self._wait(self._arrive(request), timeout)
+        return await self._wait(self._arrive(request), timeout, goes_on=True)
 
     @asynccontextmanager
     async def session(
@@ -244,7 +240,7 @@ class SessionManager(AsyncContextManagerMixin):
         entry = self._arrive(request)
         reason = EndReason.LEFT
         try:
-            yield await self._wait(entry, timeout)
+            yield await self._wait(entry, timeout, goes_on=False)
         except asyncio.CancelledError:
             reason = EndReason.CANCELLED
             raise
@@ -302,13 +298,13 @@ class SessionManager(AsyncContextManagerMixin):
         self._check_open()
         _check_count("concurrency", concurrency)
         places = concurrency or self._max_sessions or RUN_CONCURRENCY
-        return FanOut(requests, handler, self.session, places, self._runs)
+        return FanOut(Run(requests, handler, self.session, places, lambda: not self._open), self._runs)
 
     # Watching.
 
     @property
     def sessions(self) -> tuple[ConversationSession, ...]:
-        """The sessions that are connecting or run."""
+        """The sessions that are connecting or run. Those that are `connecting` have no id yet, and raise if asked."""
         return tuple(entry.session for entry in self._entries if entry.session is not None)
 
     def get(self, session_id: str | UUID) -> ConversationSession | None:
@@ -317,8 +313,7 @@ class SessionManager(AsyncContextManagerMixin):
         Raises:
             ConfigurationError: The id is no UUID.
         """
-        start = as_start(session_id)
-        entry = self._live.get(start) if isinstance(start, str) else None
+        entry = self._live.get(checked_id("session_id", session_id))
         return None if entry is None else entry.session
 
     def events(self, *, buffer: int = LISTENER_BUFFER) -> AsyncIterator[ManagerEvent]:
@@ -351,13 +346,14 @@ class SessionManager(AsyncContextManagerMixin):
 
     def _arrive(self, request: ConnectRequest) -> _Entry:
         self._check_open()
+        check_request(request)
         entry = _Entry(request)
         self._entries.add(entry)
         entry.task = asyncio.get_running_loop().create_task(self._bring_up(entry, request), name="akapulu start")
         entry.task.add_done_callback(lambda task: self._brought_up(entry, task))
         return entry
 
-    async def _wait(self, entry: _Entry, timeout: float | None) -> ConversationSession:
+    async def _wait(self, entry: _Entry, timeout: float | None, *, goes_on: bool) -> ConversationSession:
         """Wait for a session to come up; its task lives on when this wait is cancelled."""
         task = entry.task
         assert task is not None
@@ -373,12 +369,16 @@ class SessionManager(AsyncContextManagerMixin):
             raise StartTimeoutError(
                 timeout=timeout or 0.0,
                 connecting=entry.connecting,
+                goes_on=entry.connecting and goes_on,
                 running=self._door.running,
                 waiting=self._door.waiting,
             )
         if task.cancelled():
             raise ManagerClosedError("the session manager was closed while the session was connecting")
-        return task.result()
+        try:
+            return task.result()
+        finally:
+            del task  # which an error's frames would keep, and it them
 
     def _give_up(self, entry: _Entry) -> None:
         entry.abandoned = True
@@ -445,7 +445,8 @@ class SessionManager(AsyncContextManagerMixin):
 
     def _will_try_again(self, entry: _Entry, event: StateChanged) -> bool:
         """Whether a connect was refused that waits for a slot: no end that anybody should hear of."""
-        return isinstance(event.cause, ConcurrencyLimitError) and self._may_wait_again(entry)
+        refused = event.end_reason is EndReason.CONNECT_FAILED and isinstance(event.cause, ConcurrencyLimitError)
+        return refused and self._may_wait_again(entry)
 
     def _may_wait_again(self, entry: _Entry) -> bool:
         """Whether what meets a full account waits for a slot."""

@@ -171,6 +171,16 @@ class ConnectRequest:
         }
 
 
+def check_request(request: object) -> None:
+    """See to it that what is to be connected is a request.
+
+    Raises:
+        ConfigurationError: It is something else.
+    """
+    if not isinstance(request, ConnectRequest):
+        raise ConfigurationError(f"request: {type(request).__name__} is no ConnectRequest; to take up an id, attach()")
+
+
 def _raw() -> Any:
     return attrs.field(factory=dict, kw_only=True, repr=False, eq=False)
 

@@ -1,20 +1,20 @@
 """One conversation as an object that lives: connected, watched, and over when its context is left."""
 
 import asyncio
-import logging
 import math
 import random
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
-from typing import Self
+from typing import Any, Self
 
 import attrs
 from anyio import AsyncContextManagerMixin
 
 from akapulu_async.conversations import Conversations
 from akapulu_async.errors import AkapuluError, ConfigurationError
+from akapulu_async.log import logger
 from akapulu_async.models import Connection, ConnectRequest, ConversationDetail
 from akapulu_async.sansio.lifecycle import EndReason, Lifecycle, SessionEvent, SessionState, Signals
 from akapulu_async.sansio.policies import PollPolicy
@@ -33,12 +33,20 @@ READY_TIMEOUT = 100.0
 LEAVE_GRACE = 5.0
 """Seconds that a participant may take to leave the room before it is cancelled."""
 
-logger = logging.getLogger("akapulu_async")
+
+def _check_poll(_: object, __: object, poll: object) -> None:
+    if not isinstance(poll, PollPolicy):
+        raise ConfigurationError(f"poll: {poll!r:.80} is no PollPolicy; write PollPolicy(interval=...)")
 
 
-def _check_ready_timeout(_: object, __: object, seconds: float | None) -> None:
+def _check_participant(_: object, __: object, participant: Any) -> None:
+    if participant is not None and not callable(participant):
+        raise ConfigurationError("participant: it cannot be called; wanted is what takes a connection and is entered")
+
+
+def _check_ready_timeout(_: object, __: object, seconds: object) -> None:
     # NaN, above all, would put the event loop's timers in disorder.
-    if seconds is not None and not 0 < seconds < math.inf:
+    if seconds is not None and not (isinstance(seconds, int | float) and 0 < seconds < math.inf):
         raise ConfigurationError(f"ready_timeout: {seconds!r:.80} is neither seconds greater than 0 nor None")
 
 
@@ -46,9 +54,9 @@ def _check_ready_timeout(_: object, __: object, seconds: float | None) -> None:
 class SessionSettings:
     """What a session is run with."""
 
-    poll: PollPolicy = attrs.field(factory=PollPolicy)
+    poll: PollPolicy = attrs.field(factory=PollPolicy, validator=_check_poll)
     ready_timeout: float | None = attrs.field(default=READY_TIMEOUT, validator=_check_ready_timeout)
-    participant: Participant | None = None
+    participant: Participant | None = attrs.field(default=None, validator=_check_participant)
     signals: Signals = attrs.field(factory=UpdateSignals)
     draw: Callable[[], float] = random.random
     """Gives random numbers from 0 to 1."""
@@ -127,7 +135,8 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
     async def open(self) -> None:
         """Connect, or take up what is connected, and begin to poll: what `async with` does on entry.
 
-        For owners that are no block, who call `close()` then. Raises what entering raises.
+        For owners that are no block, who call `close()` then. Raises what entering raises: besides what connecting
+        raises, a `SessionEndedError` if the session was ended meanwhile.
         """
         if self._lifecycle.began_at is not None:
             raise ConfigurationError("a session lives once: make another with client.session() or client.attach()")
@@ -140,6 +149,9 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         self._publish()
         if isinstance(self._start, ConnectRequest):
             await self._connect(self._start)
+            if self._over.is_set():
+                self._warn_of_orphan()
+                raise self._ended_error()
         if not self._over.is_set():
             self._begin()
 
@@ -151,13 +163,19 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
             self._finish(EndReason.CANCELLED)
             if self._connection is not None:
                 error.add_note(f"conversation {self.id} was connected meanwhile; it holds a slot until it ends")
-                logger.warning("! conversation %s was connected by a session that was cancelled", self.id)
+                self._warn_of_orphan()
             raise
         except Exception as error:
             self._finish(EndReason.CONNECT_FAILED, error)
             raise
         self._connected_after = self._now() - began
         self._take(connection)
+
+    def _warn_of_orphan(self) -> None:
+        logger.warning(
+            "! conversation %s was connected by a session that was cancelled or ended meanwhile; it holds a slot",
+            self.id,
+        )
 
     def _take(self, connection: Connection) -> None:
         self._connection = connection
@@ -219,6 +237,8 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
                 self._attending = True
                 self.mark_room_joined()
                 await self._over.wait()
+            # It left by itself: whoever leaves the room ends the conversation [documented].
+            self._finish(EndReason.COMPLETED if self._lifecycle.ready else EndReason.FAILED)
         except asyncio.CancelledError as error:
             # Ours comes after the end; another one's is a failure to join like any other.
             self._finish(EndReason.FAILED, error)
@@ -256,7 +276,12 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
             letting_go = asyncio.create_task(self._let_go(running), name=f"akapulu end {self.id}")
             self._letting_go[running] = letting_go
         await settle((letting_go,), None)
-        return letting_go.result()
+        if letting_go.result():
+            # Their errors' frames know the session: without this, only the collector could free it.
+            self._poller = self._attendance = None
+            self._letting_go.clear()
+            return True
+        return False
 
     async def _let_go(self, running: "tuple[asyncio.Task[None], ...]") -> bool:
         """Wait for what runs, cancel what does not end in time, and return whether all of it ended."""

@@ -197,7 +197,8 @@ class SessionView:
 
         It begins at the beginning, goes at its reader's pace, and closes after `ended` was told. If the session failed
         (`EndReason.FAILED`), it raises a `SessionEndedError` there instead of closing, so that a failure never looks
-        like a clean end. All changes of state are kept, and the latest 512 to 1,024 of progress.
+        like a clean end. It may be taken before the session is entered. All changes of state are kept, and the latest
+        512 to 1,024 of progress.
         """
         return Watcher(self._log, self._is_over)
 
@@ -226,10 +227,23 @@ class SessionView:
 
     def _require_id(self) -> str:
         if self._lifecycle.session_id is None:
-            raise ConfigurationError("the session is not connected: enter it with `async with`")
+            raise ConfigurationError(
+                "the session is not connected yet: enter it with `async with`, or wait until its connect is answered"
+            )
         return self._lifecycle.session_id
 
+    def _because(self) -> str:
+        if self.cause is not None:
+            # What a participant or a user's own signals raise may quote the token.
+            secrets = () if self._connection is None else (self._connection.token,)
+            return excerpt(str(self.cause), secrets, limit=1000)
+        if self.end_reason is EndReason.FAILED:
+            return f"It was over before the bot was ready; the service's last words: {self.progress.text or 'none'}"
+        return ""
+
     async def _reached(self, state: SessionState) -> None:
+        if self._lifecycle.began_at is None:
+            raise ConfigurationError("nothing can come before the session is entered: use `async with session:`")
         while True:
             news = self._log.news
             if self.elapsed(state) is not None:
@@ -244,12 +258,8 @@ class SessionView:
         return self._over.is_set()
 
     def _ended_error(self) -> SessionEndedError:
-        # What a participant or a user's own signals raise may quote the token.
-        secrets = () if self._connection is None else (self._connection.token,)
         error = SessionEndedError(
-            reason=self.end_reason or EndReason.FAILED,
-            session_id=self._lifecycle.session_id,
-            because="" if self.cause is None else excerpt(str(self.cause), secrets, limit=1000),
+            reason=self.end_reason or EndReason.FAILED, session_id=self._lifecycle.session_id, because=self._because()
         )
         error.__cause__ = self.cause
         return error

@@ -202,7 +202,10 @@ class Transport:
                 what = f"{call.request.method} {call.request.path}"
                 logger.warning("! %s was cancelled, and its answer did not come: it may have been done", what)
             raise
-        return task.result()
+        try:
+            return task.result()
+        finally:
+            del task  # which an error's frames would keep, and it them
 
     async def _begin_stream(self, call: Call, headers: Mapping[str, str]) -> Stream:
         call.doing = f"while waiting for one of the {DOWNLOAD_POOL_SIZE} downloads to end"

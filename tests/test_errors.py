@@ -156,14 +156,21 @@ TEXTS: list[tuple[AkapuluError, str]] = [
     ),
     (ManagerClosedError("the session manager is closed"), "the session manager is closed"),
     (
-        StartTimeoutError(timeout=5.0, connecting=False, running=20, waiting=3),
+        StartTimeoutError(timeout=5.0, connecting=False, goes_on=False, running=20, waiting=3),
         (
             "The session was not started within 5 s: 20 run, 3 wait. "
-            "Nothing was sent; wait longer, or raise max_sessions if the account allows more."
+            "It waited for its turn; wait longer, or raise max_sessions if the account allows more."
         ),
     ),
     (
-        StartTimeoutError(timeout=5.0, connecting=True, running=20, waiting=0),
+        StartTimeoutError(timeout=5.0, connecting=True, goes_on=False, running=20, waiting=0),
+        (
+            "The session was not started within 5 s: 20 run, 0 wait. "
+            "Its connect was on its way; the session was ended."
+        ),
+    ),
+    (
+        StartTimeoutError(timeout=5.0, connecting=True, goes_on=True, running=20, waiting=0),
         (
             "The session was not started within 5 s: 20 run, 0 wait. "
             "Its connect is on its way; the session goes on in the manager."

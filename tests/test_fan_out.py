@@ -19,7 +19,7 @@ from akapulu_async import (
     SessionManager,
     SessionState,
 )
-from akapulu_async.fan_out import FanOut, _cancel
+from akapulu_async.fan_out import FanOut, Run, _cancel
 from akapulu_async.simulator import Fault
 from tests.managed import LOOPS, crowded, simulated, soon, until
 from tests.misbehaving import REQUEST
@@ -391,22 +391,24 @@ async def test_the_manager_is_closed_meanwhile() -> None:
 
 
 async def test_the_manager_is_drained_meanwhile() -> None:
-    """When the manager is drained, what runs finishes, and what comes later is refused, each as an outcome."""
+    """When the manager is drained, what runs finishes, nothing more is taken, and the loop is told of that."""
     async with crowded() as world, SessionManager(world.client, max_sessions=2) as manager:
         finish = asyncio.Event()
 
         async def handler(_: ConversationSession) -> bool:
             return await finish.wait()
 
-        run = manager.run(requests(6), handler)
+        source = Counted(6)
+        run = manager.run(source, handler)
         await until(lambda: len(manager.sessions) == 2 and all(session.polls for session in manager.sessions))
         draining = asyncio.create_task(manager.drain())
         await asyncio.sleep(0)
         finish.set()
         assert await soon(draining) is True
-        outcomes = {outcome.index: outcome async for outcome in run}
-        assert [outcomes[index].value for index in range(6)] == [True, True, None, None, None, None]
-        assert [type(outcomes[index].error) for index in range(2, 6)] == [ManagerClosedError] * 4
+        assert [(await anext(run)).value for _ in range(2)] == [True, True]
+        with pytest.raises(ManagerClosedError, match="drained"):
+            await anext(run)
+        assert source.taken == 2
 
 
 def test_dropped_after_the_loop_was_closed() -> None:
@@ -462,7 +464,7 @@ async def test_memory_is_constant() -> None:
         gc.collect()
         tracemalloc.start()
         try:
-            async for _ in FanOut(source, handler, session, 100, set()):
+            async for _ in FanOut(Run(source, handler, session, 100, lambda: False), set()):
                 done += 1
             return tracemalloc.get_traced_memory()[1]
         finally:

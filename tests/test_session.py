@@ -562,8 +562,8 @@ async def test_end_before_entering() -> None:
         assert session.end_reason is EndReason.LEFT
 
 
-async def test_end_while_connecting() -> None:
-    """A session that is ended while it connects stays ended, and knows the conversation that it made."""
+async def test_end_while_connecting(caplog: pytest.LogCaptureFixture) -> None:
+    """A session that is ended while it connects is not entered; it knows the conversation that it made, and warns."""
     async with steered() as world:
         gate = asyncio.Event()
         connect = world.service.connect
@@ -577,14 +577,17 @@ async def test_end_while_connecting() -> None:
 
         async def enter() -> None:
             async with session:
-                assert session.id == SESSION
-                assert session.end_reason is EndReason.LEFT
+                pytest.fail("it has ended")
 
         task = asyncio.create_task(enter())
         await world.server.seen(1)
         await session.end()
         gate.set()
-        await task
+        with pytest.raises(SessionEndedError) as caught:
+            await task
+        assert caught.value.reason is session.end_reason is EndReason.LEFT
+        assert session.id == SESSION
+        assert f"conversation {SESSION} was connected by a session that was cancelled or ended" in caplog.text
         assert world.polls == 0
 
 

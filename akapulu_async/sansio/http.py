@@ -42,7 +42,8 @@ ERROR_TYPES: ErrorTypes = {"AUTH_INVALID": AuthenticationError}
 # The codes of these limits are not published; these are parts that such codes are assumed to contain.
 _CODE_PARTS = (
     (re.compile("CONCURREN", re.IGNORECASE), ConcurrencyLimitError),
-    (re.compile("MINUTE|USAGE", re.IGNORECASE), MinutesLimitError),
+    # But not RATE_LIMIT_PER_MINUTE and its like, which is over in a minute, not in a month.
+    (re.compile("^(?!.*RATE).*(MINUTE|USAGE)", re.IGNORECASE), MinutesLimitError),
 )
 
 _STATUS_TYPES: Mapping[int, type[ApiError]] = {

@@ -16,15 +16,9 @@ from typing import Protocol, TypeVar
 
 import attrs
 
-from akapulu_async.errors import (
-    AkapuluError,
-    ApiError,
-    InvalidResponseError,
-    RateLimitError,
-    ServerError,
-    TransportError,
-)
+from akapulu_async.errors import AkapuluError, ApiError, InvalidResponseError, TransportError
 from akapulu_async.models import ConversationUpdate
+from akapulu_async.sansio.policies import RETRYABLE_STATUSES
 
 Fact = TypeVar("Fact")
 
@@ -97,6 +91,10 @@ class Progress:
     """The service's latest words, whatever they are."""
 
 
+def _kind(error: BaseException | None) -> str:
+    return "None" if error is None else type(error).__name__
+
+
 @attrs.frozen(kw_only=True)
 class StateChanged:
     """A session entered a state."""
@@ -116,8 +114,8 @@ class StateChanged:
     end_reason: EndReason | None = None
     """Why it ended; None for the other states."""
 
-    cause: BaseException | None = attrs.field(default=None, eq=False)
-    """The error that ended it; None if none did."""
+    cause: BaseException | None = attrs.field(default=None, eq=False, repr=_kind)
+    """The error that ended it; None if none did. Shown by its kind alone: a participant's may quote the token."""
 
 
 @attrs.frozen(kw_only=True)
@@ -348,5 +346,6 @@ class Lifecycle:
 def _may_pass(error: AkapuluError) -> bool:
     """Whether a failed poll says nothing about the conversation, so that the next may succeed."""
     if isinstance(error, ApiError):
-        return isinstance(error, RateLimitError | ServerError) or error.status == 408  # noqa: PLR2004
+        # By status: a code that names a limit of the account says nothing about a conversation that has its slot.
+        return error.status in RETRYABLE_STATUSES or error.status >= 500  # noqa: PLR2004 - the 5xx
     return isinstance(error, TransportError | InvalidResponseError)

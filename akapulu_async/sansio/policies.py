@@ -139,6 +139,10 @@ LONGEST_FAILURE_PAUSE = 8.0
 """Seconds: how long the growing pauses between failing polls get, unless the interval itself is longer."""
 
 
+LONGEST_RETRY_AFTER = 60.0
+"""Seconds: how long a poll is put off at the most when the service asks for it."""
+
+
 @attrs.frozen
 class PollPolicy:
     """How often a session asks how far its conversation has come."""
@@ -169,14 +173,15 @@ class PollPolicy:
             ready: Whether the bot is ready.
             failures: How many polls in a row have failed; each doubles the pause.
             draw: Gives random numbers from 0 to 1.
-            retry_after: How many seconds the service asked to wait, which is obeyed; None if it did not.
+            retry_after: How many seconds the service asked to wait, which is obeyed up to a minute: longer, a session
+                would be deaf to its end. None if it did not.
         """
         interval = self.live_interval if ready else self.interval
         if failures:
             # The exponent is bounded, since a float overflows at 1024.
             interval = min(interval * 2.0 ** min(failures, 60), max(interval, LONGEST_FAILURE_PAUSE))
         spread = interval * (1 + self.jitter * (2 * draw() - 1))
-        return spread if retry_after is None else max(retry_after, spread)
+        return spread if retry_after is None else max(min(retry_after, LONGEST_RETRY_AFTER), spread)
 
 
 @attrs.frozen
