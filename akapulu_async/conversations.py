@@ -75,7 +75,7 @@ class Conversations:
 
         Args:
             session_id: The conversation.
-            attempts: How often to try at the most; None as the client's retry policy says.
+            attempts: How often to try at the most, if the client's retry policy allows as many; None as that says.
 
         Raises:
             NotFoundError: There is no such conversation, or it ended: what comes after the end is not published.

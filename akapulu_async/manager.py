@@ -415,13 +415,15 @@ class SessionManager(AsyncContextManagerMixin):
             return session
 
     def _brought_up(self, entry: _Entry, task: "asyncio.Task[ConversationSession]") -> None:
+        entry.task = None
         if task.cancelled() or task.exception() is not None:
             self._forget(entry)
-            entry.session = entry.task = None
+            entry.session = None
 
     def _make(self, entry: _Entry, start: ConnectRequest | SessionSnapshot | str) -> ConversationSession:
-        settings = attrs.evolve(self._settings, listener=lambda events: self._hear(entry, events))
-        entry.session = ConversationSession(self._conversations, start, settings)
+        entry.session = ConversationSession(
+            self._conversations, start, self._settings, lambda events: self._hear(entry, events)
+        )
         return entry.session
 
     def _settle_in(self, entry: _Entry, session: ConversationSession) -> None:

@@ -64,9 +64,6 @@ class SessionSettings:
     pace: Callable[[float], float] | None = None
     """Given the clock when a poll is due, returns how many seconds it must wait for its turn. None: no other polls."""
 
-    listener: Callable[[list[SessionEvent]], object] | None = None
-    """Told of events as they happen, in the order of the log."""
-
 
 class ConversationSession(SessionView, AsyncContextManagerMixin):
     """A conversation, from its connect to its end. Made by `client.session()` and `client.attach()`.
@@ -90,12 +87,25 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
     """
 
     def __init__(
-        self, conversations: Conversations, start: ConnectRequest | SessionSnapshot | str, settings: SessionSettings
+        self,
+        conversations: Conversations,
+        start: ConnectRequest | SessionSnapshot | str,
+        settings: SessionSettings,
+        listener: Callable[[list[SessionEvent]], object] | None = None,
     ) -> None:
+        """Make a session.
+
+        Args:
+            conversations: What can be asked of the service.
+            start: What to connect, or what to take up.
+            settings: What it is run with.
+            listener: Told of events as they happen, in the order of the log.
+        """
         super().__init__(Lifecycle(settings.signals, settings.poll.max_failures))
         self._conversations = conversations
         self._start = start
         self._settings = settings
+        self._listener = listener
         self._poller: asyncio.Task[None] | None = None
         self._attendance: asyncio.Task[None] | None = None
         self._attending = False
@@ -149,10 +159,10 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         self._publish()
         if isinstance(self._start, ConnectRequest):
             await self._connect(self._start)
-            if self._over.is_set():
+            if self._over:
                 self._warn_of_orphan()
                 raise self._ended_error()
-        if not self._over.is_set():
+        if not self._over:
             self._begin()
 
     async def _connect(self, request: ConnectRequest) -> None:
@@ -210,10 +220,11 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         policy, draw = self._settings.poll, self._settings.draw
         # What was just connected has no news; what is taken up may be ready.
         pause = policy.first_pause(draw) if self._connection is not None else 0.0
-        while not self._over.is_set():
+        while not self._over:
             await asyncio.sleep(pause)
-            if self._settings.pace is not None:
-                await asyncio.sleep(self._settings.pace(self._now()))
+            turn = 0.0 if self._settings.pace is None else self._settings.pace(self._now())
+            if turn > 0:
+                await asyncio.sleep(turn)
             began, retry_after = self._now(), None
             try:
                 update = await self._conversations.updates(self.id, attempts=1)
@@ -236,7 +247,7 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
             async with participant(connection):
                 self._attending = True
                 self.mark_room_joined()
-                await self._over.wait()
+                await self._reached(SessionState.ENDED)
             # It left by itself: whoever leaves the room ends the conversation [documented].
             self._finish(EndReason.COMPLETED if self._lifecycle.ready else EndReason.FAILED)
         except asyncio.CancelledError as error:
@@ -244,7 +255,7 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
             self._finish(EndReason.FAILED, error)
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the watchers must know
-            if self._over.is_set():
+            if self._over:
                 text = excerpt(str(error), (connection.token,))
                 logger.warning("! conversation %s: its participant did not leave cleanly: %s", self.id, text)
             self._finish(EndReason.FAILED, error)
@@ -301,8 +312,8 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         if not events:
             return
         self._log.publish(events)
-        if self._lifecycle.state is SessionState.ENDED and not self._over.is_set():
-            self._over.set()
+        if self._lifecycle.state is SessionState.ENDED and not self._over:
+            self._over = True
             if self._ready_timer is not None:
                 self._ready_timer.cancel()
             if self._poller is not None and self._poller is not asyncio.current_task():
@@ -311,8 +322,8 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
                 self._attendance.cancel()
             for callback in tuple(self._end_callbacks):
                 callback()
-        if self._settings.listener is not None:
-            self._settings.listener(events)
+        if self._listener is not None:
+            self._listener(events)
 
     @staticmethod
     def _now() -> float:

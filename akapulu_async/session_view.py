@@ -43,8 +43,8 @@ class SessionView:
     def __init__(self, lifecycle: Lifecycle) -> None:
         self._lifecycle = lifecycle
         self._log = EventLog()
-        self._over = asyncio.Event()
-        self._end_callbacks: set[Callable[[], object]] = set()
+        self._over = False
+        self._end_callbacks: list[Callable[[], object]] = []
         self._connection: Connection | None = None
         self._connected_after: float | None = None
         self._polls = 0
@@ -214,14 +214,14 @@ class SessionView:
             SessionEndedError: The conversation ended before the state came, or before the block did.
         """
         await self._reached(state)
-        if state is not SessionState.ENDED and self._over.is_set():
+        if state is not SessionState.ENDED and self._over:
             raise self._ended_error()
         with CancelScope() as scope:
-            self._end_callbacks.add(scope.cancel)
+            self._end_callbacks.append(scope.cancel)
             try:
                 yield self
             finally:
-                self._end_callbacks.discard(scope.cancel)
+                self._end_callbacks.remove(scope.cancel)
         if scope.cancelled_caught:
             raise self._ended_error()
 
@@ -248,14 +248,14 @@ class SessionView:
             news = self._log.news
             if self.elapsed(state) is not None:
                 return
-            if self._over.is_set():
+            if self._over:
                 raise self._ended_error()
             await news.wait()
 
     def _is_over(self) -> bool:
-        if self._over.is_set() and self.end_reason is EndReason.FAILED:
+        if self._over and self.end_reason is EndReason.FAILED:
             raise self._ended_error()
-        return self._over.is_set()
+        return self._over
 
     def _ended_error(self) -> SessionEndedError:
         error = SessionEndedError(

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import aiohttp
-import attrs
 from aiohttp.client_middlewares import ClientMiddlewareType
 from yarl import URL
 
@@ -109,7 +108,7 @@ class Transport:
 
         Args:
             request: What to ask.
-            attempts: How often to try at the most; None as the retry policy says.
+            attempts: How often to try at the most, if the retry policy allows as many; None as that says.
 
         Raises:
             ConfigurationError: The transport is not open.
@@ -147,7 +146,6 @@ class Transport:
         """Make attempts, with pauses between them, until one succeeds or the deadline passes."""
         self._session()
         call = Call(request, self._timeouts)
-        policy = self._retry if attempts is None else attrs.evolve(self._retry, attempts=attempts)
         deadline = call.deadline = asyncio.timeout(self._timeouts.total)
         try:
             async with deadline:
@@ -155,7 +153,9 @@ class Transport:
                     try:
                         return await call.logged(attempt)
                     except (TransportError, ApiError) as error:
-                        pause = policy.pause(
+                        if call.attempt == attempts:
+                            raise
+                        pause = self._retry.pause(
                             error,
                             attempt=call.attempt,
                             safe=request.safe,
