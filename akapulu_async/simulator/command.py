@@ -41,7 +41,7 @@ def add_to(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--host", help="address to listen on (127.0.0.1)")
+    add("--host", help="address to listen on (127.0.0.1); beyond loopback, all who reach it control it without a key")
     add("--port", type=_port, help="port to listen on; 0, the default, takes a free one")
     add("--storage-port", type=_port, help="port of the host that recordings come from (a free one)")
     add("--storage-url", help="how others reach that host, if not as it listens: the beginning of signed URLs")

@@ -52,10 +52,14 @@ class Control:
         self._journal = journal
         self._storage = storage
 
-    def answer(self, method: str, target: str, body: bytes) -> Answer:
-        """Answer a control request."""
+    def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Answer a control request.
+
+        One from a web page of another origin is refused: browsers let any page send such requests to loopback.
+        """
         path = target.partition("?")[0].removeprefix(CONTROL_PREFIX).removesuffix("/")
         try:
+            _check_origin(headers)
             values = parse_json_object(body) if body else {}
             answer = self._dispatch(method, path.split("/"), values)
         except RefusedError as refused:
@@ -136,6 +140,14 @@ class Control:
 def view_json(view: ConversationView) -> dict[str, Any]:
     """Return a conversation's view as JSON, with the connect request as it came."""
     return {**asdict(view, recurse=False), "progress": asdict(view.progress), "request": dict(view.request.raw)}
+
+
+def _check_origin(headers: Mapping[str, str]) -> None:
+    origin = headers.get("Origin")
+    if origin is not None and origin.partition("://")[2].lower() != headers.get("Host", "").lower():
+        raise RefusedError(
+            Refusal(403, "ORIGIN_REFUSED", "Web pages of another origin must not control the simulator.")
+        )
 
 
 def _take(values: Mapping[str, Any], name: str) -> Any:

@@ -3,17 +3,19 @@
 import asyncio
 import socket
 import struct
+import sys
 
 from aiohttp import web
 
 from akapulu_async.simulator.answers import Answer
 from akapulu_async.simulator.faults import Fault
 
-__all__ = ["deliver", "reset"]
+__all__ = ["deliver", "lose"]
 
 _CHUNK = 64 * 1024  # bytes of a file in memory at a time
 _DRIPS_PER_SECOND = 10
-_LINGER_ZERO = struct.pack("ii", 1, 0)  # on, 0 s: close() sends RST
+_LINGER_FORM = "hh" if sys.platform == "win32" else "ii"  # two shorts in Winsock, two ints elsewhere
+_LINGER_ZERO = struct.pack(_LINGER_FORM, 1, 0)  # on, 0 s: close() sends RST
 
 
 async def deliver(request: web.BaseRequest, answer: Answer, fault: Fault | None) -> web.StreamResponse:
@@ -22,20 +24,28 @@ async def deliver(request: web.BaseRequest, answer: Answer, fault: Fault | None)
         return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
     if fault is not None:
         answer = answer if fault.made_up else fault.distort(answer)
-        if fault.delay is not None:
-            await asyncio.sleep(fault.delay)
         if fault.reset is not None:
-            return reset(request)
+            return await lose(request, fault.delay)
+        await _wait(fault.delay)
     return await _stream(request, answer, fault)
 
 
-def reset(request: web.BaseRequest) -> web.StreamResponse:
-    """Reset the connection with a real RST; what is returned is never sent."""
+async def lose(request: web.BaseRequest, delay: float | None) -> web.StreamResponse:
+    """Reset the connection with a real RST, after so many real seconds; what is returned is never sent.
+
+    None: at once.
+    """
+    await _wait(delay)
     transport = request.transport
     if transport is not None:
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
         transport.abort()
     return web.Response()
+
+
+async def _wait(delay: float | None) -> None:
+    if delay is not None:
+        await asyncio.sleep(delay)
 
 
 async def _stream(request: web.BaseRequest, answer: Answer, fault: Fault | None) -> web.StreamResponse:

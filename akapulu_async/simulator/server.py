@@ -9,7 +9,7 @@ from akapulu_async.simulator.answers import Answer, refusal_answer
 from akapulu_async.simulator.api import Api, Call
 from akapulu_async.simulator.clock import Clock
 from akapulu_async.simulator.control import CONTROL_PREFIX, Control
-from akapulu_async.simulator.delivery import deliver, reset
+from akapulu_async.simulator.delivery import deliver, lose
 from akapulu_async.simulator.faults import Fault, FaultBook
 from akapulu_async.simulator.journal import Journal
 from akapulu_async.simulator.refusals import Refusal
@@ -39,22 +39,28 @@ class Server:
 
     async def handle_api(self, request: web.BaseRequest) -> web.StreamResponse:
         """Handle a request to the API or the control."""
-        target = request.raw_path
-        where = match(target)
-        try:
-            body = await request.read() if request.can_read_body else b""
-        except web.HTTPRequestEntityTooLarge:
-            return await self._answer(request, where, lambda _: refusal_answer(_TOO_LARGE))
-        if target.startswith(CONTROL_PREFIX):
-            return await deliver(request, self._control.answer(request.method, target, body), None)
-        call = Call(request.method, target, where, request.headers, body)
-        return await self._answer(request, where, lambda now: self._api.answer(call, now))
+        is_control = request.raw_path.startswith(CONTROL_PREFIX)
+        body = await _body_of(request)
+        if is_control:
+            return await deliver(request, self._control_answer(request, body), None)
+        return await self._answer(request, match(request.raw_path), lambda now: self._api_answer(request, body, now))
 
     async def handle_storage(self, request: web.BaseRequest) -> web.StreamResponse:
         """Handle a request to the storage host."""
         return await self._answer(
             request, _STORAGE, lambda now: self._storage.answer(request.method, request.raw_path, request.headers, now)
         )
+
+    def _control_answer(self, request: web.BaseRequest, body: bytes | Refusal) -> Answer:
+        if isinstance(body, Refusal):
+            return refusal_answer(body)
+        return self._control.answer(request.method, request.raw_path, request.headers, body)
+
+    def _api_answer(self, request: web.BaseRequest, body: bytes | Refusal, now: float) -> Answer:
+        if isinstance(body, Refusal):
+            return refusal_answer(body)
+        call = Call(request.method, request.raw_path, match(request.raw_path), request.headers, body)
+        return self._api.answer(call, now)
 
     async def _answer(
         self, request: web.BaseRequest, where: Match, handle: Callable[[float], Answer]
@@ -65,8 +71,16 @@ class Server:
         status = None if answer is None else answer.status
         self._journal.record(now, request.method, request.raw_path, where, status, fault)
         if answer is None:
-            return reset(request)
+            return await lose(request, None if fault is None else fault.delay)
         return await deliver(request, answer, fault)
+
+
+async def _body_of(request: web.BaseRequest) -> bytes | Refusal:
+    """Return the body as it came, or what is wrong with it; raises `ConnectionError` if the client goes away."""
+    try:
+        return await request.read() if request.can_read_body else b""
+    except web.HTTPRequestEntityTooLarge:
+        return _TOO_LARGE
 
 
 def _answer_under(fault: Fault | None, handle: Callable[[float], Answer], now: float) -> Answer | None:
@@ -106,7 +120,8 @@ class Listener:
 
     async def open(self, host: str, port: int) -> None:
         """Listen; raises `OSError` if that cannot be."""
-        runner = web.ServerRunner(web.Server(self._handler, access_log=None), shutdown_timeout=_SHUTDOWN_TIMEOUT)
+        server = web.Server(self._handle, access_log=None, auto_decompress=False)  # JSON comes as it is, or is none
+        runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_TIMEOUT)
         await runner.setup()
         self._runner = runner
         await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()
@@ -118,3 +133,9 @@ class Listener:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await self._handler(request)
+        except ConnectionError:  # the client went away; what is returned is never sent
+            return web.Response()

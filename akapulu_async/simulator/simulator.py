@@ -35,7 +35,8 @@ class Simulator(Operations):
 
     Args:
         host: the address to listen on, for the API and for the storage host. For `0.0.0.0` and `::`, which no
-            client can ask, `base_url` and `storage_url` bear the loopback address.
+            client can ask, `base_url` and `storage_url` bear the loopback address. Beyond loopback, everybody on
+            the network who reaches it can control the simulator: `/_simulator/` asks for no key.
         port: of the API; 0 takes a free one.
         storage_port: of the storage host; 0 takes a free one.
         storage_url: how others reach the storage host (another machine, a container): the beginning of every

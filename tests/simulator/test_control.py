@@ -104,6 +104,15 @@ async def test_wrong_controls_are_refused(open_sim: Any, method: str, path: str,
         assert (answered, bool(answer["error"])) == (status, True)
 
 
+@pytest.mark.parametrize(("origin", "status"), [("{own}", 200), ("http://evil.example", 403), ("null", 403)])
+async def test_web_pages_do_not_drive_it(open_sim: Any, origin: str, status: int) -> None:
+    """A request that bears another origin than the simulator's own is refused and changes nothing."""
+    async with open_sim() as user:
+        origin = origin.replace("{own}", user.sim.base_url.removesuffix("/api"))
+        answered, _ = await user.control("POST", "advance", json={"seconds": 5}, headers={"Origin": origin})
+        assert (answered, user.sim.now) == (status, 5 if status == 200 else 0)
+
+
 async def test_control_needs_no_key_and_is_not_counted(open_sim: Any) -> None:
     """Controls leave no trace among the requests, and faults do not hit them."""
     async with open_sim() as user:

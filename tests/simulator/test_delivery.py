@@ -33,6 +33,17 @@ async def test_a_reset_is_a_real_one(open_sim: Any, when: Any) -> None:
             await raw(user)
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_reset_can_be_late(open_sim: Any, when: Any) -> None:
+    """With a delay, the connection stays open so long before it is reset."""
+    async with open_sim() as user:
+        user.sim.add_fault(Fault(reset=when, delay=0.1))
+        start = time.monotonic()
+        with pytest.raises(ConnectionResetError):
+            await raw(user)
+        assert time.monotonic() - start >= 0.1
+
+
 async def test_before_and_after_differ_in_what_happened(open_sim: Any) -> None:
     """A reset before means no conversation; a reset after means a conversation whose answer is lost."""
     async with open_sim() as user:

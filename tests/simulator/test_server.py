@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import socket
 import time
 from typing import Any
@@ -89,6 +90,66 @@ async def test_a_body_beyond_all_measure_gets_413(open_sim: Any) -> None:
         status, _, answer = await user.request("POST", "/conversations/connect/", data=body)
         assert (status, answer["error_code"]) == (413, "BODY_TOO_LARGE")
         assert user.sim.requests[-1].status == 413
+
+
+POST = b"POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer simulator-key\r\n"
+ADVANCE, CONNECT = b"/_simulator/advance", b"/api/conversations/connect/"
+
+
+@pytest.mark.parametrize(("path", "seen"), [(ADVANCE, 0), (CONNECT, 1)])
+@pytest.mark.parametrize(
+    ("rest", "status"),
+    [
+        (b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello", 400),
+        (b"Content-Length: 2000000\r\n\r\n" + b" " * 2_000_000, 413),
+        (b"Content-Length: 2\r\n\r\n\xff\xff", 400),
+    ],
+)
+async def test_bad_bodies_are_refused_where_they_came(
+    open_sim: Any, caplog: Any, path: bytes, seen: int, rest: bytes, status: int
+) -> None:
+    """What cannot be read gets 400 or 413 in the service's form and no traceback; the control's is no API request."""
+    async with open_sim() as user:
+        address = urlsplit(user.sim.base_url)
+        if path == ADVANCE:
+            user.sim.add_fault(Fault(status=500))
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        writer.write(POST % path + rest)
+        head = await reader.readuntil(b"\r\n\r\n")
+        answer = await reader.readexactly(int(head.partition(b"Content-Length: ")[2].split(b"\r", 1)[0]))
+        writer.close()
+        assert head.startswith(b"HTTP/1.1 %d" % status)
+        assert json.loads(answer)["error_code"]
+        assert (len(user.sim.requests), len(user.sim.faults)) == (seen, 1 - seen)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("fault", "sent"),
+    [
+        (Fault(body="x" * 10_000, bytes_per_second=10_000), b"GET /api/ HTTP/1.1\r\nHost: x\r\n\r\n"),
+        (Fault(delay=0.05), b"GET /api/ HTTP/1.1\r\nHost: x\r\n\r\n"),
+        (None, POST % CONNECT + b"Content-Length: 100\r\n\r\n{"),
+        (None, POST % ADVANCE + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{"),
+    ],
+)
+async def test_clients_may_go_away(open_sim: Any, caplog: Any, fault: Any, sent: bytes) -> None:
+    """A client that leaves amid an answer, a delay or its own body leaves no traceback and no task behind."""
+    async with open_sim() as user:
+        before = asyncio.all_tasks()
+        address = urlsplit(user.sim.base_url)
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        writer.write(b"GET /_simulator/ HTTP/1.1\r\nHost: x\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")  # now the server has taken the connection
+        if fault is not None:
+            user.sim.add_fault(fault)
+        writer.write(sent)
+        if fault is not None:
+            await user.sim.wait_for_request()
+        writer.transport.abort()
+        _, left = await asyncio.wait(asyncio.all_tasks() - before, timeout=10)
+        assert not left
+    assert not caplog.records
 
 
 async def test_what_was_seen(open_sim: Any) -> None:
