@@ -49,18 +49,25 @@ async def _wait(delay: float | None) -> None:
 
 
 async def _stream(request: web.BaseRequest, answer: Answer, fault: Fault | None) -> web.StreamResponse:
+    to_send, promised = _lengths(answer, fault)
     response = web.StreamResponse(status=answer.status, headers=answer.headers)
-    to_send = answer.size
-    truncate_at = None if fault is None else fault.truncate_at
-    if truncate_at is not None:
-        to_send = min(to_send, truncate_at)
-    response.content_length = answer.size if truncate_at is None else max(answer.size, to_send + 1)
+    response.content_length = promised
     await response.prepare(request)
     if request.method != "HEAD":
         await _send_body(response, answer, to_send, None if fault is None else fault.bytes_per_second)
-    if truncate_at is not None and request.transport is not None:
-        request.transport.close()
+        if to_send < promised and request.transport is not None:
+            request.transport.close()
     return response
+
+
+def _lengths(answer: Answer, fault: Fault | None) -> tuple[int, int]:
+    """Return how many bytes are sent, and how many are promised."""
+    if fault is not None and fault.truncate_at is not None:
+        to_send = min(answer.size, fault.truncate_at)
+        return to_send, max(answer.size, to_send + 1)
+    if fault is not None and fault.content_length is not None:
+        return min(answer.size, fault.content_length), fault.content_length
+    return answer.size, answer.size
 
 
 async def _send_body(

@@ -1,5 +1,6 @@
 """Scripted faults: what goes wrong, and with which requests. Pure."""
 
+import base64
 import json
 from collections.abc import Mapping
 from random import Random
@@ -7,10 +8,10 @@ from typing import Any, Literal
 from uuid import UUID
 
 from attrs import Factory, asdict, field, fields_dict, frozen
-from attrs.validators import instance_of, optional
 
 from akapulu_async.simulator.answers import Answer
 from akapulu_async.simulator.checks import number, one_of
+from akapulu_async.simulator.headers import check_headers, merged
 from akapulu_async.simulator.routing import METHODS, Match, Route
 from akapulu_async.simulator.settings import check_id
 
@@ -18,11 +19,26 @@ __all__ = ["Fault", "FaultBook", "FaultHandle"]
 
 
 _FIRST_ERROR = 400
+_BODILESS = {204, 304}
+_WITHOUT_CONVERSATION = {"connect", "storage"}
+_EFFECTS = ("status", "body", "content_type", "headers", "delay", "reset", "truncate_at", "bytes_per_second")
 _ERROR_BODY = b'{"error": "A scripted fault.", "error_code": "SCRIPTED_FAULT"}'
 
 
 def _optional_id(identifier: str | UUID | None) -> str | None:
-    return None if identifier is None else check_id(identifier)
+    try:
+        return None if identifier is None else check_id(identifier)
+    except ValueError as error:
+        raise ValueError(f"conversation_id: {error}") from error
+
+
+def _check_headers(_fault: Any, _attribute: Any, headers: object) -> None:
+    check_headers(headers)
+
+
+def _check_content_type(_fault: Any, _attribute: Any, content_type: object) -> None:
+    if content_type is not None:
+        check_headers({"content_type": content_type})
 
 
 def _default_times(fault: "Fault") -> int | None:
@@ -37,27 +53,32 @@ class Fault:
 
     Attributes:
         route: `connect`, `updates`, `detail`, `recording` or `storage`; None: any of them.
-        conversation_id: only requests for this conversation; None: for any, and those for none.
+        conversation_id: only requests for this conversation; None: for any, and those for none. Requests to
+            `connect` and `storage` are for none.
         after: how many matching requests pass unharmed first.
         times: how many requests it hits, then it is spent; None: all until it is removed. Left out, it is 1,
             or None with a `rate`.
         rate: the probability, 0-1, that it hits a matching request, drawn from the simulator's seed; None:
             certain.
 
-    What happens to them, in any combination; at least one must be given:
+    What happens to them, in any combination that does not contradict itself; at least one must be given:
 
     Attributes:
         status: answer with this status instead of asking the service, which never learns of the request.
         body: answer with this body instead: bytes, text, or any other JSON value; with 200 unless `status`
             says otherwise. An error status without a body gets an error in the service's form.
         content_type: of the made-up answer (`application/json` if left out), or put upon the true one.
-        headers: added to the answer, be it made up or true.
-        delay: REAL seconds before the answer is sent. The request has been handled by then.
-        reset: reset the TCP connection (RST) `before` the request is handled, so the service never learns of
-            it, or `after`, so that it happened and only the answer is lost.
+        headers: added to the answer, be it made up or true, in place of those of the same name. A
+            `Content-Length` is sent as it stands: a larger one promises bytes that never come before the
+            connection is closed, a smaller one cuts the body.
+        delay: REAL seconds before the answer is sent, or the connection reset. The request has been handled by
+            then, unless it is reset `before`.
+        reset: with nothing else but a delay, reset the TCP connection (RST) `before` the request is handled, so
+            the service never learns of it, or `after`, so that it happened and only the answer is lost.
         truncate_at: send this many bytes of the body and close, though `Content-Length` promises more.
         bytes_per_second: send the body this slowly (real seconds).
 
+    Raises `ValueError` when built, naming what is wrong.
     """
 
     route: Route | None = field(default=None, validator=one_of(*METHODS))
@@ -67,22 +88,47 @@ class Fault:
     times: int | None = field(default=Factory(_default_times, takes_self=True), validator=number(1, whole=True))
     status: int | None = field(default=None, validator=number(200, 599, whole=True))
     body: Any = None
-    content_type: str | None = field(default=None, validator=optional(instance_of(str)))
-    headers: dict[str, str] = field(factory=dict, validator=instance_of(dict))
+    content_type: str | None = field(default=None, validator=_check_content_type)
+    headers: dict[str, str] = field(factory=dict, validator=_check_headers)
     delay: float | None = field(default=None, validator=number(above=True))
     reset: Literal["before", "after"] | None = field(default=None, validator=one_of("before", "after"))
     truncate_at: int | None = field(default=None, validator=number(whole=True))
     bytes_per_second: float | None = field(default=None, validator=number(above=True))
 
     def __attrs_post_init__(self) -> None:
-        """Refuse a fault that does nothing."""
-        effects = (self.delay, self.reset, self.truncate_at, self.bytes_per_second, self.content_type)
-        if not (self.made_up or self.headers or any(effect is not None for effect in effects)):
+        """Refuse a fault that does nothing, contradicts itself or could not be sent."""
+        if not self._effects():
             raise ValueError("a fault must do something: give status, body, headers, delay, reset, ...")
+        if self.reset is not None:
+            self._exclude("reset", self._effects() - {"reset", "delay"})
+        if self.status in _BODILESS:
+            self._exclude(f"status {self.status}", self._effects() & {"body", "truncate_at", "bytes_per_second"})
+        if self.truncate_at is not None and self.content_length is not None:
+            raise ValueError("truncate_at and a Content-Length header exclude each other")
+        if self.route in _WITHOUT_CONVERSATION and self.conversation_id is not None:
+            raise ValueError(f"conversation_id: requests to {self.route} are for no conversation")
+        try:
+            self._body()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"body must be bytes, text or another JSON value: {error}") from error
+
+    def _effects(self) -> set[str]:
+        values = {name: getattr(self, name) for name in _EFFECTS}
+        return {name for name, value in values.items() if value is not None and (name != "headers" or value)}
+
+    @staticmethod
+    def _exclude(name: str, others: set[str]) -> None:
+        if others:
+            raise ValueError(f"{name} and {min(others)} exclude each other")
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Fault":
-        """Return the fault that a JSON object describes; raises `ValueError` naming what is wrong."""
+        """Return the fault that a JSON object describes; raises `ValueError` naming what is wrong.
+
+        Bytes that are no text come as `body_base64`.
+        """
+        if "body_base64" in values:
+            values = _with_bytes(values)
         if unknown := values.keys() - fields_dict(cls).keys():
             raise ValueError(f"a fault has no field {min(unknown)!r}")
         try:
@@ -91,11 +137,18 @@ class Fault:
             raise ValueError(str(error.args[0])) from error
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields that are set, as JSON."""
-        values = asdict(self, filter=lambda _, value: value is not None)
+        """Return what is set, and always `times`, as JSON from which `from_json` makes the same fault."""
+        values = asdict(self, recurse=False, filter=lambda field, value: value is not None or field.name == "times")
         if isinstance(self.body, bytes):
-            values["body"] = self.body.decode("latin-1")
+            del values["body"]
+            values["body_base64"] = base64.b64encode(self.body).decode()
         return values
+
+    @property
+    def content_length(self) -> int | None:
+        """The made-up `Content-Length`; None: the true one."""
+        lengths = [value for name, value in self.headers.items() if name.lower() == "content-length"]
+        return int(lengths[-1]) if lengths else None
 
     @property
     def made_up(self) -> bool:
@@ -104,13 +157,13 @@ class Fault:
 
     def answer(self) -> Answer:
         """Return the made-up answer."""
-        headers = {"Content-Type": self.content_type or "application/json", **self.headers}
+        headers = merged({"Content-Type": self.content_type or "application/json"}, self.headers)
         return Answer(200 if self.status is None else self.status, headers, self._body())
 
     def distort(self, answer: Answer) -> Answer:
         """Return the true answer with this fault's headers upon it."""
         content_type = {} if self.content_type is None else {"Content-Type": self.content_type}
-        return Answer(answer.status, {**answer.headers, **content_type, **self.headers}, answer.body)
+        return Answer(answer.status, merged(answer.headers, content_type, self.headers), answer.body)
 
     def _body(self) -> bytes:
         if isinstance(self.body, bytes):
@@ -120,6 +173,16 @@ class Fault:
         if self.body is not None:
             return json.dumps(self.body).encode()
         return b"" if self.status is None or self.status < _FIRST_ERROR else _ERROR_BODY
+
+
+def _with_bytes(values: Mapping[str, Any]) -> dict[str, Any]:
+    if "body" in values:
+        raise ValueError("body and body_base64 exclude each other")
+    try:
+        body = base64.b64decode(values["body_base64"], validate=True)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"body_base64 must be a text in base64: {error}") from error
+    return {name: value for name, value in values.items() if name != "body_base64"} | {"body": body}
 
 
 class FaultHandle:

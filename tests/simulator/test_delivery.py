@@ -73,6 +73,17 @@ async def test_even_a_whole_body_can_be_too_short(open_sim: Any) -> None:
         assert (b"Content-Length: 5" in head, body) == (True, b"0123")
 
 
+@pytest.mark.parametrize(("promised", "sent"), [(b"7", b"0123"), (b"2", b"01")])
+async def test_a_wrong_length_is_sent_as_it_stands(open_sim: Any, promised: bytes, sent: bytes) -> None:
+    """A made-up `Content-Length` promises more than comes, or cuts the body."""
+    async with open_sim() as user:
+        user.sim.add_fault(Fault(body="0123", headers={"content-length": promised.decode()}))
+        head, _, body = (await raw(user)).partition(b"\r\n\r\n")
+        assert head.lower().count(b"content-length: " + promised) == 1
+        assert head.lower().count(b"content-length") == 1
+        assert body == sent
+
+
 async def test_a_recording_can_be_truncated(open_sim: Any) -> None:
     """Files end early too, at the byte asked for."""
     async with open_sim(recording_form="bytes", recording_size=500_000) as user:

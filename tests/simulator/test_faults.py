@@ -89,7 +89,23 @@ def test_a_request_meets_one_fault() -> None:
         ({"truncate_at": -1}, "truncate_at"),
         ({"status": 500, "colour": "red"}, "no field 'colour'"),
         ({"status": 500, "content_type": 5}, "content_type"),
-        ({"status": 500, "conversation_id": "x"}, "not a UUID"),
+        ({"status": 500, "conversation_id": "x"}, "conversation_id: 'x' is not a UUID"),
+        ({"content_type": "a\r\nb"}, "content_type must be a text"),
+        ({"headers": {"X-A": 5}}, "X-A must be a text"),
+        ({"headers": []}, "headers must map"),
+        ({"reset": "after", "truncate_at": 3}, "reset and truncate_at exclude each other"),
+        ({"reset": "after", "bytes_per_second": 3}, "reset and bytes_per_second"),
+        ({"reset": "after", "status": 500}, "reset and status"),
+        ({"reset": "before", "headers": {"X-A": "1"}}, "reset and headers"),
+        ({"status": 204, "body": "x"}, "status 204 and body exclude each other"),
+        ({"status": 304, "truncate_at": 0}, "status 304 and truncate_at"),
+        ({"truncate_at": 1, "headers": {"content-length": "9"}}, "truncate_at and a Content-Length"),
+        ({"route": "connect", "status": 500, "conversation_id": ID}, "conversation_id: requests to connect"),
+        ({"route": "storage", "status": 500, "conversation_id": ID}, "conversation_id: requests to storage"),
+        ({"body": {"a": {1}}}, "body must be bytes, text or another JSON value"),
+        ({"body": "\ud800"}, "body must be"),
+        ({"body_base64": "?"}, "body_base64 must be"),
+        ({"body_base64": "AA==", "body": "x"}, "body and body_base64 exclude each other"),
     ],
 )
 def test_faults_that_cannot_be_are_refused(fields: Any, message: str) -> None:
@@ -132,6 +148,18 @@ def test_true_answers_can_be_distorted() -> None:
 
 def test_a_fault_as_json_and_back() -> None:
     """What is set survives the way over the control."""
-    fault = Fault(route="updates", status=503, headers={"Retry-After": "1"}, rate=0.5)
-    assert Fault.from_json(fault.to_json()) == fault
-    assert Fault(body=b"\xff").to_json()["body"] == "\xff"
+    for fault in (
+        Fault(route="updates", status=503, headers={"Retry-After": "1"}, rate=0.5),
+        Fault(status=503, times=None),
+        Fault(rate=0.5, times=3, delay=1, conversation_id=ID),
+        Fault(body=b"\xff\x00"),
+        Fault(body={"a": [1]}),
+    ):
+        assert Fault.from_json(json.loads(json.dumps(fault.to_json()))) == fault
+
+
+def test_headers_replace_those_of_their_name() -> None:
+    """In whatever case it is written, a header stands in for the answer's own."""
+    fault = Fault(status=503, headers={"content-type": "text/html"})
+    assert fault.answer().headers == {"content-type": "text/html"}
+    assert Fault(headers={"CONTENT-TYPE": "a"}).distort(json_answer(1)).headers == {"CONTENT-TYPE": "a"}
