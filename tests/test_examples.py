@@ -322,12 +322,14 @@ async def test_readme_backend(source: str, sim: Simulator, tmp_path: Path, monke
         async with browser.post("/conversations") as answer:
             started = await answer.json()
         assert set(started) == {"id", "room", "token"}
-        states = set()
+        ready = False
         with fail_after(10):
-            while "bot_ready" not in states:
+            while not ready:
                 await sleep(0.05)
                 async with browser.get(f"/conversations/{started['id']}") as answer:
-                    states.add((await answer.json())["state"])
+                    ready = (await answer.json())["ready"]
+        async with browser.get("/conversations/none") as answer:
+            assert answer.status == 404
     assert sim.count("connect") == 1
 
 
