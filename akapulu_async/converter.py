@@ -201,26 +201,20 @@ def read_connection(payload: object) -> Connection:
 
 def update_reader(session_id: str) -> Callable[[object], ConversationUpdate]:
     """Return what reads an update of this conversation and refuses another's."""
-
-    def read(payload: object) -> ConversationUpdate:
-        update = structure(payload, ConversationUpdate)
-        _check_id("conversation_session_id", update.conversation_session_id, session_id)
-        return update
-
-    return read
+    return _reader(ConversationUpdate, "conversation_session_id", session_id)
 
 
 def detail_reader(session_id: str) -> Callable[[object], ConversationDetail]:
     """Return what reads the detail of this conversation and refuses another's."""
+    return _reader(ConversationDetail, "id", session_id)
 
-    def read(payload: object) -> ConversationDetail:
-        detail = structure(payload, ConversationDetail)
-        _check_id("id", detail.id, session_id)
-        return detail
+
+def _reader(model: type[Model], field: str, session_id: str) -> Callable[[object], Model]:
+    def read(payload: object) -> Model:
+        whole = structure(payload, model)
+        answered = getattr(whole, field)
+        if answered != session_id:
+            raise PayloadError(field, f"it is of another conversation ({answered})")
+        return whole
 
     return read
-
-
-def _check_id(field: str, answered: str, asked: str) -> None:
-    if answered != asked:
-        raise PayloadError(field, f"it is of another conversation ({answered})")
