@@ -23,12 +23,14 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: Any) -> Any:
         ([], "COMMAND"),
         (["dance"], "dance"),
         (["simulate", "--colour", "red"], "--colour"),
-        (["simulate", "--port", "99999"], "--port"),
         (["simulate", "--port", "x"], "--port"),
         (["simulate", "--speed", "fast"], "--speed"),
         (["simulate", "--after-end", "boom"], "--after-end"),
         (["simulate", "--scenario", "x"], "--scenario"),
         (["simulate", "--spee", "2"], "--spee"),
+        (["simulate", "--minutes", "x"], "--minutes: must be a whole number or none, not 'x'"),
+        (["simulate", "--call-seconds", "x"], "--call-seconds: must be a number or none, not 'x'"),
+        (["simulate", "--seed", "x"], "--seed: must be a whole number, not 'x'"),
     ],
 )
 def test_bad_arguments_are_one_line(capsys: pytest.CaptureFixture[str], arguments: Any, named: str) -> None:
@@ -47,6 +49,8 @@ def test_bad_arguments_are_one_line(capsys: pytest.CaptureFixture[str], argument
         (["--recording-size", "99", "--recording-seconds", "1"], "--recording-seconds and recording_size"),
         (["--api-key", ""], "--api-key must be"),
         (["--ready-time", "nan"], "--ready-time must be"),
+        (["--port", "99999"], "--port must be a whole number from 0 to 65535, not 99999"),
+        (["--api-key", "sch\u00f6n"], "--api-key must be a text of ASCII"),
     ],
 )
 def test_values_out_of_range_are_one_line(capsys: pytest.CaptureFixture[str], arguments: Any, message: str) -> None:

@@ -110,7 +110,7 @@ class Api:
                 conversation,
                 now,
                 recording_status(conversation, now, self._settings.recording_delay),
-                epoch=self._settings.epoch,
+                epoch=self._settings.started_at,
                 image_url=self._storage.image_url(conversation.request.avatar_id, now),
             )
         )

@@ -3,22 +3,23 @@
 import argparse
 import asyncio
 import contextlib
-import errno
 import shlex
 import signal
 import sys
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import NoReturn, TypeVar
 
 from akapulu_async.simulator.control import CONTROLS
 from akapulu_async.simulator.plan import Plan
+from akapulu_async.simulator.server import CannotListenError
 from akapulu_async.simulator.settings import AFTER_END, RECORDING_FORMS, check_id
 from akapulu_async.simulator.simulator import Simulator
 
 __all__ = ["OneLineParser", "add_to", "run"]
 
+_N = TypeVar("_N", int, float)
+
 _BAD_OPTION = 2  # exit code, as argparse has it
-_LAST_PORT = 65535
-_OF_PORT = {errno.EADDRINUSE, errno.EACCES}
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -42,12 +43,12 @@ def add_to(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
     )
     add = parser.add_argument
     add("--host", help="address to listen on (127.0.0.1); beyond loopback, all who reach it control it without a key")
-    add("--port", type=_port, help="port to listen on; 0, the default, takes a free one")
-    add("--storage-port", type=_port, help="port of the host that recordings come from (a free one)")
+    add("--port", type=_whole, help="port to listen on; 0, the default, takes a free one")
+    add("--storage-port", type=_whole, help="port of the host that recordings come from (a free one)")
     add("--storage-url", help="how others reach that host, if not as it listens: the beginning of signed URLs")
     add("--api-key", help="the key to accept (simulator-key)")
-    add("--speed", type=float, help="simulated seconds in a real one (1); 0: only what is advanced")
-    add("--seed", type=int, help="repeat everything that is drawn")
+    add("--speed", type=_seconds, help="simulated seconds in a real one (1); 0: only what is advanced")
+    add("--seed", type=_whole, help="repeat everything that is drawn")
     add("--free-plan", dest="plan", action="store_const", const=Plan.free(), help="the free plan's limits")
     add("--max-concurrent", type=_whole_or_none, help="conversations open at once (none)")
     add("--minutes", type=_whole_or_none, help="minutes a month (none)")
@@ -56,16 +57,16 @@ def add_to(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
     add("--max-lifetime", type=_seconds_or_none, help="when a conversation expires (7200)")
     add("--scenario", dest="scenarios", type=_identifier, action="append", help="an id there is; repeatable (any)")
     add("--avatar", dest="avatars", type=_identifier, action="append", help="an id there is; repeatable (any)")
-    add("--ready-time", type=float, help="time until a bot is ready (drawn: about 12)")
+    add("--ready-time", type=_seconds, help="time until a bot is ready (drawn: about 12)")
     add("--no-auto-join", dest="auto_join", action="store_false", help="nobody joins unless told to")
-    add("--join-after", type=float, help="when the pretend participant joins (2)")
+    add("--join-after", type=_seconds, help="when the pretend participant joins (2)")
     add("--call-seconds", type=_seconds_or_none, help="how long the pretend participant stays (60)")
     add("--end-with-script", action="store_true", help="the scripted dialogue's last row ends the call")
     add("--after-end", choices=AFTER_END, help="how updates answer after the end (text)")
     add("--recording-form", choices=RECORDING_FORMS, help="how a recording is handed out (redirect)")
-    add("--recording-delay", type=float, help="time from the end until a recording is ready (3)")
+    add("--recording-delay", type=_seconds, help="time from the end until a recording is ready (3)")
     add("--recording-seconds", type=_seconds_or_none, help="how long every recording lasts (as the call)")
-    add("--recording-size", type=int, help="bytes of every recording (as it lasts)")
+    add("--recording-size", type=_whole, help="bytes of every recording (as it lasts)")
     parser.set_defaults(run=run, parser=parser)
 
 
@@ -74,15 +75,15 @@ def run(arguments: argparse.Namespace) -> int:
     options = {name: value for name, value in vars(arguments).items() if name not in {"run", "parser"}}
     try:
         simulator = Simulator(**options)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         name, _, rest = str(error).partition(" ")
         return _refuse(arguments, f"--{name.replace('_', '-')} {rest}")
     try:
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(_serve(simulator))
-    except OSError as error:
-        option = "port" if error.errno in _OF_PORT else "host"
-        return _refuse(arguments, f"--{option} {options.get(option, '')}: {error.strerror or error}")
+    except CannotListenError as error:
+        option = error.option.replace("_", "-")
+        return _refuse(arguments, f"--{option} {options.get(error.option, '')}: {error.strerror}")
     return 0
 
 
@@ -117,13 +118,6 @@ def _refuse(arguments: argparse.Namespace, message: str) -> int:
     return _BAD_OPTION
 
 
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= _LAST_PORT:
-        raise argparse.ArgumentTypeError(f"a port is 0 to {_LAST_PORT}, not {text}")
-    return port
-
-
 def _identifier(text: str) -> str:
     try:
         return check_id(text)
@@ -131,9 +125,24 @@ def _identifier(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _whole_or_none(text: str) -> Any:
-    return None if text == "none" else int(text)
+def _whole(text: str) -> int:
+    return _number(int, "a whole number", text)
 
 
-def _seconds_or_none(text: str) -> Any:
-    return None if text == "none" else float(text)
+def _seconds(text: str) -> float:
+    return _number(float, "a number", text)
+
+
+def _whole_or_none(text: str) -> int | None:
+    return None if text == "none" else _number(int, "a whole number or none", text)
+
+
+def _seconds_or_none(text: str) -> float | None:
+    return None if text == "none" else _number(float, "a number or none", text)
+
+
+def _number(kind: Callable[[str], _N], what: str, text: str) -> _N:
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be {what}, not {text!r}") from error

@@ -10,7 +10,7 @@ from uuid import UUID
 from attrs import Factory, asdict, field, fields_dict, frozen
 
 from akapulu_async.simulator.answers import Answer
-from akapulu_async.simulator.checks import number, one_of
+from akapulu_async.simulator.checks import number, one_of, optional
 from akapulu_async.simulator.headers import check_headers, merged
 from akapulu_async.simulator.routing import METHODS, Match, Route
 from akapulu_async.simulator.settings import check_id
@@ -81,19 +81,21 @@ class Fault:
     Raises `ValueError` when built, naming what is wrong.
     """
 
-    route: Route | None = field(default=None, validator=one_of(*METHODS))
+    route: Route | None = field(default=None, validator=optional(one_of(*METHODS)))
     conversation_id: str | None = field(default=None, converter=_optional_id)
     after: int = field(default=0, validator=number(whole=True))
-    rate: float | None = field(default=None, validator=number(0, 1))
-    times: int | None = field(default=Factory(_default_times, takes_self=True), validator=number(1, whole=True))
-    status: int | None = field(default=None, validator=number(200, 599, whole=True))
+    rate: float | None = field(default=None, validator=optional(number(0, 1)))
+    times: int | None = field(
+        default=Factory(_default_times, takes_self=True), validator=optional(number(1, whole=True))
+    )
+    status: int | None = field(default=None, validator=optional(number(200, 599, whole=True)))
     body: Any = None
     content_type: str | None = field(default=None, validator=_check_content_type)
     headers: dict[str, str] = field(factory=dict, validator=_check_headers)
-    delay: float | None = field(default=None, validator=number(above=True))
-    reset: Literal["before", "after"] | None = field(default=None, validator=one_of("before", "after"))
-    truncate_at: int | None = field(default=None, validator=number(whole=True))
-    bytes_per_second: float | None = field(default=None, validator=number(above=True))
+    delay: float | None = field(default=None, validator=optional(number(above=True)))
+    reset: Literal["before", "after"] | None = field(default=None, validator=optional(one_of("before", "after")))
+    truncate_at: int | None = field(default=None, validator=optional(number(whole=True)))
+    bytes_per_second: float | None = field(default=None, validator=optional(number(above=True)))
 
     def __attrs_post_init__(self) -> None:
         """Refuse a fault that does nothing, contradicts itself or could not be sent."""

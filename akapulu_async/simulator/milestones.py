@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Callable
 from random import Random
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from attrs import frozen
 
@@ -83,10 +83,10 @@ def lognormal_ready_time(rng: Random) -> float:
     return rng.lognormvariate(math.log(_MEDIAN_READY_TIME), _SPREAD)
 
 
-def fixed_ready_time(seconds: float) -> ReadyTime:
+def fixed_ready_time(seconds: Any) -> ReadyTime:
     """Return a `ReadyTime` that is always so many seconds, 0 or more."""
-    if not 0 <= seconds < math.inf:
-        raise ValueError(f"ready_time must be a finite number of seconds, 0 or more, not {seconds}")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+        raise ValueError(f"ready_time must be a finite number of seconds, 0 or more, not {seconds!r}")
     return lambda _rng: seconds
 
 

@@ -30,13 +30,13 @@ class Parts:
     storage_listener: Listener
 
     @classmethod
-    def assemble(cls, settings: Settings, *, speed: float, seed: int | None, requests_kept: int | None) -> "Parts":
+    def assemble(cls, settings: Settings) -> "Parts":
         """Make the parts and connect them; each draws from a generator of its own, all from one seed."""
-        rng = Random(seed)  # noqa: S311 - a simulation, not cryptography
+        rng = Random(settings.seed)  # noqa: S311 - a simulation, not cryptography
         faults_rng, storage_rng = (Random(rng.getrandbits(64)) for _ in range(2))  # noqa: S311 - as above
-        clock, world, faults = Clock(speed), World(settings, rng), FaultBook(faults_rng)
+        clock, world, faults = Clock(settings.speed), World(settings, rng), FaultBook(faults_rng)
         storage = Storage(storage_rng, url_lifetime=settings.signed_url_lifetime, ranges=settings.recording_ranges)
-        journal = Journal(keep=requests_kept)
+        journal = Journal(keep=settings.requests_kept)
         control = Control(world, clock, faults, journal, storage)
         server = Server(Api(world, storage, settings), storage, control, clock, faults, journal)
         listeners = Listener(server.handle_api), Listener(server.handle_storage)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from attrs import field, frozen
 
-from akapulu_async.simulator.checks import number, one_of
+from akapulu_async.simulator.checks import number, one_of, optional
 
 __all__ = ["Plan"]
 
@@ -33,11 +33,11 @@ class Plan:
 
     """
 
-    max_concurrent: int | None = field(default=None, validator=number(whole=True))
-    minutes: int | None = field(default=None, validator=number(whole=True))
-    max_call_seconds: float | None = field(default=3600.0, validator=number())
-    participant_join_timeout: float | None = field(default=300.0, validator=number())
-    max_lifetime: float | None = field(default=7200.0, validator=number())
+    max_concurrent: int | None = field(default=None, validator=optional(number(whole=True)))
+    minutes: int | None = field(default=None, validator=optional(number(whole=True)))
+    max_call_seconds: float | None = field(default=3600.0, validator=optional(number()))
+    participant_join_timeout: float | None = field(default=300.0, validator=optional(number()))
+    max_lifetime: float | None = field(default=7200.0, validator=optional(number()))
     rounding: Literal["begun", "completed"] = field(default="begun", validator=one_of("begun", "completed"))
     counted_from: Literal["ready", "joined", "connect"] = field(
         default="ready", validator=one_of("ready", "joined", "connect")

@@ -1,5 +1,6 @@
 """The server: sockets in front of the pure parts, which it asks in order."""
 
+import errno
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 
@@ -16,10 +17,11 @@ from akapulu_async.simulator.refusals import Refusal
 from akapulu_async.simulator.routing import Match, match
 from akapulu_async.simulator.storage import Storage
 
-__all__ = ["Listener", "Server", "url_of"]
+__all__ = ["CannotListenError", "Listener", "Server", "url_of"]
 
 _SHUTDOWN_TIMEOUT = 0.1  # real seconds for answers under way; delayed ones are cut off
 _BACKLOG = 4096  # connections that may arrive at once
+_OF_PORT = {errno.EADDRINUSE, errno.EACCES}
 _STORAGE = Match("storage")
 _TOO_LARGE = Refusal(413, "BODY_TOO_LARGE", "The body is larger than 1 MiB.")
 
@@ -103,6 +105,14 @@ def url_of(address: str, port: int) -> str:
     return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
 
 
+class CannotListenError(OSError):
+    """An address cannot be had; `option` names the option that asked for it."""
+
+    def __init__(self, error: OSError, option: str) -> None:
+        super().__init__(error.errno, error.strerror or str(error))
+        self.option = option
+
+
 class Listener:
     """A listening socket and its connections."""
 
@@ -113,23 +123,27 @@ class Listener:
 
     @property
     def address(self) -> str:
-        """The URL that leads here; raises `RuntimeError` before it was opened."""
+        """The URL that leads here; raises `RuntimeError` unless it is open."""
         if not self._url:
-            raise RuntimeError("the simulator has no address before it is entered: use `async with`")
+            raise RuntimeError("the simulator has an address only while it is entered: use `async with`")
         return self._url
 
-    async def open(self, host: str, port: int) -> None:
-        """Listen; raises `OSError` if that cannot be."""
+    async def open(self, host: str, port: int, *, option: str = "port") -> None:
+        """Listen; raises `CannotListenError` if that cannot be. `option` is what the port was given as."""
         server = web.Server(self._handle, access_log=None, auto_decompress=False)  # JSON comes as it is, or is none
         runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_TIMEOUT)
         await runner.setup()
         self._runner = runner
-        await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()
+        try:
+            await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()
+        except OSError as error:
+            raise CannotListenError(error, option if error.errno in _OF_PORT else "host") from error
         address, bound, *_ = runner.addresses[0]  # as bound: a name may stand for several
         self._url = url_of(address, bound)
 
     async def close(self) -> None:
         """Close the socket and all connections; answers under way get a tenth of a second."""
+        self._url = ""
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None

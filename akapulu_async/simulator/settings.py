@@ -1,21 +1,32 @@
 """Settings: everything about a simulated account and service that can be chosen. Pure."""
 
 import re
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
-from attrs import field, frozen
+from attrs import NOTHING, NothingType, evolve, field, frozen
 
-from akapulu_async.simulator.checks import number, one_of
+from akapulu_async.simulator.checks import number, of_type, one_of, optional
 from akapulu_async.simulator.connect_requests import is_uuid
-from akapulu_async.simulator.milestones import ReadyTime, lognormal_ready_time
+from akapulu_async.simulator.milestones import ReadyTime, fixed_ready_time, lognormal_ready_time
 from akapulu_async.simulator.plan import Plan
 from akapulu_async.simulator.refusals import CONCURRENCY_LIMIT, MINUTES_LIMIT, Refusal
-from akapulu_async.simulator.scripts import DEFAULT_SCRIPT, Script
+from akapulu_async.simulator.scripts import DEFAULT_SCRIPT, Script, ScriptRow
 from akapulu_async.simulator.wav import LARGEST, SMALLEST
 
-__all__ = ["AFTER_END", "RECORDING_FORMS", "AfterEnd", "RecordingForm", "Settings", "check_id"]
+__all__ = [
+    "AFTER_END",
+    "LAST_PORT",
+    "LIMITS",
+    "OF_PLAN",
+    "RECORDING_FORMS",
+    "AfterEnd",
+    "RecordingForm",
+    "Settings",
+    "check_id",
+]
 
 AfterEnd: TypeAlias = Literal["not_found", "gone", "text", "unchanged"]
 """How `/updates/` answers after a conversation's end. Which one the real service chooses is not published."""
@@ -27,6 +38,16 @@ AFTER_END: tuple[AfterEnd, ...] = ("not_found", "gone", "text", "unchanged")
 RECORDING_FORMS: tuple[RecordingForm, ...] = ("redirect", "bytes", "json")
 
 
+LAST_PORT = 65535
+
+OF_PLAN = NOTHING
+"""A limit that is left to the plan; None would mean no limit."""
+
+LIMITS = ("max_concurrent", "minutes", "max_call_seconds", "participant_join_timeout", "max_lifetime")
+"""The limits that may be given in place of the plan's."""
+
+_FIXED_EPOCH = datetime(2026, 1, 1, tzinfo=UTC)  # any will do, as long as it is always the same
+_KEY = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _URL = re.compile(r"https?://[^\s?#/][^\s?#]*", re.ASCII)
 
 
@@ -38,8 +59,44 @@ def check_id(identifier: str | UUID) -> str:
     return text
 
 
-def _ids(identifiers: frozenset[str | UUID] | None) -> frozenset[str] | None:
-    return None if identifiers is None else frozenset(map(check_id, identifiers))
+def _plan(plan: Any) -> Plan:
+    if plan is None:
+        return Plan()
+    if not isinstance(plan, Plan):
+        raise TypeError(f"plan must be of type Plan, not {plan!r}")
+    return plan
+
+
+def _scenarios(identifiers: Collection[str | UUID] | None) -> frozenset[str] | None:
+    return _ids("scenarios", identifiers)
+
+
+def _avatars(identifiers: Collection[str | UUID] | None) -> frozenset[str] | None:
+    return _ids("avatars", identifiers)
+
+
+def _ids(name: str, identifiers: Any) -> frozenset[str] | None:
+    if identifiers is None:
+        return None
+    if isinstance(identifiers, str) or not isinstance(identifiers, Iterable):
+        raise TypeError(f"{name} must be a collection of ids, not {identifiers!r}")
+    try:
+        return frozenset(map(check_id, identifiers))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def _ready_time(given: float | ReadyTime) -> ReadyTime:
+    return given if callable(given) else fixed_ready_time(given)
+
+
+def _script(given: Script | Iterable[ScriptRow | Mapping[str, Any]]) -> Script:
+    if isinstance(given, Script):
+        return given
+    try:
+        return Script(given)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"script must be rows, or objects with the fields of a ScriptRow: {error}") from error
 
 
 def _url(url: str | None) -> str | None:
@@ -51,36 +108,78 @@ def _check_url(_settings: "Settings", _attribute: object, url: Any) -> None:
         raise ValueError(f"storage_url must be an http or https URL without a query, not {url!r}")
 
 
+def _check_api_key(_settings: "Settings", _attribute: object, key: Any) -> None:
+    if not isinstance(key, str) or not _KEY.fullmatch(key):
+        raise ValueError("api_key must be a text of ASCII characters without blanks at its ends")
+
+
+def _epoch(epoch: Any) -> datetime | None:
+    if epoch is None:
+        return None
+    if not isinstance(epoch, datetime) or epoch.utcoffset() is None:
+        raise ValueError(f"epoch must be an aware datetime, not {epoch!r}")
+    return epoch.astimezone(UTC)
+
+
 @frozen(kw_only=True)
 class Settings:
-    """What is described, option by option, at `Simulator`."""
+    """What is described, option by option, at `Simulator`; this is where each is converted and checked.
 
-    api_key: str = "simulator-key"
-    plan: Plan = field(factory=Plan)
-    scenarios: frozenset[str] | None = field(default=None, converter=_ids)
-    avatars: frozenset[str] | None = field(default=None, converter=_ids)
-    ready_time: ReadyTime = lognormal_ready_time
-    auto_join: bool = True
+    Attributes:
+        account: the plan, with the single limits in place of its own.
+        started_at: the aware time of the simulated second 0: the epoch given; else fixed if there is a seed, so
+            that runs repeat, or now.
+
+    """
+
+    host: str = field(default="127.0.0.1", validator=of_type(str))
+    port: int = field(default=0, validator=number(0, LAST_PORT, whole=True))
+    storage_port: int = field(default=0, validator=number(0, LAST_PORT, whole=True))
+    storage_url: str | None = field(default=None, converter=_url, validator=_check_url)
+    api_key: str = field(default="simulator-key", validator=_check_api_key)
+    speed: float = field(default=1.0, validator=number())
+    seed: int | None = field(default=None, validator=optional(of_type(int)))
+    epoch: datetime | None = field(default=None, converter=_epoch)
+    plan: Plan = field(default=None, converter=_plan)
+    max_concurrent: int | NothingType | None = field(factory=lambda: OF_PLAN)
+    minutes: int | NothingType | None = field(factory=lambda: OF_PLAN)
+    max_call_seconds: float | NothingType | None = field(factory=lambda: OF_PLAN)
+    participant_join_timeout: float | NothingType | None = field(factory=lambda: OF_PLAN)
+    max_lifetime: float | NothingType | None = field(factory=lambda: OF_PLAN)
+    scenarios: frozenset[str] | None = field(default=None, converter=_scenarios)
+    avatars: frozenset[str] | None = field(default=None, converter=_avatars)
+    ready_time: ReadyTime = field(default=lognormal_ready_time, converter=_ready_time)
+    auto_join: bool = field(default=True, validator=of_type(bool))
     join_after: float = field(default=2.0, validator=number())
-    call_seconds: float | None = field(default=60.0, validator=number())
-    script: Script = DEFAULT_SCRIPT
-    end_with_script: bool = False
+    call_seconds: float | None = field(default=60.0, validator=optional(number()))
+    script: Script = field(default=DEFAULT_SCRIPT, converter=_script)
+    end_with_script: bool = field(default=False, validator=of_type(bool))
     after_end: AfterEnd = field(default="text", validator=one_of(*AFTER_END))
     recording_form: RecordingForm = field(default="redirect", validator=one_of(*RECORDING_FORMS))
     recording_delay: float = field(default=3.0, validator=number())
-    recording_seconds: float | None = field(default=None, validator=number())
-    recording_size: int | None = field(default=None, validator=number(SMALLEST, LARGEST, whole=True))
-    recording_ranges: bool = True
+    recording_seconds: float | None = field(default=None, validator=optional(number()))
+    recording_size: int | None = field(default=None, validator=optional(number(SMALLEST, LARGEST, whole=True)))
+    recording_ranges: bool = field(default=True, validator=of_type(bool))
     recording_not_ready_status: int = field(default=409, validator=number(200, 599, whole=True))
-    storage_url: str | None = field(default=None, converter=_url, validator=_check_url)
     signed_url_lifetime: float = field(default=3600.0, validator=number())
-    concurrency_refusal: Refusal = CONCURRENCY_LIMIT
-    minutes_refusal: Refusal = MINUTES_LIMIT
-    epoch: datetime = field(factory=lambda: datetime.now(UTC))
+    concurrency_refusal: Refusal = field(default=CONCURRENCY_LIMIT, validator=of_type(Refusal))
+    minutes_refusal: Refusal = field(default=MINUTES_LIMIT, validator=of_type(Refusal))
+    requests_kept: int | None = field(default=10_000, validator=optional(number(whole=True)))
+    account: Plan = field(init=False)
+    started_at: datetime = field(init=False)
+
+    @account.default
+    def _account(self) -> Plan:
+        limits = {name: getattr(self, name) for name in LIMITS}
+        return evolve(self.plan, **{name: limit for name, limit in limits.items() if limit is not OF_PLAN})
+
+    @started_at.default
+    def _started_at(self) -> datetime:
+        if self.epoch is not None:
+            return self.epoch
+        return datetime.now(UTC) if self.seed is None else _FIXED_EPOCH
 
     def __attrs_post_init__(self) -> None:
         """Refuse what contradicts itself."""
         if self.recording_seconds is not None and self.recording_size is not None:
             raise ValueError("recording_seconds and recording_size exclude each other")
-        if not self.api_key or self.api_key != self.api_key.strip():
-            raise ValueError("api_key must be a text without blanks at its ends")

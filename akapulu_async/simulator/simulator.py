@@ -1,24 +1,27 @@
 """`Simulator`: the local Akapulu, put together."""
 
 from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
 import attrs
 
-from akapulu_async.simulator.milestones import ReadyTime, fixed_ready_time, lognormal_ready_time
+from akapulu_async.simulator.milestones import ReadyTime, lognormal_ready_time
 from akapulu_async.simulator.operations import Operations
 from akapulu_async.simulator.parts import Parts
 from akapulu_async.simulator.plan import Plan
 from akapulu_async.simulator.refusals import CONCURRENCY_LIMIT, MINUTES_LIMIT, Refusal
 from akapulu_async.simulator.routing import API_PREFIX
 from akapulu_async.simulator.scripts import DEFAULT_SCRIPT, Script, ScriptRow
-from akapulu_async.simulator.settings import AfterEnd, RecordingForm, Settings
+from akapulu_async.simulator.settings import OF_PLAN, AfterEnd, RecordingForm, Settings
 
 __all__ = ["Simulator"]
 
-_OF_PLAN = attrs.NOTHING  # an option that is left to `plan`; None would mean no limit
+OPTIONS = tuple(setting.name for setting in attrs.fields(Settings) if setting.init)
+"""The names of all options."""
+
 _REQUESTS_KEPT = 10_000
 
 
@@ -30,8 +33,8 @@ class Simulator(Operations):
 
     All durations are simulated seconds unless they say otherwise: `speed` of them pass in a real one. None
     means no limit, wherever it is taken. Constructing opens nothing and needs no running loop; wrong options
-    raise `ValueError`. What is documented of the service, seen or assumed is told where it is used; each
-    assumption is an option here.
+    raise `ValueError` or `TypeError` with their names. Once left, it can be entered again, with all it knows.
+    What is documented of the service, seen or assumed is told where it is used; each assumption is an option here.
 
     Args:
         host: the address to listen on, for the API and for the storage host. For `0.0.0.0` and `::`, which no
@@ -43,7 +46,10 @@ class Simulator(Operations):
             signed URL; None: as it listens.
         api_key: the one key that is accepted.
         speed: simulated seconds in a real one; 0: time moves with `advance` only.
-        seed: repeats everything that is drawn; None: different each time.
+        seed: repeats everything that is drawn, and unless `epoch` is given fixes it, so that ids, tokens and
+            stamps are the same in each run; None: different each time.
+        epoch: the aware time of the simulated second 0, from which `created_at` and the tokens' times are
+            reckoned; None: now, or with a seed 2026-01-01, so that tokens may have expired long ago.
         plan: the account's limits, such as `Plan.free()`.
         max_concurrent: in place of the plan's.
         minutes: in place of the plan's.
@@ -86,12 +92,13 @@ class Simulator(Operations):
         api_key: str = "simulator-key",
         speed: float = 1.0,
         seed: int | None = None,
+        epoch: datetime | None = None,
         plan: Plan | None = None,
-        max_concurrent: int | attrs.NothingType | None = _OF_PLAN,
-        minutes: int | attrs.NothingType | None = _OF_PLAN,
-        max_call_seconds: float | attrs.NothingType | None = _OF_PLAN,
-        participant_join_timeout: float | attrs.NothingType | None = _OF_PLAN,
-        max_lifetime: float | attrs.NothingType | None = _OF_PLAN,
+        max_concurrent: int | attrs.NothingType | None = OF_PLAN,
+        minutes: int | attrs.NothingType | None = OF_PLAN,
+        max_call_seconds: float | attrs.NothingType | None = OF_PLAN,
+        participant_join_timeout: float | attrs.NothingType | None = OF_PLAN,
+        max_lifetime: float | attrs.NothingType | None = OF_PLAN,
         scenarios: Collection[str | UUID] | None = None,
         avatars: Collection[str | UUID] | None = None,
         ready_time: float | ReadyTime = lognormal_ready_time,
@@ -112,50 +119,27 @@ class Simulator(Operations):
         minutes_refusal: Refusal = MINUTES_LIMIT,
         requests_kept: int | None = _REQUESTS_KEPT,
     ) -> None:
-        limits = {
-            "max_concurrent": max_concurrent,
-            "minutes": minutes,
-            "max_call_seconds": max_call_seconds,
-            "participant_join_timeout": participant_join_timeout,
-            "max_lifetime": max_lifetime,
-        }
-        given: dict[str, Any] = {name: limit for name, limit in limits.items() if limit is not _OF_PLAN}
-        self._settings = Settings(
-            api_key=api_key,
-            plan=attrs.evolve(plan or Plan(), **given),
-            scenarios=None if scenarios is None else frozenset(scenarios),
-            avatars=None if avatars is None else frozenset(avatars),
-            ready_time=ready_time if callable(ready_time) else fixed_ready_time(ready_time),
-            auto_join=auto_join,
-            join_after=join_after,
-            call_seconds=call_seconds,
-            script=script if isinstance(script, Script) else Script(script),
-            end_with_script=end_with_script,
-            after_end=after_end,
-            recording_form=recording_form,
-            recording_delay=recording_delay,
-            recording_seconds=recording_seconds,
-            recording_size=recording_size,
-            recording_ranges=recording_ranges,
-            recording_not_ready_status=recording_not_ready_status,
-            storage_url=storage_url,
-            signed_url_lifetime=signed_url_lifetime,
-            concurrency_refusal=concurrency_refusal,
-            minutes_refusal=minutes_refusal,
-        )
-        self._address = (host, port)
-        self._storage_address = (host, storage_port)
-        super().__init__(Parts.assemble(self._settings, speed=speed, seed=seed, requests_kept=requests_kept))
+        given = dict(locals())  # each option has the name of its setting, and can be lost nowhere
+        self._settings = Settings(**{name: given[name] for name in OPTIONS})
+        self._is_open = False
+        super().__init__(Parts.assemble(self._settings))
 
     async def __aenter__(self) -> Self:
-        """Listen; raises `OSError` if the address cannot be had."""
+        """Listen; raises `OSError` if an address cannot be had, `RuntimeError` if it listens already.
+
+        The error's `option` names the option to change.
+        """
+        if self._is_open:
+            raise RuntimeError("the simulator is entered already: it can be entered again once it is left")
+        self._is_open = True
+        settings, parts = self._settings, self._parts
         try:
-            await self._parts.listener.open(*self._address)
-            await self._parts.storage_listener.open(*self._storage_address)
+            await parts.listener.open(settings.host, settings.port, option="port")
+            await parts.storage_listener.open(settings.host, settings.storage_port, option="storage_port")
         except BaseException:
             await self._close()
             raise
-        self._parts.storage.base_url = self.storage_url
+        parts.storage.base_url = self.storage_url
         return self
 
     async def __aexit__(
@@ -164,6 +148,7 @@ class Simulator(Operations):
         await self._close()
 
     async def _close(self) -> None:
+        self._is_open = False
         try:
             await self._parts.listener.close()
         finally:

@@ -166,7 +166,7 @@ class World:
             raise RefusedError(Refusal(404, "AVATAR_NOT_FOUND", "No avatar has this avatar_id."))
 
     def _check_plan(self, now: float) -> float | None:
-        plan = self._settings.plan
+        plan = self._settings.account
         if plan.max_concurrent is not None and len(self._open) >= plan.max_concurrent:
             raise RefusedError(self._settings.concurrency_refusal)
         if plan.minutes is None:
@@ -184,10 +184,10 @@ class World:
             id=session_id(rng),
             request=request,
             room_url=f"https://simulator.daily.co/{room}",
-            token=room_token(rng, room, issued_at=settings.epoch.timestamp() + now),
+            token=room_token(rng, room, issued_at=settings.started_at.timestamp() + now),
             connected_at=now,
             offsets=draw_offsets(rng, settings.ready_time(rng)),
-            plan=settings.plan,
+            plan=settings.account,
             call_cap=call_cap,
             script=settings.script,
             end_with_script=settings.end_with_script,
@@ -203,9 +203,9 @@ class World:
         conversation.end(at, reason)
         del self._open[conversation.id]
         self._ended[reason] += 1
-        self._ended_minutes += self._settings.plan.whole_minutes(conversation.call_seconds(at))
+        self._ended_minutes += self._settings.account.whole_minutes(conversation.call_seconds(at))
 
     def _minutes(self, now: float) -> int:
-        whole_minutes = self._settings.plan.whole_minutes
+        whole_minutes = self._settings.account.whole_minutes
         running = sum(whole_minutes(conversation.call_seconds(now)) for conversation in self._open.values())
         return self._ended_minutes + running

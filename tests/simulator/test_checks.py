@@ -8,14 +8,15 @@ from attrs import field, frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from akapulu_async.simulator.checks import number, one_of
+from akapulu_async.simulator.checks import number, of_type, one_of, optional
 
 
 @frozen
 class Options:
-    size: int | None = field(default=None, validator=number(1, 10, whole=True))
-    delay: float | None = field(default=None, validator=number(above=True))
-    form: str | None = field(default=None, validator=one_of("a", "b"))
+    size: int | None = field(default=None, validator=optional(number(1, 10, whole=True)))
+    delay: float = field(default=1.0, validator=number(above=True))
+    form: str = field(default="b", validator=one_of("a", "b"))
+    name: str = field(default="", validator=of_type(str))
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,9 @@ class Options:
         ({"delay": math.inf}, r"delay must be"),
         ({"delay": math.nan}, r"delay must be"),
         ({"delay": "1"}, r"delay must be"),
+        ({"delay": None}, r"delay must be"),
+        ({"form": None}, r"form must be"),
+        ({"form": []}, r"form must be"),
         ({"form": "c"}, r"form must be one of a, b, not 'c'"),
     ],
 )
@@ -38,7 +42,14 @@ def test_what_does_not_fit_is_refused_by_name(options: Any, message: str) -> Non
         Options(**options)
 
 
+def test_another_type_is_refused_by_name() -> None:
+    """A value of another type raises TypeError that names the option and the type."""
+    options: Any = {"name": 5}
+    with pytest.raises(TypeError, match="name must be of type str, not 5"):
+        Options(**options)
+
+
 @given(st.integers(1, 10), st.floats(0, exclude_min=True, allow_infinity=False))
 def test_what_fits_is_taken(size: int, delay: Any) -> None:
-    """Every value in range passes, and so does None."""
-    assert Options(size, delay, "a") != Options()
+    """Every value in range passes, and so does None where it is optional."""
+    assert Options(size, delay, "a") != Options(None)

@@ -51,13 +51,14 @@ def test_it_serves_until_it_is_told_to_stop(number: Any) -> None:
         assert (process.returncode, out, err) == (0, "", "")
 
 
-def test_a_port_in_use_is_one_line() -> None:
-    """A taken port is told in one line that names the option, with exit code 2."""
+@pytest.mark.parametrize("option", ["--port", "--storage-port"])
+def test_a_port_in_use_is_one_line(option: Any) -> None:
+    """A taken port is told in one line that names its option, with exit code 2."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = subprocess.run([*COMMAND, "--port", str(port)], capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run([*COMMAND, option, str(port)], capture_output=True, text=True, timeout=10, check=False)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert f"--port {port}" in done.stderr
+    assert f" {option} {port}: " in done.stderr
     assert "in use" in done.stderr
 
 

@@ -1,12 +1,16 @@
 """`Simulator`: what its users are promised."""
 
 import asyncio
+import inspect
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from akapulu_async.simulator import ConversationState, EndReason, Plan, Simulator
+from akapulu_async.simulator import ConversationState, EndReason, Plan, Refusal, Script, Simulator
+from akapulu_async.simulator.settings import LIMITS, Settings
+from akapulu_async.simulator.simulator import OPTIONS
 
 UNKNOWN = "33333333-3333-4333-8333-333333333333"
 
@@ -19,11 +23,118 @@ def test_constructing_needs_no_loop_and_opens_nothing() -> None:
         _ = sim.base_url
 
 
-@pytest.mark.parametrize("options", [{"speed": -1}, {"max_concurrent": -1}, {"after_end": "x"}, {"ready_time": -1}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"speed": -1},
+        {"speed": "x"},
+        {"speed": None},
+        {"max_concurrent": -1},
+        {"minutes": "x"},
+        {"after_end": "x"},
+        {"after_end": None},
+        {"ready_time": -1},
+        {"ready_time": "5"},
+        {"ready_time": None},
+        {"plan": "free"},
+        {"scenarios": UNKNOWN},
+        {"avatars": 5},
+        {"avatars": ["x"]},
+        {"requests_kept": -1},
+        {"port": 70000},
+        {"storage_port": -1},
+        {"host": None},
+        {"api_key": "sch\u00f6n"},
+        {"api_key": None},
+        {"auto_join": "no"},
+        {"end_with_script": 1},
+        {"recording_ranges": "no"},
+        {"join_after": None},
+        {"seed": "x"},
+        {"epoch": "2026-01-01"},
+        {"epoch": datetime(2026, 1, 1)},  # noqa: DTZ001 - the case in question
+        {"script": 5},
+        {"script": [{"colour": "red"}]},
+        {"concurrency_refusal": 429},
+        {"storage_url": 5},
+    ],
+    ids=str,
+)
 def test_wrong_options_are_refused(options: Any) -> None:
-    """An option out of range raises ValueError with its name."""
-    with pytest.raises(ValueError, match=next(iter(options))):
+    """An option of a wrong type or out of range raises ValueError or TypeError that begins with its name."""
+    with pytest.raises((ValueError, TypeError), match="^" + next(iter(options))):
         Simulator(**options)
+
+
+ROWS = Script([{"role": "user"}])
+AFTER_AN_HOUR = datetime(2026, 1, 1, 1, tzinfo=UTC)
+CHOSEN: dict[str, tuple[Any, ...]] = {  # a value, and what it becomes where that is something else
+    "host": ("localhost",),
+    "port": (1234,),
+    "storage_port": (1235,),
+    "storage_url": ("http://a.example/", "http://a.example"),
+    "api_key": ("my key",),
+    "speed": (3.0,),
+    "seed": (7,),
+    "epoch": (AFTER_AN_HOUR,),
+    "plan": (Plan.free(),),
+    "max_concurrent": (5,),
+    "minutes": (6,),
+    "max_call_seconds": (7.0,),
+    "participant_join_timeout": (8.0,),
+    "max_lifetime": (None,),
+    "scenarios": ([UUID(UNKNOWN)], frozenset({UNKNOWN})),
+    "avatars": ({UNKNOWN}, frozenset({UNKNOWN})),
+    "ready_time": (max,),
+    "auto_join": (False,),
+    "join_after": (1.0,),
+    "call_seconds": (None,),
+    "script": (ROWS,),
+    "end_with_script": (True,),
+    "after_end": ("gone",),
+    "recording_form": ("bytes",),
+    "recording_delay": (4.0,),
+    "recording_seconds": (5.0,),
+    "recording_size": (6000,),
+    "recording_ranges": (False,),
+    "recording_not_ready_status": (425,),
+    "signed_url_lifetime": (8.0,),
+    "concurrency_refusal": (Refusal(430, "A", "B"),),
+    "minutes_refusal": (Refusal(431, "A", "B"),),
+    "requests_kept": (None,),
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_option_arrives(name: str) -> None:
+    """Each option has the default of its setting, and a value given for it becomes that setting."""
+    given, expected = CHOSEN[name][0], CHOSEN[name][-1]
+    setting = getattr(Simulator()._settings, name)
+    assert setting != expected
+    assert getattr(Simulator(**{name: given})._settings, name) == expected
+    assert getattr(Settings(), name) == setting
+    if name in LIMITS:
+        assert getattr(Simulator(**{name: given})._settings.account, name) == expected
+
+
+def test_there_is_no_other_option() -> None:
+    """Every argument of the simulator is a setting."""
+    assert tuple(inspect.signature(Simulator).parameters) == OPTIONS
+
+
+async def test_it_is_entered_once_at_a_time() -> None:
+    """Entering it twice raises RuntimeError; left, it has no address; entered again, it knows what was."""
+    sim = Simulator()
+    async with sim:
+        with pytest.raises(RuntimeError, match="entered already"):
+            await sim.__aenter__()
+        assert sim.base_url
+    with pytest.raises(RuntimeError, match="async with"):
+        _ = sim.base_url
+    with pytest.raises(RuntimeError, match="async with"):
+        _ = sim.storage_url
+    async with sim:
+        assert sim.base_url
 
 
 async def test_ready_after_a_while_without_any_help(open_sim: Any) -> None:
@@ -122,10 +233,25 @@ async def test_signed_urls_bear_the_address_that_others_see(open_sim: Any) -> No
         assert user.sim.storage_url == "https://files.example:8443/a"
 
 
+async def seen_in_a_run(open_sim: Any, **options: Any) -> Any:
+    async with open_sim(**options) as user:
+        _, _, answer = await user.request(
+            "POST", "/conversations/connect/", json={"scenario_id": UNKNOWN, "avatar_id": UNKNOWN}
+        )
+        _, _, detail = await user.request("GET", f"/conversations/{answer['conversation_session_id']}/")
+        return answer, detail["created_at"]
+
+
 async def test_the_seed_repeats_a_run(open_sim: Any) -> None:
-    """The same seed gives the same conversations; none gives others."""
-    ids = []
-    for seed in (5, 5, None):
-        async with open_sim(seed=seed) as user:
-            ids.append(await user.connect())
-    assert ids[0] == ids[1] != ids[2]
+    """The same seed gives the same conversations, tokens and stamps, whatever the time; none gives others."""
+    one, same, other = [await seen_in_a_run(open_sim, seed=seed) for seed in (5, 5, None)]
+    assert one == same
+    assert one[1] == "2026-01-01T00:00:00.000Z"
+    assert one[0]["conversation_session_id"] != other[0]["conversation_session_id"]
+    assert one[1] < other[1]
+
+
+async def test_the_epoch_can_be_chosen(open_sim: Any) -> None:
+    """Stamps are reckoned from the epoch, given in any zone and told in UTC."""
+    epoch = datetime(2026, 5, 1, 2, tzinfo=timezone(timedelta(hours=2)))
+    assert (await seen_in_a_run(open_sim, epoch=epoch))[1] == "2026-05-01T00:00:00.000Z"
