@@ -39,6 +39,7 @@ def main() -> None:
 
 def measure(seconds: float, conversations: int, connections: int) -> dict[str, float]:
     """Start a simulator, load it for some seconds and return the figures."""
+    connections = min(connections, conversations)  # each polls conversations of its own
     ours, theirs = _cores()
     _pin(0, ours)
     command = [sys.executable, "-m", "akapulu_async", "simulate", "--call-seconds", "none"]

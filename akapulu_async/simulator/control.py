@@ -1,6 +1,6 @@
 """Control over HTTP, for other processes and languages: `/_simulator/...`, without a key."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from attrs import asdict
@@ -20,6 +20,8 @@ __all__ = ["CONTROLS", "CONTROL_PREFIX", "Control"]
 
 CONTROL_PREFIX = "/_simulator/"
 
+_MOST_SECONDS = 1e9  # simulated: 30 years
+_KEYS = {"join": ("client_ready",), "end": ("reason",)}
 _NOT_FOUND = Refusal(404, "NOT_FOUND", "The simulator has no such control.")
 
 
@@ -89,7 +91,8 @@ class Control:
             case _, "faults", *rest:
                 return self._fault(method, rest, values)
             case "POST", "advance":
-                self._clock.advance(float(_take(values, "seconds")))
+                _check_keys(values, ("seconds",))
+                self._clock.advance(_seconds(values))
                 return json_answer({"now": self._clock.now()})
             case "GET", "requests":
                 return json_answer([_request_json(request) for request in self._journal.requests])
@@ -100,13 +103,14 @@ class Control:
     def _conversation(self, identifier: str, verb: str, values: Mapping[str, Any], now: float) -> Answer:
         world = self._world
         verbs: dict[str, Callable[[], Any]] = {
-            "join": lambda: world.join(identifier, now, client_ready=bool(values.get("client_ready", True))),
+            "join": lambda: world.join(identifier, now, client_ready=_boolean(values, "client_ready", default=True)),
             "client-ready": lambda: world.client_ready(identifier, now),
-            "leave": lambda: world.end(identifier, now, EndReason.USER_LEFT),
+            "leave": lambda: world.leave(identifier, now),
             "end": lambda: world.end(identifier, now, EndReason(values.get("reason", EndReason.SCENARIO_ENDED))),
         }
         if verb not in verbs:
             raise RefusedError(_NOT_FOUND)
+        _check_keys(values, _KEYS.get(verb, ()))
         verbs[verb]()
         return json_answer(view_json(world.find(identifier, now).view(now)))
 
@@ -150,10 +154,24 @@ def _check_origin(headers: Mapping[str, str]) -> None:
         )
 
 
-def _take(values: Mapping[str, Any], name: str) -> Any:
-    if name not in values:
-        raise ValueError(f"{name} is required")
-    return values[name]
+def _check_keys(values: Mapping[str, Any], known: Collection[str]) -> None:
+    if unknown := values.keys() - set(known):
+        expected = f"it takes {', '.join(known)}" if known else "it takes nothing"
+        raise ValueError(f"{min(unknown)!r} is not known here: {expected}")
+
+
+def _boolean(values: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    value = values.get(name, default)
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false, not {value!r}")  # noqa: TRY004 - one error for all values
+    return value
+
+
+def _seconds(values: Mapping[str, Any]) -> float:
+    seconds = values.get("seconds")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= _MOST_SECONDS:
+        raise ValueError(f"seconds must be a number from 0 to {_MOST_SECONDS:g}, not {seconds!r}")
+    return float(seconds)
 
 
 def _fault_json(handle: FaultHandle) -> dict[str, Any]:

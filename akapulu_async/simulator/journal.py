@@ -11,6 +11,8 @@ from akapulu_async.simulator.routing import Match, Route
 
 __all__ = ["Journal", "SeenRequest"]
 
+_LOOK_AGAIN = 0.01  # real seconds
+
 
 @frozen
 class SeenRequest:
@@ -39,14 +41,18 @@ class SeenRequest:
 
 
 class Journal:
-    """Keeps the latest requests, counts all of them, and wakes those who wait for something to happen."""
+    """Keeps the latest requests, counts all of them, and wakes those who wait for something to happen.
 
-    def __init__(self, *, keep: int | None) -> None:
+    `time_passes` says that time alone may change something, so that those who wait look again now and then.
+    """
+
+    def __init__(self, *, keep: int | None, time_passes: bool = False) -> None:
         self.requests: deque[SeenRequest] = deque(maxlen=keep)
         self._counts: Counter[tuple[Route | None, str | None]] = Counter()
         self._number = 0
         self._changed = asyncio.Event()
         self._waiting = 0
+        self._time_passes = time_passes
 
     def record(  # noqa: PLR0917 - what is seen of a request, in order
         self, at: float, method: str, path: str, where: Match, status: int | None, fault: Fault | None
@@ -74,12 +80,25 @@ class Journal:
             self._changed.set()
 
     async def wait_until(self, condition: Callable[[], bool], timeout: float | None) -> None:
-        """Wait until a condition holds, looked at after each change; raises `TimeoutError`."""
+        """Wait until a condition holds; raises `TimeoutError` after so many real seconds, None: never.
+
+        It is looked at after each change, and every 10 real milliseconds if time passes by itself.
+        """
         async with asyncio.timeout(timeout):
             self._waiting += 1
             try:
                 while not condition():
                     self._changed.clear()
-                    await self._changed.wait()
+                    await self._change()
             finally:
                 self._waiting -= 1
+
+    async def _change(self) -> None:
+        if not self._time_passes:
+            await self._changed.wait()
+            return
+        timer = asyncio.get_running_loop().call_later(_LOOK_AGAIN, self._changed.set)
+        try:
+            await self._changed.wait()
+        finally:
+            timer.cancel()

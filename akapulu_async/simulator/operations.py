@@ -63,8 +63,12 @@ class Operations:
         self._parts.journal.wake()
 
     def leave(self, conversation_id: str | UUID) -> None:
-        """Let the participant leave, which ends the conversation; nothing happens if it has ended."""
-        self.end(conversation_id, reason=EndReason.USER_LEFT)
+        """Let the participant leave, which ends the conversation; nothing happens if it has ended.
+
+        Raises `ConversationStateError` if nobody has joined: `end` ends such a one.
+        """
+        self._parts.world.leave(conversation_id, self.now)
+        self._parts.journal.wake()
 
     def end(
         self,
@@ -134,7 +138,8 @@ class Operations:
     async def wait_until(self, condition: Callable[[], bool], *, timeout: float | None = 10.0) -> None:
         """Wait until a condition holds; raises `TimeoutError` after `timeout` real seconds.
 
-        It is looked at after every request and every call that changes something, not because time passes.
+        It is looked at after every request and every call that changes something, and unless the clock stands
+        still (`speed=0`) every 10 real milliseconds.
         """
         await self._parts.journal.wait_until(condition, timeout)
 

@@ -122,11 +122,21 @@ class World:
         Raises `ConversationStateError` unless it is in the room.
         """
         conversation = self._find_open(identifier, now)
-        if conversation.joined_at is None or conversation.joined_at > now:
-            raise ConversationStateError("the participant has not joined yet: call join() first")
+        _check_joined(conversation, now)
         if conversation.client_ready_at is None or conversation.client_ready_at > now:
             conversation.client_ready_at = now
         self._expect_end(conversation)
+        return conversation
+
+    def leave(self, identifier: str | UUID, now: float) -> Conversation:
+        """Let the participant leave, which ends it; one that has ended already keeps its end.
+
+        Raises `ConversationStateError` if nobody has joined.
+        """
+        conversation = self.find(identifier, now)
+        if conversation.ended_at is None:
+            _check_joined(conversation, now)
+            self._close(conversation, now, EndReason.USER_LEFT)
         return conversation
 
     def end(self, identifier: str | UUID, now: float, reason: EndReason) -> Conversation:
@@ -209,3 +219,8 @@ class World:
         whole_minutes = self._settings.account.whole_minutes
         running = sum(whole_minutes(conversation.call_seconds(now)) for conversation in self._open.values())
         return self._ended_minutes + running
+
+
+def _check_joined(conversation: Conversation, now: float) -> None:
+    if conversation.joined_at is None or conversation.joined_at > now:
+        raise ConversationStateError("the participant has not joined yet: call join() first")

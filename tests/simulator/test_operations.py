@@ -94,6 +94,29 @@ async def test_conditions_can_be_waited_for(open_sim: Any) -> None:
         await ready
 
 
+async def test_what_time_alone_brings_can_be_waited_for(open_sim: Any) -> None:
+    """At a speed, `wait_until` sees what comes about without a request or a call."""
+    async with open_sim(speed=1000, ready_time=10) as user:
+        identifier = await user.connect()
+        await user.sim.wait_until(lambda: user.sim.conversations[identifier].ready_at is not None)
+
+
+async def test_only_who_is_there_can_leave(open_sim: Any) -> None:
+    """Leaving a conversation that nobody joined raises, ending it does not; after its end, neither does."""
+    async with open_sim(join_after=2) as user:
+        identifier = await user.connect()
+        with pytest.raises(ConversationStateError, match="has not joined yet"):
+            user.sim.leave(identifier)
+        assert (await user.control("POST", f"conversations/{identifier}/leave"))[0] == 409
+        user.sim.end(identifier)
+        user.sim.leave(identifier)
+        assert user.sim.conversations[identifier].end_reason is EndReason.SCENARIO_ENDED
+        joined = await user.connect()
+        user.sim.advance(2)
+        user.sim.leave(joined)
+        assert user.sim.conversations[joined].end_reason is EndReason.USER_LEFT
+
+
 async def test_the_storage_host_fails_on_demand(open_sim: Any) -> None:
     """Faults reach the storage host too, by its own route."""
     async with open_sim() as user:
