@@ -10,7 +10,7 @@ The layers, each importing only from those above it:
 - `http_session`, `call`, `transport`: aiohttp, behind deadlines, retries and a bounded pool.
 - `recordings`, `downloads`, `conversations`: what the service can be asked.
 - `watching`, `session_view`, `session`: one conversation as an object that lives.
-- `door`, `fan_out`, `listening`, `manager`: many conversations on one event loop.
+- `door`, `roster`, `fan_out`, `listening`, `manager`: many conversations on one event loop.
 - `client`: settings, and what is built from them.
 - `simulator`: a local Akapulu for tests; it imports nothing of the others and is not imported by them.
 """

@@ -134,7 +134,10 @@ class AkapuluClient(AsyncContextManagerMixin):
         """
         check_request(request)
         settings = SessionSettings(
-            poll=poll or self.poll, ready_timeout=ready_timeout, participant=participant, signals=signals
+            poll=self.poll if poll is None else poll,
+            ready_timeout=ready_timeout,
+            participant=participant,
+            signals=signals,
         )
         return ConversationSession(self.conversations, request, settings)
 
@@ -161,7 +164,9 @@ class AkapuluClient(AsyncContextManagerMixin):
         Raises:
             ConfigurationError: It is neither an id nor a snapshot.
         """
-        settings = SessionSettings(poll=poll or self.poll, ready_timeout=ready_timeout, signals=signals)
+        settings = SessionSettings(
+            poll=self.poll if poll is None else poll, ready_timeout=ready_timeout, signals=signals
+        )
         return ConversationSession(self.conversations, as_start(session), settings)
 
     async def request(

@@ -8,28 +8,22 @@ from contextlib import asynccontextmanager
 from typing import Any, Literal, Protocol, Self, TypeVar
 from uuid import UUID
 
-import attrs
 from anyio import AsyncContextManagerMixin
 
 from akapulu_async.conversations import Conversations
 from akapulu_async.door import Door
-from akapulu_async.errors import (
-    ConcurrencyLimitError,
-    ConfigurationError,
-    ManagerClosedError,
-    MinutesLimitError,
-    StartTimeoutError,
-)
+from akapulu_async.errors import ConfigurationError, ManagerClosedError
 from akapulu_async.fan_out import CLOSE_GRACE, FanOut, Handler, Run
-from akapulu_async.listening import LISTENER_BUFFER, Listeners, ManagerEvent
+from akapulu_async.listening import LISTENER_BUFFER, ManagerEvent
 from akapulu_async.log import logger
-from akapulu_async.models import ConnectRequest, check_request, checked_id
+from akapulu_async.models import ConnectRequest, checked_id
+from akapulu_async.roster import Roster
 from akapulu_async.sansio.admission import Admission, Pace
-from akapulu_async.sansio.lifecycle import EndReason, SessionEvent, SessionState, Signals, StateChanged
+from akapulu_async.sansio.lifecycle import EndReason, Signals
 from akapulu_async.sansio.policies import FullPolicy, PollPolicy
 from akapulu_async.sansio.signals import UpdateSignals
 from akapulu_async.sansio.snapshot import SessionSnapshot, as_start
-from akapulu_async.sansio.statistics import ManagerStatistics, Tally
+from akapulu_async.sansio.statistics import ManagerStatistics
 from akapulu_async.session import READY_TIMEOUT, ConversationSession, Participant, SessionSettings
 from akapulu_async.tasks import settle
 
@@ -49,27 +43,6 @@ class Client(Protocol):
     @property
     def poll(self) -> PollPolicy:
         """How often sessions poll."""
-
-
-@attrs.define(eq=False)
-class _Entry:
-    """One session of the manager, from the wish for it until nothing of it runs."""
-
-    request: ConnectRequest | None
-    """None if it was connected elsewhere."""
-
-    session: ConversationSession | None = None
-    task: "asyncio.Task[ConversationSession] | None" = None
-    connecting: bool = False
-    """Whether its connect is on its way, or was answered well."""
-
-    abandoned: bool = False
-    """Whether nobody waits for it to come up any more."""
-
-    settled: bool = False
-    """Whether it came up, and so gives a place back when it ends."""
-
-    tries: int = 0
 
 
 class SessionManager(AsyncContextManagerMixin):
@@ -120,9 +93,8 @@ class SessionManager(AsyncContextManagerMixin):
         _check_positive("max_connects_per_second", max_connects_per_second)
         if when_full not in ("raise", "wait"):
             raise ConfigurationError(f"when_full: {when_full!r:.80} is neither 'raise' nor 'wait'")
-        self._conversations = client.conversations
-        self._settings = SessionSettings(
-            poll=poll or client.poll,
+        settings = SessionSettings(
+            poll=client.poll if poll is None else poll,
             ready_timeout=ready_timeout,
             participant=participant,
             signals=signals,
@@ -130,15 +102,9 @@ class SessionManager(AsyncContextManagerMixin):
         )
         self._max_sessions = max_sessions
         pause = full if when_full == "wait" else None
-        self._door = Door(Admission(max_sessions, Pace(max_connects_per_second), pause, random.random))
-        self._entries: set[_Entry] = set()
-        self._live: dict[str, _Entry] = {}
-        self._closers: set[asyncio.Task[bool]] = set()
+        door = Door(Admission(max_sessions, Pace(max_connects_per_second), pause, random.random))
+        self._roster = Roster(client.conversations, settings, door)
         self._runs: set[asyncio.Task[None]] = set()
-        self._listeners = Listeners()
-        self._idle = asyncio.Event()
-        self._open = False
-        self._tally = Tally()
 
     # Opening and closing.
 
@@ -152,8 +118,8 @@ class SessionManager(AsyncContextManagerMixin):
 
     async def open(self) -> None:
         """Begin to take sessions. Sends nothing; does nothing if it is open."""
-        self._open = True
-        self._listeners.open()
+        self._roster.is_open = True
+        self._roster.listeners.open()
 
     async def drain(self, *, timeout: float | None = None) -> bool:
         """Take no more sessions, and wait until the running ones have ended; whether they have.
@@ -167,11 +133,7 @@ class SessionManager(AsyncContextManagerMixin):
         self._refuse_more()
         try:
             async with asyncio.timeout(timeout):
-                while self._entries:
-                    self._idle.clear()
-                    await self._idle.wait()
-                if self._closers:
-                    await asyncio.wait(self._closers)
+                await self._roster.emptied()
         except TimeoutError:
             return False
         return True
@@ -190,24 +152,26 @@ class SessionManager(AsyncContextManagerMixin):
     async def _end_all(self) -> None:
         for run in self._runs:
             run.cancel()
-        loop = asyncio.get_running_loop()
+        roster, loop = self._roster, asyncio.get_running_loop()
         deadline = loop.time() + CLOSE_GRACE
-        ends = [loop.create_task(self._end(entry, EndReason.LEFT), name="akapulu end") for entry in self._entries]
+        ends = [loop.create_task(roster.end(entry, EndReason.LEFT), name="akapulu end") for entry in roster.entries]
         # What ends is closed by tasks that come up meanwhile.
         if not (
-            await settle([*self._runs, *ends], CLOSE_GRACE) and await settle(self._closers, deadline - loop.time())
+            await settle([*self._runs, *ends], CLOSE_GRACE) and await settle(roster.closers, deadline - loop.time())
         ):
-            for entry in self._entries:
+            for entry in roster.entries:
                 logger.warning("! %r could not be ended in time", entry.session)
             for run in self._runs:
                 logger.warning(
                     "! %s could not be ended in time: a handler does not heed its cancellation", run.get_name()
                 )
-        self._listeners.close()
+        roster.listeners.close()
 
     def _refuse_more(self) -> None:
-        self._open = False
-        self._door.dismiss(ManagerClosedError("the session manager was closed before the session could be started"))
+        self._roster.is_open = False
+        self._roster.door.dismiss(
+            ManagerClosedError("the session manager was closed before the session could be started")
+        )
 
     # Starting.
 
@@ -226,7 +190,7 @@ class SessionManager(AsyncContextManagerMixin):
         When cancelled, or timed out, while it waits, it loses its place and no more is sent. When its connect is on
         its way, that goes on: the session then lives in the manager, in `sessions` and `events()`.
         """
-        return await self._wait(self._arrive(request), timeout, goes_on=True)
+        return await self._roster.wait(self._roster.arrive(request), timeout, goes_on=True)
 
     @asynccontextmanager
     async def session(
@@ -237,15 +201,15 @@ class SessionManager(AsyncContextManagerMixin):
         When cancelled or timed out while its connect is on its way, the connect is waited for, five seconds at the
         most, and the session ended.
         """
-        entry = self._arrive(request)
+        entry = self._roster.arrive(request)
         reason = EndReason.LEFT
         try:
-            yield await self._wait(entry, timeout, goes_on=False)
+            yield await self._roster.wait(entry, timeout, goes_on=False)
         except asyncio.CancelledError:
             reason = EndReason.CANCELLED
             raise
         finally:
-            await self._end(entry, reason)
+            await self._roster.end(entry, reason)
 
     async def attach(self, session: str | UUID | SessionSnapshot | Mapping[str, Any]) -> ConversationSession:
         """Take up a conversation that was connected elsewhere: see `AkapuluClient.attach()`.
@@ -256,18 +220,7 @@ class SessionManager(AsyncContextManagerMixin):
             ManagerClosedError: The manager is not open.
             ConfigurationError: It is neither an id nor a snapshot.
         """
-        self._check_open()
-        start = as_start(session)
-        known = self._live.get(start if isinstance(start, str) else start.session_id)
-        if known is not None and known.session is not None:
-            return known.session
-        entry = _Entry(None)
-        attached = self._make(entry, start)
-        self._entries.add(entry)
-        self._tally.started += 1
-        await attached.open()
-        self._settle_in(entry, attached)
-        return attached
+        return await self._roster.take_up(as_start(session))
 
     def run(
         self,
@@ -295,17 +248,17 @@ class SessionManager(AsyncContextManagerMixin):
         Raises:
             ManagerClosedError: The manager is not open.
         """
-        self._check_open()
+        self._roster.check_open()
         _check_count("concurrency", concurrency)
         places = concurrency or self._max_sessions or RUN_CONCURRENCY
-        return FanOut(Run(requests, handler, self.session, places, lambda: not self._open), self._runs)
+        return FanOut(Run(requests, handler, self.session, places, lambda: not self._roster.is_open), self._runs)
 
     # Watching.
 
     @property
     def sessions(self) -> tuple[ConversationSession, ...]:
         """The sessions that are connecting or run. Those that are `connecting` have no id yet, and raise if asked."""
-        return tuple(entry.session for entry in self._entries if entry.session is not None)
+        return tuple(entry.session for entry in self._roster.entries if entry.session is not None)
 
     def get(self, session_id: str | UUID) -> ConversationSession | None:
         """Return the running session of a conversation; None if there is none here.
@@ -313,7 +266,7 @@ class SessionManager(AsyncContextManagerMixin):
         Raises:
             ConfigurationError: The id is no UUID.
         """
-        entry = self._live.get(checked_id("session_id", session_id))
+        entry = self._roster.live.get(checked_id("session_id", session_id))
         return None if entry is None else entry.session
 
     def events(self, *, buffer: int = LISTENER_BUFFER) -> AsyncIterator[ManagerEvent]:
@@ -324,177 +277,17 @@ class SessionManager(AsyncContextManagerMixin):
         A connect that waits for a slot of the account (`when_full="wait"`) enters `connecting` with each try.
         """
         _check_count("buffer", buffer)
-        return self._listeners.add(buffer)
+        return self._roster.listeners.add(buffer)
 
     def statistics(self) -> ManagerStatistics:
         """Return the figures so far. Cheap enough for a line a second: it looks at each live session."""
         sessions = self.sessions
-        return self._tally.statistics(
+        return self._roster.tally.statistics(
             Counter(session.state for session in sessions),
-            waiting=self._door.waiting,
+            waiting=self._roster.door.waiting,
             polls=sum(session.polls for session in sessions),
             poll_failures=sum(session.poll_failures for session in sessions),
         )
-
-    # How a session comes up.
-
-    def _check_open(self) -> None:
-        if not self._open:
-            raise ManagerClosedError(
-                "the session manager takes no sessions: it is not open, or it was closed or drained"
-            )
-
-    def _arrive(self, request: ConnectRequest) -> _Entry:
-        self._check_open()
-        check_request(request)
-        entry = _Entry(request)
-        self._entries.add(entry)
-        entry.task = asyncio.get_running_loop().create_task(self._bring_up(entry, request), name="akapulu start")
-        entry.task.add_done_callback(lambda task: self._brought_up(entry, task))
-        return entry
-
-    async def _wait(self, entry: _Entry, timeout: float | None, *, goes_on: bool) -> ConversationSession:
-        """Wait for a session to come up; its task lives on when this wait is cancelled."""
-        task = entry.task
-        assert task is not None
-        try:
-            done, _ = await asyncio.wait((task,), timeout=timeout)
-        except asyncio.CancelledError:
-            self._give_up(entry)
-            raise
-        if not done:
-            self._give_up(entry)
-            if not entry.connecting:
-                await settle((task,), None)
-            raise StartTimeoutError(
-                timeout=timeout or 0.0,
-                connecting=entry.connecting,
-                goes_on=entry.connecting and goes_on,
-                running=self._door.running,
-                waiting=self._door.waiting,
-            )
-        if task.cancelled():
-            raise ManagerClosedError("the session manager was closed while the session was connecting")
-        try:
-            return task.result()
-        finally:
-            del task  # which an error's frames would keep, and it them
-
-    def _give_up(self, entry: _Entry) -> None:
-        entry.abandoned = True
-        if not entry.connecting and entry.task is not None:
-            entry.task.cancel()
-
-    async def _bring_up(self, entry: _Entry, request: ConnectRequest) -> ConversationSession:
-        # Not before: a task that is cancelled before it began would leave its place in the queue for ever.
-        ticket = self._door.arrive()
-        while True:
-            await self._door.enter(ticket)
-            session = self._make(entry, request)
-            entry.connecting = True
-            entry.tries += 1
-            self._tally.started += entry.tries == 1
-            try:
-                await session.open()
-            except ConcurrencyLimitError:
-                if not self._may_wait_again(entry):
-                    self._door.failed(ticket)
-                    raise
-                entry.connecting, entry.session = False, None
-                self._door.refused(ticket)
-                continue
-            except MinutesLimitError as error:
-                self._door.dismiss(error)  # first, so that the place that gets free tempts nobody
-                self._door.failed(ticket)
-                raise
-            except BaseException:
-                self._door.failed(ticket)
-                raise
-            self._door.connected(ticket)
-            self._settle_in(entry, session)
-            return session
-
-    def _brought_up(self, entry: _Entry, task: "asyncio.Task[ConversationSession]") -> None:
-        entry.task = None
-        if task.cancelled() or task.exception() is not None:
-            self._forget(entry)
-            entry.session = None
-
-    def _make(self, entry: _Entry, start: ConnectRequest | SessionSnapshot | str) -> ConversationSession:
-        entry.session = ConversationSession(
-            self._conversations, start, self._settings, lambda events: self._hear(entry, events)
-        )
-        return entry.session
-
-    def _settle_in(self, entry: _Entry, session: ConversationSession) -> None:
-        if session.ended.is_set():  # a snapshot's, or by its user while it was connecting
-            self._forget(entry)
-            self._give_back(entry)
-        else:
-            entry.settled = True
-            self._live[session.id] = entry
-
-    # How it goes on, and goes.
-
-    def _hear(self, entry: _Entry, events: list[SessionEvent]) -> None:
-        last = events[-1]
-        if isinstance(last, StateChanged) and self._will_try_again(entry, last):
-            return
-        for event in events:
-            if isinstance(event, StateChanged):
-                self._count(entry, event)
-        self._listeners.hear(events)
-
-    def _will_try_again(self, entry: _Entry, event: StateChanged) -> bool:
-        """Whether a connect was refused that waits for a slot: no end that anybody should hear of."""
-        refused = event.end_reason is EndReason.CONNECT_FAILED and isinstance(event.cause, ConcurrencyLimitError)
-        return refused and self._may_wait_again(entry)
-
-    def _may_wait_again(self, entry: _Entry) -> bool:
-        """Whether what meets a full account waits for a slot."""
-        return self._open and self._door.takes_refusals and not entry.abandoned
-
-    def _count(self, entry: _Entry, event: StateChanged) -> None:
-        if event.state is SessionState.BOT_READY:
-            self._tally.count_ready(event, seen_from_start=entry.request is not None)
-        elif event.end_reason is not None and entry.session is not None:
-            session = entry.session
-            self._tally.count_end(event.end_reason, polls=session.polls, poll_failures=session.poll_failures)
-            if entry.settled:
-                self._let_go(entry, session)
-
-    def _let_go(self, entry: _Entry, session: ConversationSession) -> None:
-        self._forget(entry)
-        if self._live.get(session.id) is entry:  # what a service answers may be the id of another one
-            del self._live[session.id]
-        closer = asyncio.get_running_loop().create_task(session.close(), name="akapulu close")
-        self._closers.add(closer)
-        closer.add_done_callback(lambda closer: self._gone(entry, closer))
-
-    def _gone(self, entry: _Entry, closer: "asyncio.Task[bool]") -> None:
-        """Give a session's place to the next: not before its participant left the room, which frees its slot."""
-        self._closers.discard(closer)
-        self._give_back(entry)
-
-    def _give_back(self, entry: _Entry) -> None:
-        entry.session = entry.task = None  # what is over is kept by nobody but its users
-        if entry.request is not None:
-            self._door.ended()
-
-    def _forget(self, entry: _Entry) -> None:
-        self._entries.discard(entry)
-        if not self._entries:
-            self._idle.set()
-
-    async def _end(self, entry: _Entry, reason: EndReason) -> None:
-        """End a session, or its coming up, and wait until nothing of it runs."""
-        try:
-            if entry.task is not None and not entry.task.done():
-                entry.task.cancel()
-                await settle((entry.task,), None)
-        finally:
-            if entry.session is not None:
-                await entry.session.close(reason)
 
 
 def _check_positive(name: str, value: object) -> None:

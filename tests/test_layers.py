@@ -33,6 +33,7 @@ LAYERS = [
     "listening",
     "fan_out",
     "door",
+    "roster",
     "manager",
     "client",
     "__init__",

@@ -87,7 +87,9 @@ BAD_SETTINGS: list[tuple[str, list[Any]]] = [
     ("max_polls_per_second", [0, -1, "5", float("nan")]),
     ("max_connects_per_second", [0, -1.5, "5", float("nan")]),
     ("when_full", ["", "waiting", None, ["wait"]]),
-    ("ready_timeout", [0, -1, float("nan")]),
+    ("ready_timeout", [0, -1, float("nan"), "1"]),
+    ("poll", [0, 0.5, "fast"]),
+    ("participant", [5, "me"]),
 ]
 
 
@@ -114,6 +116,13 @@ async def test_bad_arguments() -> None:
                 manager.get(wrong)
             with pytest.raises(ConfigurationError):
                 await manager.attach(wrong)
+        no_requests: list[Any] = [{}, SESSION, None]
+        for wrong in no_requests:
+            with pytest.raises(ConfigurationError, match=r"^request: \w+ is no ConnectRequest"):
+                await manager.start(wrong)
+            with pytest.raises(ConfigurationError, match=r"^request: \w+ is no ConnectRequest"):
+                await manager.session(wrong).__aenter__()
+        assert await manager.drain(timeout=0) is True, "and leaves nothing"
 
 
 def test_needs_no_loop_to_be_made() -> None:
@@ -415,12 +424,12 @@ async def test_start_gives_up_waiting_in_time() -> None:
 
 
 async def test_start_gives_up_connecting_in_time() -> None:
-    """A start whose connect takes longer than its caller says leaves the session to the manager."""
+    """A start whose connect takes longer than its caller says leaves the session to the manager, and says so."""
     async with crowded() as world, SessionManager(world.client) as manager:
         world.crowd.gate.clear()
-        with pytest.raises(StartTimeoutError) as caught:
+        with pytest.raises(StartTimeoutError, match="the session goes on in the manager") as caught:
             await manager.start(REQUEST, timeout=0.05)
-        assert caught.value.connecting is True
+        assert (caught.value.connecting, caught.value.goes_on) == (True, True)
         [session] = manager.sessions
         world.crowd.gate.set()
         await until(lambda: world.crowd.ids and manager.get(world.crowd.ids[0]) is session)
@@ -488,7 +497,7 @@ async def test_cancelled_before_it_began() -> None:
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            await until(lambda: not manager.statistics().waiting and len(manager._entries) == 1)
+            await until(lambda: not manager.statistics().waiting and len(manager._roster.entries) == 1)
         await running.end()
         await soon(manager.start(REQUEST))
         assert world.connects == 2
@@ -575,7 +584,7 @@ async def test_what_a_connect_raises() -> None:
 async def test_session_for_a_block(anyio_backend: object) -> None:
     """A block's session is in the manager, and ends with the block; its place is free then."""
     async with managed({"auto_join": False}, max_sessions=1) as (sim, manager):
-        manager._settings = attrs.evolve(manager._settings, participant=sim.participant)
+        manager._roster.settings = attrs.evolve(manager._roster.settings, participant=sim.participant)
         for _ in range(3):
             async with manager.session(REQUEST) as session:
                 await soon(session.bot_ready.wait())
@@ -595,7 +604,7 @@ async def test_session_for_a_block(anyio_backend: object) -> None:
 async def test_cancelled_block(anyio_backend: object) -> None:
     """A cancelled block's session is `CANCELLED`, and its slot is given back before the cancel goes on."""
     async with managed({"auto_join": False}) as (sim, manager):
-        manager._settings = attrs.evolve(manager._settings, participant=sim.participant)
+        manager._roster.settings = attrs.evolve(manager._roster.settings, participant=sim.participant)
         sessions: list[ConversationSession] = []
 
         async def block() -> None:
@@ -661,14 +670,14 @@ async def test_block_cancelled_while_connecting(anyio_backend: object, caplog: p
 
 
 async def test_block_whose_connect_times_out() -> None:
-    """A block that times out while it connects ends the session before it raises."""
+    """A block that times out while it connects ends the session before it raises, and says so."""
     async with crowded() as world, SessionManager(world.client) as manager:
         world.crowd.gate.clear()
         opening = asyncio.get_running_loop().call_later(0.1, world.crowd.gate.set)
-        with pytest.raises(StartTimeoutError) as caught:
+        with pytest.raises(StartTimeoutError, match="the session was ended") as caught:
             async with manager.session(REQUEST, timeout=0.05):
                 pytest.fail("there is no answer")
-        assert caught.value.connecting
+        assert (caught.value.connecting, caught.value.goes_on) == (True, False)
         assert opening.when() <= asyncio.get_running_loop().time()
         assert manager.sessions == ()
         assert manager.statistics().ended[EndReason.CANCELLED] == 1
@@ -713,7 +722,7 @@ async def test_fifty_conversations_through_five_slots(anyio_backend: object) -> 
     async with managed(
         {"max_concurrent": 5, "auto_join": False, "ready_time": 1.0}, when_full="wait", full=FullPolicy(base=0.01)
     ) as (sim, manager):
-        manager._settings = attrs.evolve(manager._settings, participant=sim.participant)
+        manager._roster.settings = attrs.evolve(manager._roster.settings, participant=sim.participant)
         events, order = manager.events(), list[int]()
 
         async def converse(number: int) -> None:
@@ -742,7 +751,7 @@ async def test_a_slot_that_ends_here_wakes_the_next_at_once() -> None:
     async with managed(
         {"max_concurrent": 1, "auto_join": False}, when_full="wait", full=FullPolicy(base=1000.0, cap=1000.0)
     ) as (sim, manager):
-        manager._settings = attrs.evolve(manager._settings, participant=sim.participant)
+        manager._roster.settings = attrs.evolve(manager._roster.settings, participant=sim.participant)
         running = await manager.start(REQUEST)
         waiting = [starting(manager) for _ in range(5)]
         await sim.wait_for_request("connect", count=6)
@@ -760,7 +769,7 @@ async def test_a_slot_given_back_elsewhere_is_found() -> None:
             waiting = [starting(manager) for _ in range(4)]
             await sim.wait_for_request("connect", count=8)
             for other in others:
-                sim.leave(other.conversation_session_id)
+                sim.end(other.conversation_session_id)
             await soon(waiting[0])
             await soon(waiting[1])
             assert [task.done() for task in waiting] == [True, True, False, False]
@@ -786,6 +795,29 @@ async def test_refused_and_given_up() -> None:
             await manager.open()
             assert manager.statistics().ended[EndReason.CONNECT_FAILED] == number
         assert (world.connects, manager.statistics().waiting) == (2, 0)
+
+
+async def test_a_refused_poll_is_no_refused_connect() -> None:
+    """A live session whose poll is refused in the words of a full account ends, is counted, gives its place back."""
+    async with (
+        steered() as world,
+        SessionManager(world.client, max_sessions=1, when_full="wait", full=QUICK_FULL) as manager,
+    ):
+        events = manager.events()
+        session = await manager.start(REQUEST)
+        next_one = starting(manager)
+        world.service.update = answer({"error": "no", "error_code": "CONCURRENCY_NOT_IN_PLAN"}, 403)
+        await soon(session.ended.wait())
+        assert isinstance(session.cause, ConcurrencyLimitError)
+        world.service.says()
+        following = await soon(next_one)
+        assert manager.sessions == (following,)
+        assert manager.statistics().ended[EndReason.FAILED] == 1
+        await following.end()
+        assert await manager.drain(timeout=PATIENCE) is True
+        await manager.aclose()
+        ends = [event async for event in events if isinstance(event, StateChanged) and event.state is ENDED]
+        assert [event.end_reason for event in ends] == [EndReason.FAILED, EndReason.LEFT]
 
 
 async def test_minutes_used_up_half_way() -> None:
@@ -852,9 +884,9 @@ async def test_statistics_of_a_scripted_day() -> None:
         await soon(asyncio.gather(one.bot_ready.wait(), two.bot_ready.wait()))
         three.mark_room_joined()
         assert manager.statistics().live == {CONNECTING: 0, ROOM_JOINED: 1, BOT_READY: 2}
-        sim.leave(one.id)
+        sim.end(one.id)
         four = await soon(waiting)
-        sim.leave(three.id)
+        sim.end(three.id)
         await until(lambda: len(manager.sessions) == 2)
         sim.add_fault(Fault(route="connect", status=401))
         with pytest.raises(AuthenticationError):
@@ -900,8 +932,8 @@ async def test_what_is_over_is_not_kept() -> None:
     """Of an ended session, and of one that never connected, the manager keeps nothing."""
     async with managed() as (sim, manager):
         session = await manager.start(REQUEST)
-        references = [weakref.ref(session), *map(weakref.ref, manager._entries)]
-        [entry] = manager._entries
+        references = [weakref.ref(session), *map(weakref.ref, manager._roster.entries)]
+        [entry] = manager._roster.entries
         await session.end()
         await until(lambda: not session_tasks())
         # Here is no cycle for the collector to find; the session's own are its own.
@@ -912,9 +944,33 @@ async def test_what_is_over_is_not_kept() -> None:
             await manager.start(REQUEST)
         gc.collect()
         assert [reference() for reference in references] == [None, None]
-        assert not manager._entries
-        assert not manager._live
-        assert not manager._closers
+        assert not manager._roster.entries
+        assert not manager._roster.live
+        assert not manager._roster.closers
+
+
+async def test_a_failed_start_is_freed_at_once() -> None:
+    """A session that was ended while it connected is freed with its start's error, not only by the collector."""
+    async with crowded() as world, SessionManager(world.client) as manager:
+
+        async def start_in_vain() -> "weakref.ref[ConversationSession]":
+            world.crowd.gate.clear()
+            task = starting(manager)
+            await world.connecting()
+            [session] = manager.sessions
+            await session.end()
+            world.crowd.gate.set()
+            with suppress(SessionEndedError):
+                await task
+            return weakref.ref(session)
+
+        gc.disable()
+        try:
+            reference = await start_in_vain()
+            await until(lambda: not session_tasks())
+            assert reference() is None
+        finally:
+            gc.enable()
 
 
 async def test_a_service_that_gives_one_id_twice() -> None:
@@ -976,9 +1032,9 @@ async def test_a_dropped_listener_is_forgotten() -> None:
         world.crowd.ready = True
         async for event in manager.events():
             assert isinstance(event, ManagerEvent)
-            assert len(manager._listeners._listeners) == 1
+            assert len(manager._roster.listeners._listeners) == 1
             break
-        assert len(manager._listeners._listeners) == 0
+        assert len(manager._roster.listeners._listeners) == 0
 
 
 # Attaching
@@ -1114,8 +1170,8 @@ async def test_a_long_day_leaves_nothing() -> None:
                 await asyncio.sleep(0.001)
             await asyncio.gather(*tasks, return_exceptions=True)
         await until(lambda: not session_tasks())
-        assert (manager._door.running, manager._door.waiting) == (0, 0)
-        assert not manager._door._admissions
+        assert (manager._roster.door.running, manager._roster.door.waiting) == (0, 0)
+        assert not manager._roster.door._admissions
         ended = Counter(manager.statistics().ended)
         assert manager.statistics().started == ended.total()
         assert len(await soon(asyncio.gather(*(manager.start(REQUEST) for _ in range(4))))) == 4
