@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from attrs import frozen
 
@@ -44,11 +44,16 @@ class Journal:
     """Keeps the latest requests, counts all of them, and wakes those who wait for something to happen.
 
     `time_passes` says that time alone may change something, so that those who wait look again now and then.
+    Only `conversations` are counted one by one (None: all there are ids of), so that ids which never were do not
+    fill the memory.
     """
 
-    def __init__(self, *, keep: int | None, time_passes: bool = False) -> None:
+    def __init__(
+        self, *, keep: int | None, time_passes: bool = False, conversations: Container[str] | None = None
+    ) -> None:
         self.requests: deque[SeenRequest] = deque(maxlen=keep)
         self._counts: Counter[tuple[Route | None, str | None]] = Counter()
+        self._conversations = conversations
         self._number = 0
         self._changed = asyncio.Event()
         self._waiting = 0
@@ -62,17 +67,19 @@ class Journal:
         route, conversation_id = where.route, where.conversation_id
         self.requests.append(SeenRequest(self._number, at, method, path, route, conversation_id, status, fault))
         self._counts[route, None] += 1
-        if conversation_id is not None:
+        if conversation_id is not None and (self._conversations is None or conversation_id in self._conversations):
             self._counts[route, conversation_id] += 1
+            self._counts[None, conversation_id] += 1
         self.wake()
 
     def count(self, route: Route | None = None, conversation_id: str | None = None) -> int:
-        """Return how many requests were seen since the start: of one route, for one conversation, or all."""
-        if route is not None:
-            return self._counts[route, conversation_id]
-        if conversation_id is None:
+        """Return how many requests were seen since the start: of one route, for one conversation, or all.
+
+        For a conversation that never was, 0.
+        """
+        if (route, conversation_id) == (None, None):
             return self._number
-        return sum(seen for (_, identifier), seen in self._counts.items() if identifier == conversation_id)
+        return self._counts[route, conversation_id]
 
     def wake(self) -> None:
         """Let those who wait look again."""

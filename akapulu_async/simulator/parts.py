@@ -36,7 +36,9 @@ class Parts:
         faults_rng, storage_rng = (Random(rng.getrandbits(64)) for _ in range(2))  # noqa: S311 - as above
         clock, world, faults = Clock(settings.speed), World(settings, rng), FaultBook(faults_rng)
         storage = Storage(storage_rng, url_lifetime=settings.signed_url_lifetime, ranges=settings.recording_ranges)
-        journal = Journal(keep=settings.requests_kept, time_passes=settings.speed > 0)
+        journal = Journal(
+            keep=settings.requests_kept, time_passes=settings.speed > 0, conversations=world.conversations
+        )
         control = Control(world, clock, faults, journal, storage)
         server = Server(Api(world, storage, settings), storage, control, clock, faults, journal)
         listeners = Listener(server.handle_api), Listener(server.handle_storage)

@@ -7,9 +7,9 @@ from attrs import field, frozen
 
 from akapulu_async.simulator.checks import number, one_of, optional
 
-__all__ = ["Plan"]
+__all__ = ["SECONDS_PER_MINUTE", "Plan"]
 
-_SECONDS_PER_MINUTE = 60.0
+SECONDS_PER_MINUTE = 60.0
 _DECIMALS = 6  # of a second: differences of clock readings are a little off, and must not begin a minute
 
 
@@ -46,16 +46,16 @@ class Plan:
     @classmethod
     def free(cls) -> "Plan":
         """Return the free plan with its figures (seen): 2 calls at once, 10 minutes, 3 minutes a call."""
-        return cls(max_concurrent=2, minutes=10, max_call_seconds=3 * _SECONDS_PER_MINUTE)
+        return cls(max_concurrent=2, minutes=10, max_call_seconds=3 * SECONDS_PER_MINUTE)
 
     def whole_minutes(self, seconds: float) -> int:
         """Return the minutes that a call of so many seconds counts for."""
-        minutes = round(seconds, _DECIMALS) / _SECONDS_PER_MINUTE
+        minutes = round(seconds, _DECIMALS) / SECONDS_PER_MINUTE
         return math.ceil(minutes) if self.rounding == "begun" else math.floor(minutes)
 
     def call_cap(self, minutes_used: int) -> float | None:
         """Return the seconds a call may last once so many minutes are used; None: no cap."""
         caps = [] if self.max_call_seconds is None else [self.max_call_seconds]
         if self.minutes is not None:
-            caps.append(max(0, self.minutes - minutes_used) * _SECONDS_PER_MINUTE)
+            caps.append(max(0, self.minutes - minutes_used) * SECONDS_PER_MINUTE)
         return min(caps, default=None)

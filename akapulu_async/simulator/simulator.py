@@ -79,6 +79,8 @@ class Simulator(Operations):
         concurrency_refusal: the answer when all slots are taken. Assumed.
         minutes_refusal: the answer when the minutes are used up. Assumed.
         requests_kept: how many of the latest requests `requests` holds; None: all.
+        conversations_kept: how many of the latest ended conversations are kept; who asks for an older one gets
+            404. None: all, for ever, at some kilobytes each.
 
     """
 
@@ -118,6 +120,7 @@ class Simulator(Operations):
         concurrency_refusal: Refusal = CONCURRENCY_LIMIT,
         minutes_refusal: Refusal = MINUTES_LIMIT,
         requests_kept: int | None = _REQUESTS_KEPT,
+        conversations_kept: int | None = None,
     ) -> None:
         given = dict(locals())  # each option has the name of its setting, and can be lost nowhere
         self._settings = Settings(**{name: given[name] for name in OPTIONS})

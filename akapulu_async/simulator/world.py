@@ -5,7 +5,7 @@ passing costs nothing until somebody asks.
 """
 
 import heapq
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from random import Random
 from types import MappingProxyType
@@ -17,6 +17,7 @@ from akapulu_async.simulator.connect_requests import ConnectRequest
 from akapulu_async.simulator.conversation import Conversation, EndReason
 from akapulu_async.simulator.credentials import room_name, room_token, session_id
 from akapulu_async.simulator.milestones import draw_offsets
+from akapulu_async.simulator.minutes import Meter
 from akapulu_async.simulator.refusals import Refusal, RefusedError
 from akapulu_async.simulator.settings import Settings
 
@@ -62,9 +63,11 @@ class World:
         self._ends: list[tuple[float, str]] = []
         self._ended: Counter[EndReason] = Counter()
         self._ended_minutes = 0
+        self._ended_ids: deque[str] = deque()
+        self._meter = Meter(settings.account)
         self._peak = 0
         self.conversations: Mapping[str, Conversation] = MappingProxyType(self._conversations)
-        """All of them by id, the oldest first; as of the last call with a `now`."""
+        """Those kept, by id, the oldest first; as of the last call with a `now`."""
 
     def settle(self, now: float) -> None:
         """End every conversation whose time has come by now."""
@@ -155,7 +158,7 @@ class World:
         """Return the account in numbers."""
         self.settle(now)
         return Statistics(
-            connected=len(self._conversations),
+            connected=len(self._open) + self._ended.total(),
             open=len(self._open),
             peak=self._peak,
             minutes=self._minutes(now),
@@ -208,17 +211,26 @@ class World:
 
     def _expect_end(self, conversation: Conversation) -> None:
         heapq.heappush(self._ends, (conversation.next_end()[0], conversation.id))
+        self._meter.expect(conversation)
 
     def _close(self, conversation: Conversation, at: float, reason: EndReason) -> None:
         conversation.end(at, reason)
         del self._open[conversation.id]
+        self._meter.drop(conversation.id)
         self._ended[reason] += 1
+        self._forget_old(conversation.id)
         self._ended_minutes += self._settings.account.whole_minutes(conversation.call_seconds(at))
 
+    def _forget_old(self, just_ended: str) -> None:
+        kept = self._settings.conversations_kept
+        if kept is None:
+            return
+        self._ended_ids.append(just_ended)
+        while len(self._ended_ids) > kept:
+            del self._conversations[self._ended_ids.popleft()]
+
     def _minutes(self, now: float) -> int:
-        whole_minutes = self._settings.account.whole_minutes
-        running = sum(whole_minutes(conversation.call_seconds(now)) for conversation in self._open.values())
-        return self._ended_minutes + running
+        return self._ended_minutes + self._meter.total(now)
 
 
 def _check_joined(conversation: Conversation, now: float) -> None:

@@ -61,3 +61,14 @@ async def test_patience_ends() -> None:
         await journal.wait_until(lambda: False, 0.01)
     record(journal)
     assert journal.count() == 1
+
+
+def test_ids_that_never_were_take_no_room() -> None:
+    """A request for an unknown conversation counts by its route only, and asking for a count keeps nothing."""
+    journal = Journal(keep=0, conversations={"a"})
+    for number in range(100):
+        record(journal, Match("updates", f"unknown {number}"))
+        assert journal.count("updates", f"other {number}") == 0
+    record(journal)
+    assert (journal.count("updates"), journal.count("updates", "unknown 1"), journal.count(None, "a")) == (101, 0, 1)
+    assert len(journal._counts) == 3

@@ -102,6 +102,7 @@ CHOSEN: dict[str, tuple[Any, ...]] = {  # a value, and what it becomes where tha
     "concurrency_refusal": (Refusal(430, "A", "B"),),
     "minutes_refusal": (Refusal(431, "A", "B"),),
     "requests_kept": (None,),
+    "conversations_kept": (5,),
 }
 
 

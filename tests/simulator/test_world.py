@@ -66,6 +66,18 @@ def test_slots_are_freed_by_the_end(scene: Any) -> None:
     assert statistics.ended == {EndReason.USER_LEFT: 2}
 
 
+def test_old_conversations_can_be_forgotten(scene: Any) -> None:
+    """Beyond `conversations_kept`, the longest ended are unknown, though counted; open ones are always kept."""
+    scene = scene(conversations_kept=1, call_seconds=60)
+    first, second, third = (scene.connect(now).id for now in (0, 1, 500))
+    assert set(scene.world.conversations) == {second, third}
+    with pytest.raises(UnknownConversationError):
+        scene.world.find(first, 500)
+    assert scene.world.statistics(500).connected == 3
+    scene.world.settle(1000)
+    assert set(scene.world.conversations) == {third}
+
+
 def test_the_peak_is_remembered(scene: Any) -> None:
     """The peak stays when conversations end, also once new ones begin."""
     scene = scene(call_seconds=60)
