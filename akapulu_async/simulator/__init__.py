@@ -22,9 +22,9 @@ From another process, in any language: `python -m akapulu_async simulate --port 
 
 The layers, from the ground up; all but the last three are pure: time and generator are arguments.
 
-- values: `checks`, `plan`, `refusals`, `milestones`, `scripts`, `wav`, `credentials`, `settings`,
+- values: `checks`, `headers`, `plan`, `refusals`, `milestones`, `scripts`, `wav`, `credentials`, `settings`,
   `connect_requests`
-- `conversation` and `world`: what is so at a given simulated second
+- `conversation`, `minutes` and `world`: what is so at a given simulated second
 - `answers`, `rendering`, `routing`, `storage`, `api`, `faults`: from a request to an answer
 - `clock`, `journal`, `control`, `delivery`, `server`: time, waiting and sockets
 - `parts` puts them together; `views`, `operations` and `simulator` are what a test sees

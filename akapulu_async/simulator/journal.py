@@ -11,6 +11,7 @@ from akapulu_async.simulator.routing import Match, Route
 
 __all__ = ["Journal", "SeenRequest"]
 
+_COUNTS = 1000  # kept before it is worth looking for those of conversations that are forgotten
 _LOOK_AGAIN = 0.01  # real seconds
 
 
@@ -54,6 +55,7 @@ class Journal:
         self.requests: deque[SeenRequest] = deque(maxlen=keep)
         self._counts: Counter[tuple[Route | None, str | None]] = Counter()
         self._conversations = conversations
+        self._forget_at = _COUNTS
         self._number = 0
         self._changed = asyncio.Event()
         self._waiting = 0
@@ -70,7 +72,16 @@ class Journal:
         if conversation_id is not None and (self._conversations is None or conversation_id in self._conversations):
             self._counts[route, conversation_id] += 1
             self._counts[None, conversation_id] += 1
+            self._forget_old()
         self.wake()
+
+    def _forget_old(self) -> None:
+        if self._conversations is None or len(self._counts) < self._forget_at:
+            return
+        known = self._conversations
+        kept = {key: seen for key, seen in self._counts.items() if key[1] is None or key[1] in known}
+        self._counts = Counter(kept)
+        self._forget_at = max(_COUNTS, 2 * len(kept))  # so that it costs next to nothing a request
 
     def count(self, route: Route | None = None, conversation_id: str | None = None) -> int:
         """Return how many requests were seen since the start: of one route, for one conversation, or all.

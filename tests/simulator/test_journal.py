@@ -72,3 +72,15 @@ def test_ids_that_never_were_take_no_room() -> None:
     record(journal)
     assert (journal.count("updates"), journal.count("updates", "unknown 1"), journal.count(None, "a")) == (101, 0, 1)
     assert len(journal._counts) == 3
+
+
+def test_forgotten_conversations_take_no_room() -> None:
+    """The counts of conversations that are known no more go with them; the routes' own stay."""
+    known: set[str] = set()
+    journal = Journal(keep=0, conversations=known)
+    for number in range(5000):
+        known.clear()
+        known.add(str(number))
+        record(journal, Match("updates", str(number)))
+    assert (journal.count("updates"), journal.count("updates", "4999")) == (5000, 1)
+    assert len(journal._counts) <= 1000
