@@ -234,12 +234,15 @@ class SessionView:
 
     def _because(self) -> str:
         if self.cause is not None:
-            # What a participant or a user's own signals raise may quote the token.
-            secrets = () if self._connection is None else (self._connection.token,)
-            return excerpt(str(self.cause), secrets, limit=1000)
-        if self.end_reason is EndReason.FAILED:
-            return f"It was over before the bot was ready; the service's last words: {self.progress.text or 'none'}"
-        return ""
+            because = str(self.cause)
+        elif self.end_reason is EndReason.FAILED:
+            over = "It was over" if self._lifecycle.ready else "It was over before the bot was ready"
+            because = f"{over}; the service's last words: {self.progress.text or 'none'}"
+        else:
+            return ""
+        # What a participant or a user's own signals raise may quote the token, and so may what the service says.
+        secrets = () if self._connection is None else (self._connection.token,)
+        return excerpt(because, secrets, limit=1000)
 
     async def _reached(self, state: SessionState) -> None:
         if self._lifecycle.began_at is None:

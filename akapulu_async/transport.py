@@ -169,6 +169,9 @@ class Transport:
         except TimeoutError:
             if not deadline.expired():
                 raise
+        finally:
+            call.deadline = None
+            del deadline  # it knows the task, whose cancellation's frames would keep it, and it them
         raise call.too_late()
 
     async def _exchange(self, call: Call) -> Any:

@@ -6,10 +6,10 @@ import pickle
 from typing import Any
 
 import pytest
-from tests.calls import error_of
 
 from akapulu_async import AkapuluClient, ApiError, BadRequestError, ConfigurationError, InvalidResponseError, Secret
-from tests.misbehaving import API_KEY, UPDATE, Server, answer, client_of, poll, raw
+from tests.calls import error_of
+from tests.misbehaving import API_KEY, REQUEST, SESSION, UPDATE, Server, answer, client_of, poll, raw
 
 LOCAL = "http://127.0.0.1:8080/api"
 
@@ -132,6 +132,27 @@ def test_error_types_are_checked() -> None:
     wrong: Any = {"NO_SLOT": ValueError}
     with pytest.raises(ConfigurationError, match="NO_SLOT"):
         AkapuluClient(API_KEY, error_types=wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("request", SESSION),
+        ("request", {"scenario_id": REQUEST.scenario_id}),
+        ("poll", 0),
+        ("poll", 0.5),
+        ("participant", 5),
+        ("ready_timeout", "1"),
+    ],
+)
+def test_unusable_arguments_of_a_session_are_named(name: str, wrong: Any) -> None:
+    """An argument of a session that cannot be meant is refused with its name, when it is given and not later."""
+    client = AkapuluClient(API_KEY, base_url=LOCAL)
+    with pytest.raises(ConfigurationError, match=f"^{name}: "):
+        client.session(**{"request": REQUEST, name: wrong})
+    if name in {"poll", "ready_timeout"}:
+        with pytest.raises(ConfigurationError, match=f"^{name}: "):
+            client.attach(SESSION, **{name: wrong})
 
 
 def test_repr_shows_no_key() -> None:

@@ -1,14 +1,16 @@
 """What can be asked about conversations, over real sockets."""
 
 import asyncio
+import gc
 import json
+import weakref
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import attrs
 import pytest
-from tests.calls import error_of, timed_out
 
 from akapulu_async import (
     AkapuluClient,
@@ -25,6 +27,7 @@ from akapulu_async import (
     TransportError,
 )
 from akapulu_async.simulator import Simulator
+from tests.calls import error_of, timed_out
 from tests.misbehaving import (
     CONNECTION,
     DETAIL,
@@ -41,6 +44,7 @@ from tests.misbehaving import (
     gated,
     hang,
     http,
+    poll,
     raw,
     reset,
 )
@@ -210,6 +214,52 @@ def test_recordings_path_must_bear_the_id(path: str) -> None:
     """A path without the id, or with something else in braces, is refused."""
     with pytest.raises(ConfigurationError, match="recording_path: "):
         AkapuluClient("key", recording_path=path)
+
+
+HOSTILE_PATHS = [
+    "@evil.example/{session_id}",
+    ".evil.example/{session_id}",
+    ":80/{session_id}",
+    "//evil.example/{session_id}",
+    "https://evil.example/{session_id}",
+    "/../{session_id}",
+    "/{session_id}/%2e%2e/",
+    "/\\{session_id}",
+    "{session_id}/",
+    "/{session_id}?to=",
+    "/{session_id}#",
+    "/{session_id}\n",
+]
+
+
+@pytest.mark.parametrize("path", HOSTILE_PATHS)
+def test_recordings_path_stays_below_the_base_url(path: str) -> None:
+    """A recording's path that would take the API key to another host, or out of the base URL, is refused."""
+    with pytest.raises(ConfigurationError, match="recording_path: "):
+        AkapuluClient("key", recording_path=path)
+
+
+# What is freed
+
+
+async def test_errors_are_freed_at_once() -> None:
+    """A refusal that nobody holds is freed without the collector, and all that its frames know with it."""
+    async with Server(answer({"error": "no"}, 401)) as server, client_of(server) as client:
+
+        async def refused(call: Callable[[AkapuluClient], Awaitable[object]]) -> "weakref.ref[ApiError]":
+            try:
+                await call(client)
+            except ApiError as error:
+                return weakref.ref(error)
+            pytest.fail("it is refused")
+
+        gc.collect()
+        gc.disable()
+        try:
+            references = [await refused(connect), await refused(poll)]
+            assert [reference() for reference in references] == [None, None]
+        finally:
+            gc.enable()
 
 
 # A cancelled connect

@@ -193,6 +193,12 @@ def public_classes() -> list[type[AkapuluError]]:
     ]
 
 
+@pytest.mark.parametrize(("error", "text"), [*TEXTS, (AkapuluError("any"), "any")], ids=count())
+def test_repr_shows_the_text(error: AkapuluError, text: str) -> None:
+    """Where only the repr is shown, as in a gather's results or a log of locals, the text is there too."""
+    assert repr(error) == f"{type(error).__name__}({text!r})"
+
+
 def test_every_class_has_a_text() -> None:
     """The table above knows every class that can be raised."""
     assert {type(error) for error, _ in TEXTS} == set(public_classes()) - {AkapuluError}

@@ -5,11 +5,13 @@ import gc
 import json
 import os
 import pickle
+import weakref
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import anyio
 import pytest
 
 from akapulu_async import (
@@ -36,7 +38,22 @@ from akapulu_async import (
 from akapulu_async import session as session_module
 from akapulu_async.simulator import EndReason as SimulatedEnd
 from akapulu_async.simulator import Fault, Simulator
-from tests.misbehaving import OTHER_SESSION, REQUEST, SESSION, TOKEN, UPDATE, Peer, Seen, answer, close, hang
+from tests.misbehaving import (
+    CONNECTION,
+    OTHER_SESSION,
+    PATIENCE,
+    REQUEST,
+    SESSION,
+    TOKEN,
+    UPDATE,
+    Peer,
+    Seen,
+    answer,
+    close,
+    gated,
+    hang,
+    http,
+)
 from tests.steered import QUICK_POLL, READY, Steered, session_tasks, steered
 
 CONNECTING, ROOM_JOINED, BOT_READY, ENDED = SessionState
@@ -285,6 +302,22 @@ async def test_failures_are_borne() -> None:
             assert (session.polls, session.poll_failures) == (6, 4)
 
 
+@pytest.mark.parametrize("code", ["TOO_MANY_CONCURRENT_REQUESTS", "USAGE_LIMIT", "RATE_LIMIT_PER_MINUTE"])
+async def test_limits_are_borne_whatever_they_are_called(code: str) -> None:
+    """A poll that is refused with a 429 is borne like any other, also if its code reads like a limit of the account."""
+    async with steered() as world:
+        limited, ready = answer({"error": "no", "error_code": code}, 429), answer({**UPDATE, **READY})
+        script = [limited, limited, ready]
+
+        async def follow(peer: Peer, seen: Seen) -> None:
+            await (script.pop(0) if len(script) > 1 else script[0])(peer, seen)
+
+        world.service.update = follow
+        async with world.client.session(REQUEST) as session:
+            await session.bot_ready.wait()
+            assert (session.polls, session.poll_failures) == (3, 2)
+
+
 async def test_too_many_failures() -> None:
     """One failure more than the policy bears ends the session, and its cause is the last one."""
     async with steered() as world, world.client.session(REQUEST) as session:
@@ -412,6 +445,50 @@ async def test_failing_participant_does_not_show_the_token() -> None:
         for error in (caught.value, pickle.loads(pickle.dumps(caught.value))):  # noqa: S301 - our own  # noqa: S301 - our own
             assert "no device for ***" in str(error)
             assert TOKEN not in str(error)
+
+
+async def test_events_do_not_show_the_token() -> None:
+    """An event whose cause quotes the token shows the cause's kind, and not what it says."""
+    async with steered() as world, world.client.session(REQUEST, participant=Guest(fail)) as session:
+        await session.ended.wait()
+        watcher = session.events()
+        events = [await anext(watcher) for _ in range(2)]
+        assert states(events) == [CONNECTING, ENDED]
+        assert TOKEN in str(session.cause)
+        assert "cause=OSError" in repr(events)
+        assert "cause=None" in repr(events)
+        assert TOKEN not in repr(events)
+
+
+class Fickle:
+    """A participant that leaves when it wants to, as one does that has a cancel scope or a task group of its own."""
+
+    def __init__(self) -> None:
+        self.inside = asyncio.Event()
+        self.scope = anyio.CancelScope()
+
+    @asynccontextmanager
+    async def __call__(self, _: Connection) -> AsyncGenerator[None]:
+        with self.scope:
+            self.inside.set()
+            yield
+
+
+@pytest.mark.parametrize(("ready", "reason"), [(True, EndReason.COMPLETED), (False, EndReason.FAILED)])
+async def test_participant_leaves_by_itself(ready: bool, reason: EndReason) -> None:
+    """A participant that leaves by itself ends the session: completed, or failed if the bot was not ready yet."""
+    guest = Fickle()
+    async with steered() as world, world.client.session(REQUEST, participant=guest) as session:
+        await guest.inside.wait()
+        if ready:
+            world.service.says(**READY)
+            await session.bot_ready.wait()
+        guest.scope.cancel()
+        async with asyncio.timeout(PATIENCE):
+            await session.ended.wait()
+        assert (session.end_reason, session.cause) == (reason, None)
+        await session.end()
+        assert session_tasks() == []
 
 
 async def test_participant_leaves_when_the_conversation_ends() -> None:
@@ -725,6 +802,44 @@ def held() -> tuple[int, int, int]:
     gc.collect()
     descriptors = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0  # noqa: PTH112, PTH208
     return len(asyncio.all_tasks()), descriptors, len(gc.get_objects())
+
+
+@pytest.mark.parametrize("way", ["left", "ended by the service", "ended in the block", "ended while it connects"])
+async def test_freed_at_once(way: str) -> None:
+    """An ended session that nobody holds is freed without the collector, which may be far behind, or frozen."""
+    async with steered() as world:
+        gate = asyncio.Event()
+        if way == "ended while it connects":
+            world.service.connect = gated(b"", gate, http(200, {}, json.dumps(CONNECTION).encode()))
+
+        async def live() -> "weakref.ref[ConversationSession]":
+            session = world.client.session(REQUEST, participant=Guest())
+            if way == "ended while it connects":
+                asyncio.get_running_loop().call_soon(asyncio.ensure_future, end_and_answer(session))
+            with suppress(SessionEndedError):
+                async with session:
+                    await session.room_joined.wait()
+                    await world.polled()
+                    if way == "ended by the service":
+                        world.service.says(latest_update_text="duration_limit_reached")
+                        await session.ended.wait()
+                    elif way == "ended in the block":
+                        await session.end()
+            assert session.ended.is_set()
+            return weakref.ref(session)
+
+        async def end_and_answer(session: ConversationSession) -> None:
+            await world.server.seen(1)
+            await session.end()
+            gate.set()
+
+        gc.collect()
+        gc.disable()
+        try:
+            reference = await live()
+            assert reference() is None
+        finally:
+            gc.enable()
 
 
 # A quarter of them connect, half of them poll, over real sockets: that takes 3 to 8 s, and fewer would show less.

@@ -139,6 +139,61 @@ async def test_no_secret_is_seen(caplog: pytest.LogCaptureFixture) -> None:
 # Waiting
 
 
+async def test_nothing_to_wait_for_before_entering() -> None:
+    """A wait on a session that was never entered says to enter it, in place of waiting for ever; a watch may begin."""
+    async with steered() as world:
+        session = world.client.session(REQUEST)
+        waits: list[Callable[[], Awaitable[object]]] = [
+            session.room_joined.wait,
+            session.bot_ready.wait,
+            session.ended.wait,
+            lambda: session.wait_for(CONNECTING, timeout=PATIENCE),
+            session.ready().__aenter__,
+        ]
+        for wait in waits:
+            with pytest.raises(ConfigurationError, match="use `async with session:`"):
+                async with asyncio.timeout(PATIENCE):
+                    await wait()
+        watcher = session.events()
+        async with session:
+            event = await anext(watcher)
+            assert isinstance(event, StateChanged)
+            assert event.state is CONNECTING
+            await ready_session(world, session)
+
+
+class HarshSignals(UpdateSignals):
+    """Signals that take some words for a failure, also of a conversation that was ready."""
+
+    def reads_as_end(self, text: str) -> EndReason | None:
+        return EndReason.FAILED if text.startswith("crashed") else super().reads_as_end(text)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"), [("conversation ended", "conversation ended"), (f"crashed\nwith {TOKEN}", "crashed with ***")]
+)
+async def test_a_failure_without_an_error_tells_the_last_words(words: str, told: str) -> None:
+    """When the service tells the end before the bot was ready, the error bears its words, without secrets."""
+    async with live(signals=HarshSignals()) as (world, session):
+        world.service.says(latest_update_text=words)
+        with pytest.raises(SessionEndedError) as caught:
+            await session.bot_ready.wait()
+        assert (caught.value.reason, caught.value.__cause__) == (EndReason.FAILED, None)
+        assert caught.value.because == f"It was over before the bot was ready; the service's last words: {told}"
+        assert caught.value.because in str(caught.value)
+
+
+async def test_a_failure_after_ready_is_not_told_as_one_before() -> None:
+    """If a user's own signals read a failure after the bot was ready, the error does not say that it was not."""
+    async with live(signals=HarshSignals()) as (world, session):
+        await ready_session(world, session)
+        with pytest.raises(SessionEndedError, match=r"the service's last words: crashed\.$") as caught:
+            async with session.ready():
+                world.service.says(latest_update_text="crashed")
+                await asyncio.Event().wait()
+        assert "before" not in caught.value.because
+
+
 async def test_waits_end_with_their_state() -> None:
     """An event for each state is set with it, stays set, and its wait returns then and later."""
     async with live() as (world, session):

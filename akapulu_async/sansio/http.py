@@ -43,7 +43,7 @@ ERROR_TYPES: ErrorTypes = {"AUTH_INVALID": AuthenticationError}
 _CODE_PARTS = (
     (re.compile("CONCURREN", re.IGNORECASE), ConcurrencyLimitError),
     # But not RATE_LIMIT_PER_MINUTE and its like, which is over in a minute, not in a month.
-    (re.compile("^(?!.*RATE).*(MINUTE|USAGE)", re.IGNORECASE), MinutesLimitError),
+    (re.compile("^(?!.*(RATE|PER.?MINUTE)).*(MINUTE|USAGE)", re.IGNORECASE), MinutesLimitError),
 )
 
 _STATUS_TYPES: Mapping[int, type[ApiError]] = {

@@ -130,6 +130,13 @@ def test_the_code_goes_before_the_status(status: int, code: str, kind: type[ApiE
     assert (error.status, error.error_code) == (status, code)
 
 
+@pytest.mark.parametrize("code", ["RATE_LIMIT_PER_MINUTE", "minute_rate_exceeded", "TOO_MANY_REQUESTS_PER_MINUTE"])
+@pytest.mark.parametrize(("status", "kind"), [(429, RateLimitError), (503, ServerError), (400, BadRequestError)])
+def test_a_rate_is_not_the_months_minutes(status: int, kind: type[ApiError], code: str) -> None:
+    """A code that speaks of so many a minute says nothing of the month's minutes: the status decides."""
+    assert type(refusal(status, json.dumps({"error": "No", "error_code": code}).encode())) is kind
+
+
 class NoCreditError(ApiError):
     pass
 

@@ -12,8 +12,10 @@ from akapulu_async.errors import (
     ApiError,
     AuthenticationError,
     BadRequestError,
+    ConcurrencyLimitError,
     ConfigurationError,
     InvalidResponseError,
+    MinutesLimitError,
     NotFoundError,
     PermissionDeniedError,
     RateLimitError,
@@ -55,6 +57,11 @@ def refusal(status: int) -> ApiError:
     }
     kind = ServerError if status >= 500 else kinds.get(status, ApiError)
     return kind(status=status, method="GET", path="/")
+
+
+def limits(status: int) -> list[AkapuluError]:
+    """Return refusals whose codes read like limits of the account, which has given the conversation its slot."""
+    return [kind(status=status, method="GET", path="/") for kind in (ConcurrencyLimitError, MinutesLimitError)]
 
 
 UNREACHABLE = TransportError(method="GET", path="/", reason="the connection broke", sent=True)
@@ -350,7 +357,16 @@ def test_gone_as_a_failed_poll(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [refusal(400), refusal(401), refusal(403), refusal(409), ConfigurationError("the client is not open")]
+    "error",
+    [
+        refusal(400),
+        refusal(401),
+        refusal(403),
+        refusal(409),
+        *limits(402),
+        *limits(403),
+        ConfigurationError("the client is not open"),
+    ],
 )
 def test_ends_at_once(error: AkapuluError) -> None:
     """What another poll would not change ends the session at once, with its cause."""
@@ -359,7 +375,20 @@ def test_ends_at_once(error: AkapuluError) -> None:
     assert (machine.end_reason, machine.cause) == (EndReason.FAILED, error)
 
 
-@pytest.mark.parametrize("error", [refusal(408), refusal(429), refusal(500), refusal(503), UNREACHABLE, NONSENSE])
+@pytest.mark.parametrize(
+    "error",
+    [
+        refusal(408),
+        refusal(429),
+        refusal(500),
+        refusal(503),
+        *limits(408),
+        *limits(429),
+        *limits(503),
+        UNREACHABLE,
+        NONSENSE,
+    ],
+)
 def test_borne(error: AkapuluError) -> None:
     """What may pass is borne as often in a row as the policy says; the next one ends the session with that cause."""
     machine = connected(max_failures=2)

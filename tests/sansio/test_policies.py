@@ -210,6 +210,12 @@ def test_polls_are_jittered_and_obey(
         assert drawn >= asked
 
 
+@pytest.mark.parametrize(("asked", "waited"), [(5.0, 8.0), (30.0, 30.0), (60.0, 60.0), (86_400.0, 60.0)])
+def test_a_poll_is_not_put_off_for_a_day(asked: float, waited: float) -> None:
+    """However long the service asks a poll to wait, after a minute it is looked whether the conversation ended."""
+    assert PollPolicy().pause(ready=True, failures=3, draw=lambda: 0.5, retry_after=asked) == waited
+
+
 def test_a_full_account_is_asked_ever_more_seldom() -> None:
     """The pause doubles with each refusal up to the cap, and at least half of it is waited."""
     policy = FullPolicy(base=1.0, cap=30.0)
