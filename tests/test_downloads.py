@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 from blockbuster import BlockBuster
-from tests.calls import error_of
 
 from akapulu_async import ApiError, TransportError
+from tests.calls import error_of
 from tests.misbehaving import Behaviour, Peer, Seen, Server, answer, client_of, gated, http, raw, reset
 from tests.storing import CONTENT, MIB, OTHER, chunked, download, files, store
 

@@ -10,10 +10,10 @@ from typing import Any
 import aiohttp
 import pytest
 import trustme
-from tests.calls import server_tls
 
 from akapulu_async import AkapuluClient, ConfigurationError
 from akapulu_async.http_session import environment_proxy, failure_reason, make_http, system_cause
+from tests.calls import server_tls
 from tests.misbehaving import API_KEY, SESSION, UPDATE, Server, answer, client_of, poll
 
 PROXY = "http://proxy.example:3128"

@@ -9,7 +9,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tests.calls import error_of, timed_out
 
 from akapulu_async import (
     AkapuluClient,
@@ -21,6 +20,7 @@ from akapulu_async import (
     TransportError,
 )
 from akapulu_async.simulator import Fault, Simulator
+from tests.calls import error_of, timed_out
 from tests.misbehaving import (
     API_KEY,
     QUICK,
