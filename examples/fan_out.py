@@ -35,7 +35,6 @@ from akapulu_async.simulator import Fault, Simulator
 
 SIMULATED = UUID("00000000-0000-4000-8000-000000000000")  # the simulator takes any id
 SPEED = 12.0  # how much faster than life the simulator runs
-POLL = PollPolicy(interval=0.5 / SPEED, live_interval=2 / SPEED)  # and how much faster it is polled
 CALL_SECONDS = 15.0  # simulated seconds from ready until the simulated participant leaves
 REDRAW_INTERVAL = 0.1  # seconds
 
@@ -177,14 +176,16 @@ async def run(arguments: argparse.Namespace) -> int:
         if not arguments.simulator:
             client = await stack.enter_async_context(AkapuluClient())  # takes AKAPULU_API_KEY and AKAPULU_BASE_URL
         else:
+            speed = arguments.speed
+            poll = PollPolicy(interval=0.5 / speed, live_interval=2 / speed)  # as much faster as the simulator
             simulator = await stack.enter_async_context(
-                Simulator(speed=SPEED, seed=1, max_concurrent=arguments.account_slots, call_seconds=CALL_SECONDS)
+                Simulator(speed=speed, seed=1, max_concurrent=arguments.account_slots, call_seconds=CALL_SECONDS)
             )
             simulator.add_fault(Fault(route="updates", rate=0.02, status=503))  # now and then a poll fails
             client = await stack.enter_async_context(
-                AkapuluClient(simulator.api_key, base_url=simulator.base_url, poll=POLL)
+                AkapuluClient(simulator.api_key, base_url=simulator.base_url, poll=poll)
             )
-            print(f"The simulator runs {SPEED:g} times as fast as life; its account has", end=" ")
+            print(f"The simulator runs {speed:g} times as fast as life; its account has", end=" ")
             print(f"{arguments.account_slots} slots.", flush=True)
         return await fan_out(client, request, arguments)
 
@@ -208,6 +209,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--conversations", metavar="N", type=number, default=50, help="how many in all (50)")
     parser.add_argument("--slots", metavar="N", type=number, default=10, help="how many at a time (10)")
     parser.add_argument("--simulator", action="store_true", help="use a local simulator instead of the service")
+    parser.add_argument("--speed", metavar="X", type=float, default=SPEED, help="of the simulator (12)")
     parser.add_argument("--account-slots", metavar="N", type=number, help="of the simulated account (as --slots)")
     arguments = parser.parse_args()
     if arguments.simulator:

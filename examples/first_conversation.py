@@ -132,12 +132,13 @@ async def run(arguments: argparse.Namespace) -> None:
         ) as client:  # takes AKAPULU_API_KEY and AKAPULU_BASE_URL
             await converse(client, request, arguments.record, invite=True)
         return
-    poll = PollPolicy(INTERVAL / SPEED, LIVE_INTERVAL / SPEED)
+    speed = arguments.speed
+    poll = PollPolicy(INTERVAL / speed, LIVE_INTERVAL / speed)
     async with (
-        Simulator(speed=SPEED, seed=1, end_with_script=True) as simulator,
+        Simulator(speed=speed, seed=1, end_with_script=True) as simulator,
         AkapuluClient(simulator.api_key, base_url=simulator.base_url, poll=poll) as client,
     ):
-        print(f"The simulator runs {SPEED:g} times as fast as life, and joins for you.")
+        print(f"The simulator runs {speed:g} times as fast as life, and joins for you.")
         await converse(client, request, arguments.record, invite=False)
 
 
@@ -167,6 +168,7 @@ def parse_arguments() -> argparse.Namespace:
         help="fills {{runtime.NAME}} in the scenario; repeatable",
     )
     parser.add_argument("--record", metavar="FILE", type=Path, help="record the conversation into a new file")
+    parser.add_argument("--speed", metavar="X", type=float, default=SPEED, help="of the simulator (6)")
     parser.add_argument("--simulator", action="store_true", help="use a local simulator instead of the service")
     arguments = parser.parse_args()
     if arguments.simulator:

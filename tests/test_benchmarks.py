@@ -17,6 +17,7 @@ async def run(name: str, *arguments: str) -> str:
 
 async def test_manager() -> None:
     """A few sessions: everything is delivered, and nothing is left."""
+    # Over 5 s: it runs what it measures twice, and a server in a process of its own.
     figures = json.loads(await run("manager.py", "--sessions", "20", "--seconds", "1", "--json"))
     assert figures["sessions"] == 20
     assert figures["transitions"] == 80

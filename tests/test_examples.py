@@ -54,15 +54,15 @@ async def run_python(*arguments: object, env: Mapping[str, str]) -> tuple[int, s
 
 @pytest.fixture
 async def sim() -> AsyncIterator[Simulator]:
-    """A service 25 times as fast as life, whose calls end with their script."""
-    async with Simulator(speed=25, seed=1, ready_time=10, end_with_script=True) as simulator:
+    """A service 60 times as fast as life, whose calls end with their script."""
+    async with Simulator(speed=60, seed=1, ready_time=10, end_with_script=True) as simulator:
         yield simulator
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 async def test_simulated(example: Path) -> None:
-    """Every example runs with `--simulator` and nothing else."""
-    code, out, errors = await run_python(example, "--simulator", env=environment())
+    """Every example runs with `--simulator`, here at a greater speed."""
+    code, out, errors = await run_python(example, "--simulator", "--speed", 60, env=environment())
     assert (code, errors) == (0, "")
     assert out
 
@@ -162,6 +162,7 @@ async def test_failed(sim: Simulator, after: int) -> None:
 
 async def test_fan_out() -> None:
     """It goes through as many slots as the account has, shows each conversation as a line, and sums up."""
+    # Over 5 s: it polls as by default, a live conversation each 5 s.
     code, out, errors = await run_python(
         FAN_OUT, "--simulator", "--conversations", 8, "--slots", 6, "--account-slots", 4, env=environment()
     )
@@ -179,6 +180,7 @@ async def test_fan_out() -> None:
 
 async def test_fan_out_failing(sim: Simulator) -> None:
     """What failed is told with its conversation, and in the exit code; the others go on."""
+    # Over 5 s: it polls as by default, a live conversation each 5 s.
     sim.add_fault(Fault(route="connect", status=403, body={"error": "No.", "error_code": "FORBIDDEN"}))
     code, out, errors = await run_python(FAN_OUT, *IDS, "--conversations", 3, "--slots", 3, env=environment(sim))
     assert (code, errors) == (1, "")
@@ -304,6 +306,7 @@ def test_readme_blocks() -> None:
 @pytest.mark.parametrize("program", PROGRAMS)
 async def test_readme_program(program: str, sim: Simulator) -> None:
     """The README's programs run as they stand, but for how often they connect."""
+    # Over 5 s: it polls as by default, a live conversation each 5 s.
     code, out, errors = await run_python("-c", program.replace("range(50)", "range(3)"), env=environment(sim))
     assert (code, errors) == (0, "")
     connects = 3 if "range(50)" in program else 1
