@@ -53,7 +53,7 @@ endef
 export SETUP
 
 $(package): pyproject.toml
-	@if [ $(tools) -nt $< ]; then touch $@; else sh -c "$$SETUP" set-up "$(PYTHON)" . $@; fi
+	@if [ $(tools) -nt $< ]; then touch $@; else sh -c "$$SETUP" set-up "$(PYTHON)" '.[cli]' $@; fi
 
 $(tools): pyproject.toml
 	@sh -c "$$SETUP" set-up "$(PYTHON)" '.[dev]' $@
@@ -80,7 +80,7 @@ bench: $(package)  ## measure the session manager with up to 10,000 sessions, an
 test: $(tools)  ## run the tests, print branch coverage; akapulu_async/sansio must be covered whole
 ifeq ($(strip $(ARGS)),)
 	@rm -f .coverage .coverage.*
-	@$(run) -m coverage run -m pytest
+	@$(run) -m coverage run -m pytest -n 2 --dist worksteal
 	@$(run) -m coverage combine --quiet
 	@$(run) -m coverage report
 	@table=$$($(run) -m coverage report --include='akapulu_async/sansio/*' --fail-under=100) || \
@@ -116,7 +116,7 @@ trap 'exit 130' INT TERM
 "$$clean/bin/python" -I -c '
 import sys, akapulu_async
 assert akapulu_async.__file__.startswith(sys.prefix), akapulu_async.__file__
-parts = "akapulu_async.simulator", "akapulu_async.cli", "rich", "typer", "uvloop"
+parts = "akapulu_async.simulator", "akapulu_async.cli", "hdrh", "plotly", "rich", "typer", "uvloop"
 loaded = sorted(set(parts) & set(sys.modules))
 assert not loaded, f"import akapulu_async also imports {loaded}"
 '

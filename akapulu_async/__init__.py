@@ -13,6 +13,7 @@ The layers, each importing only from those above it:
 - `door`, `roster`, `fan_out`, `listening`, `manager`: many conversations on one event loop.
 - `client`: settings, and what is built from them.
 - `simulator`: a local Akapulu for tests; it imports nothing of the others and is not imported by them.
+- `cli`: the command line, with the extra `cli`.
 """
 
 from akapulu_async.client import AkapuluClient

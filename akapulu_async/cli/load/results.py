@@ -1,0 +1,151 @@
+"""What a load test measured, as plain values. All times are seconds since the test began, unless they say otherwise."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import attrs
+from hdrh.histogram import HdrHistogram
+
+from akapulu_async.sansio.lifecycle import EndReason, SessionState
+
+LOWEST, HIGHEST, DIGITS = 1, 7_200_000_000, 3
+"""What the histograms hold: a microsecond to two hours, with three significant digits."""
+
+
+class Latencies:
+    """Durations in an HDR histogram: quantiles with three significant digits, however many there are."""
+
+    def __init__(self) -> None:
+        self._histogram = HdrHistogram(LOWEST, HIGHEST, DIGITS)
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return int(self._histogram.get_total_count())
+
+    def add(self, seconds: float) -> None:
+        """Add one; what is outside of the histogram's range counts as its nearest end."""
+        self._histogram.record_value(min(max(round(seconds * 1e6), LOWEST), HIGHEST))
+
+    def at(self, share: float) -> float | None:
+        """Return the seconds below or at which this share (0 to 1) of all lies; None if there are none."""
+        return self._histogram.get_value_at_percentile(100 * share) / 1e6 if self.count else None
+
+    @property
+    def mean(self) -> float | None:
+        """Their mean in seconds; None if there are none."""
+        return self._histogram.get_mean_value() / 1e6 if self.count else None
+
+    @property
+    def highest(self) -> float | None:
+        """The longest in seconds; None if there are none."""
+        return self._histogram.get_max_value() / 1e6 if self.count else None
+
+
+@attrs.frozen(kw_only=True)
+class Attempt:
+    """One conversation of a load test, over when this is made."""
+
+    index: int
+    """Its number, from 0, in the order of arrival."""
+
+    due: float
+    """When it was to begin: by the schedule of arrivals, or, in a closed loop, when a place got free. Latencies count
+    from here, so that a load generator or an account that falls behind does not hide it."""
+
+    began: float | None = None
+    """When its connect was first sent; None if it never was."""
+
+    session_id: str | None = None
+    """The conversation; None if no connect succeeded."""
+
+    connected: float | None = None
+    """When its connect was answered well."""
+
+    room_joined: float | None = None
+    """When it entered the state."""
+
+    ready: float | None = None
+    """When the event of its bot's readiness was there."""
+
+    ended: float | None = None
+    """When it ended."""
+
+    end_reason: EndReason | None = None
+    """Why it ended; None if it never began."""
+
+    failure: str | None = None
+    """Why it counts as failed, in a word or two for counting, such as `ready_timeout` or `ServerError 503`; None if
+    it got ready and was not broken off by an error."""
+
+    @property
+    def connect_latency(self) -> float | None:
+        """Seconds from when it was due to its connection."""
+        return None if self.connected is None else self.connected - self.due
+
+    @property
+    def time_to_ready(self) -> float | None:
+        """Seconds from when it was due to its readiness."""
+        return None if self.ready is None else self.ready - self.due
+
+
+@attrs.frozen(kw_only=True)
+class Sample:
+    """The test at one moment."""
+
+    at: float
+    states: Mapping[SessionState, int] = attrs.field(hash=False)
+    """How many sessions are in each state but `ended`."""
+
+    waiting: int
+    """How many are due and wait: for a place, or for their connect's turn."""
+
+    connects: int
+    """Connects answered well so far."""
+
+    polls: int
+    """Polls completed so far."""
+
+    failures: int
+    """Attempts that failed so far."""
+
+    loop_lag: float
+    """The longest time since the last sample by which the event loop was late."""
+
+
+@attrs.frozen(kw_only=True)
+class LoadResult:
+    """A whole load test."""
+
+    title: str
+    """What was run, in one line, such as `2,000 conversations, 500 at once`."""
+
+    settings: Mapping[str, str] = attrs.field(hash=False)
+    """What it was run with, for people: names and values, without secrets."""
+
+    started_at: datetime
+    """When it began, in UTC."""
+
+    seconds: float
+    """How long it took."""
+
+    attempts: tuple[Attempt, ...]
+    """All conversations, in the order of arrival."""
+
+    samples: tuple[Sample, ...]
+    """About one a second."""
+
+    connect: Latencies
+    """Of all that were connected: seconds from when they were due."""
+
+    ready: Latencies
+    """Of all that got ready: seconds from when they were due."""
+
+    loop_lag: Latencies
+    """By how much the event loop was late, sampled all along."""
+
+    failures: Mapping[str, int] = attrs.field(hash=False)
+    """How many failed, by cause."""
+
+    warnings: tuple[str, ...] = ()
+    """What makes the figures doubtful: the load generator was the bottleneck, it was interrupted, ..."""
