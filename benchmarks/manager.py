@@ -12,7 +12,6 @@ import contextlib
 import gc
 import importlib
 import json
-import os
 import random
 import statistics
 import subprocess
@@ -35,6 +34,7 @@ from akapulu_async import (
     SessionState,
     StateChanged,
 )
+from processes import cores, cpu_seconds, own_cpu_seconds, pin, resident, settle_allocator
 
 Figures = dict[str, float]
 
@@ -106,12 +106,13 @@ def rendered(table: Sequence[Figures]) -> str:
 
 def measure(sessions: int, polls: float, seconds: float, *, uvloop: bool) -> Figures:
     """Start a simulator whose time stands still, hold so many sessions with it, and return the figures."""
-    ours, theirs = _cores()
-    _pin(0, ours)
+    ours, theirs = cores()
+    pin(0, ours)
+    settle_allocator()
     options = ["--speed", "0", "--ready-time", str(READY_SECONDS), "--call-seconds", str(CALL_SECONDS)]
     command = [sys.executable, "-m", "akapulu_async", "simulate", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        _pin(process.pid, theirs)
+        pin(process.pid, theirs)
         assert process.stdout is not None
         try:
             base_url, key = (process.stdout.readline().strip().partition("=")[2] for _ in range(2))
@@ -145,7 +146,7 @@ class _Measurement:
         policy = PollPolicy(live_interval=min(5.0, self._seconds / 2))
         async with AkapuluClient(self._key, base_url=self._base_url, poll=policy) as client:
             await self._warm_up(client)
-            tasks, began = len(asyncio.all_tasks()), _resident()
+            tasks, began = len(asyncio.all_tasks()), resident()
             async with _background(self._sample_lag(lags)):
                 manager = SessionManager(client, max_polls_per_second=self._polls, ready_timeout=None)
                 async with manager, _background(self._listen(manager)):
@@ -157,9 +158,7 @@ class _Measurement:
         figures["ratio"] = figures["cpu"] / figures["polls_per_second"] / (figures["bare_cpu"] / rate)
         return figures
 
-    async def _hold(
-        self, client: AkapuluClient, manager: SessionManager, lags: list[float], resident: float
-    ) -> Figures:
+    async def _hold(self, client: AkapuluClient, manager: SessionManager, lags: list[float], memory: float) -> Figures:
         connecting = await self._connect(manager)
         # The garbage of the connects is collected, and the polls are in pace, when the clock starts.
         gc.collect()
@@ -167,7 +166,7 @@ class _Measurement:
         figures = await self._steady(client, manager, lags) | {
             "sessions": len(manager.sessions),
             "connects_per_second": self._sessions / connecting,
-            "session_kb": (_resident() - resident) / self._sessions / 1024,
+            "session_kb": (resident() - memory) / self._sessions / 1024,
         }
         self._ids = [session.id for session in manager.sessions]
         figures |= self._delays(await self._advance(READY_SECONDS, SessionState.BOT_READY))
@@ -198,10 +197,10 @@ class _Measurement:
             polling = [group.create_task(poll(url)) for url in urls]
             gc.collect()
             await asyncio.sleep(min(3.0, self._seconds))
-            before, cpu, start = answers, _own_cpu_seconds(), time.perf_counter()
+            before, cpu, start = answers, own_cpu_seconds(), time.perf_counter()
             await asyncio.sleep(self._seconds)
             elapsed = time.perf_counter() - start
-            rate, share = (answers - before) / elapsed, (_own_cpu_seconds() - cpu) / elapsed
+            rate, share = (answers - before) / elapsed, (own_cpu_seconds() - cpu) / elapsed
             for task in polling:
                 task.cancel()
         return rate, share
@@ -227,10 +226,10 @@ class _Measurement:
     async def _steady(self, client: AkapuluClient, manager: SessionManager, lags: list[float]) -> Figures:
         """Measure while nothing happens but polls, all of them answered with news for nobody."""
         polls, sampled = manager.statistics().polls, len(lags)
-        theirs, ours, start = _cpu_seconds(self._pid), _own_cpu_seconds(), time.perf_counter()
+        theirs, ours, start = cpu_seconds(self._pid), own_cpu_seconds(), time.perf_counter()
         await asyncio.sleep(self._seconds)
         elapsed = time.perf_counter() - start
-        ours, theirs = _own_cpu_seconds() - ours, _cpu_seconds(self._pid) - theirs
+        ours, theirs = own_cpu_seconds() - ours, cpu_seconds(self._pid) - theirs
         lag, descriptors = _lag_figures(lags[sampled:]), _descriptors()
         statistics = manager.statistics()
         if statistics.poll_failures:
@@ -329,14 +328,6 @@ def _loop_factory(*, uvloop: bool) -> Callable[[], asyncio.AbstractEventLoop]:
     return factory
 
 
-def _resident() -> int:
-    """Return the bytes of memory that this process has; 0 where /proc cannot tell."""
-    try:
-        return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
-
-
 def _descriptors() -> list[str]:
     """Return what each file descriptor of this process leads to; none where /proc cannot tell."""
     found = []
@@ -344,32 +335,6 @@ def _descriptors() -> list[str]:
         with contextlib.suppress(OSError):  # the one that lists them is gone by now
             found.append(str(path.readlink()))
     return found
-
-
-def _own_cpu_seconds() -> float:
-    times = os.times()
-    return times.user + times.system
-
-
-def _cpu_seconds(pid: int) -> float:
-    """Return the CPU seconds of a process so far; 0 where /proc cannot tell."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _cores() -> tuple[int, int]:
-    if not hasattr(os, "sched_getaffinity"):
-        return -1, -1
-    cores = sorted(os.sched_getaffinity(0))
-    return cores[0], cores[-1]
-
-
-def _pin(pid: int, core: int) -> None:
-    if core >= 0:
-        os.sched_setaffinity(pid, {core})
 
 
 if __name__ == "__main__":

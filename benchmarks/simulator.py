@@ -9,7 +9,6 @@ this process, pinned to another. Each connection sends its next request when it 
 import argparse
 import asyncio
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -17,6 +16,8 @@ import time
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 from uuid import uuid4
+
+from processes import cores, cpu_seconds, pin
 
 _KEY = "simulator-key"
 
@@ -40,11 +41,11 @@ def main() -> None:
 def measure(seconds: float, conversations: int, connections: int) -> dict[str, float]:
     """Start a simulator, load it for some seconds and return the figures."""
     connections = min(connections, conversations)  # each polls conversations of its own
-    ours, theirs = _cores()
-    _pin(0, ours)
+    ours, theirs = cores()
+    pin(0, ours)
     command = [sys.executable, "-m", "akapulu_async", "simulate", "--call-seconds", "none"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        _pin(process.pid, theirs)
+        pin(process.pid, theirs)
         assert process.stdout is not None
         try:
             base_url = process.stdout.readline().strip().partition("=")[2]
@@ -66,11 +67,11 @@ async def _load(base_url: str, pid: int, seconds: float, conversations: int, con
     ]
     polls = [_request(address.netloc, "GET", f"{address.path}/conversations/{each}/updates/") for each in ids]
     latencies: list[float] = []
-    cpu, start = _cpu_seconds(pid), time.perf_counter()
+    cpu, start = cpu_seconds(pid), time.perf_counter()
     await asyncio.gather(
         *(_poll(pair, polls[number::connections], start + seconds, latencies) for number, pair in enumerate(pairs))
     )
-    elapsed, cpu = time.perf_counter() - start, _cpu_seconds(pid) - cpu
+    elapsed, cpu = time.perf_counter() - start, cpu_seconds(pid) - cpu
     for _, writer in pairs:
         writer.close()
     return _figures(latencies, elapsed, cpu, conversations, connections)
@@ -116,28 +117,6 @@ def _figures(
         "p50 ms": percentiles[49] * 1000,
         "p99 ms": percentiles[98] * 1000,
     }
-
-
-def _cores() -> tuple[int, int]:
-    if not hasattr(os, "sched_getaffinity"):
-        return -1, -1
-    cores = sorted(os.sched_getaffinity(0))
-    return cores[0], cores[-1]
-
-
-def _pin(pid: int, core: int) -> None:
-    if core >= 0:
-        os.sched_setaffinity(pid, {core})
-
-
-def _cpu_seconds(pid: int) -> float:
-    """Return the CPU seconds of a process so far; 0 where /proc cannot tell."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as file:  # noqa: PTH123 - shortest for a line of /proc
-            fields = file.read().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":
