@@ -9,6 +9,7 @@ is a `PayloadError`, which names the field.
 import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -157,9 +158,16 @@ def _make_converter(*, detailed: bool) -> cattrs.Converter:
     return converter
 
 
+# Made when first needed: generating their code costs an import milliseconds.
+@cache
+def _converter() -> cattrs.Converter:
+    return _make_converter(detailed=False)
+
+
 # Naming the field costs time that only a bad payload is worth, so it is read a second time for that.
-_CONVERTER = _make_converter(detailed=False)
-_NAMING_CONVERTER = _make_converter(detailed=True)
+@cache
+def _naming_converter() -> cattrs.Converter:
+    return _make_converter(detailed=True)
 
 
 def structure(payload: object, model: type[Model]) -> Model:
@@ -169,11 +177,11 @@ def structure(payload: object, model: type[Model]) -> Model:
         PayloadError: The payload is not what the interface says.
     """
     try:
-        return _CONVERTER.structure(payload, model)
+        return _converter().structure(payload, model)
     except Exception:  # noqa: BLE001, S110 - cattrs raises whatever the hooks raise; the second reading tells
         pass
     try:
-        return _NAMING_CONVERTER.structure(payload, model)
+        return _naming_converter().structure(payload, model)
     except Exception as error:  # noqa: BLE001 - as above
         problem = _named(error)
     raise problem
