@@ -8,19 +8,19 @@ from urllib.parse import quote
 
 MASK = "***"
 
-_JWT = re.compile(r"eyJ[\w-]+(\.[\w-]*){1,4}", re.ASCII)
-_JWT_BEGINNING = re.compile(r"eyJ[\w-]*\Z", re.ASCII)
-_BEARER = re.compile(r"\b(bearer\s+)[^\s\"',;}]+", re.IGNORECASE)
+# Texts, which `re` compiles when they are first needed: few programs need all, and an import would wait for each.
+_JWT = r"(?a)eyJ[\w-]+(\.[\w-]*){1,4}"
+_JWT_BEGINNING = r"(?a)eyJ[\w-]*\Z"
+_BEARER = r"(?i)\b(bearer\s+)[^\s\"',;}]+"
 # A value ends with the quote that it began with: `"`, `'`, or `\"` where JSON is quoted in JSON.
-_MEMBER = re.compile(
-    r"""(["'][\w-]*(?:token|api[_-]?key|secret|password|authorization)\\?["']\s*:\s*(\\?["']))(?:(?!\2)(?:\\.|.))*""",
-    re.IGNORECASE | re.DOTALL,
+_MEMBER = (
+    r"""(?is)(["'][\w-]*(?:token|api[_-]?key|secret|password|authorization)\\?["']"""
+    r"""\s*:\s*(\\?["']))(?:(?!\2)(?:\\.|.))*"""
 )
 # `&` also as HTML (`&amp;`) and as careful JSON (`\u0026`) write it.
-_QUERY = re.compile(
-    r"((?:[?&;#]|\\u0026)"
-    r"(?:t|key|sig|policy|[\w-]*(?:token|signature|secret|password|api[_-]?key)|x-(?:amz|goog)-[\w-]+)=)[^&\s\"']+",
-    re.IGNORECASE,
+_QUERY = (
+    r"(?i)((?:[?&;#]|\\u0026)"
+    r"(?:t|key|sig|policy|[\w-]*(?:token|signature|secret|password|api[_-]?key)|x-(?:amz|goog)-[\w-]+)=)[^&\s\"']+"
 )
 
 
@@ -76,9 +76,9 @@ def redact(text: str, secrets: Collection[Secret] = ()) -> str:
     # The longest first: one secret may be a part of another.
     for form in sorted(_forms(secrets), key=len, reverse=True):
         text = text.replace(form, MASK)
-    text = _JWT.sub(MASK, text)
+    text = re.sub(_JWT, MASK, text)
     for pattern in (_BEARER, _MEMBER, _QUERY):
-        text = pattern.sub(rf"\g<1>{MASK}", text)
+        text = re.sub(pattern, rf"\g<1>{MASK}", text)
     return text
 
 
@@ -109,4 +109,4 @@ def _without_half(beginning: str, secrets: Collection[Secret]) -> str:
     for form in _forms(secrets):
         half = next((end for end in range(len(form) - 1, 0, -1) if beginning.endswith(form[:end])), 0)
         beginning = beginning[: len(beginning) - half]
-    return _JWT_BEGINNING.sub("", beginning)
+    return re.sub(_JWT_BEGINNING, "", beginning)

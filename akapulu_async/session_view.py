@@ -6,8 +6,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from datetime import datetime
 from typing import Self
 
+import anyio
 import attrs
-from anyio import CancelScope
 
 from akapulu_async.errors import ConfigurationError, SessionEndedError, WaitTimeoutError
 from akapulu_async.models import Connection
@@ -216,7 +216,7 @@ class SessionView:
         await self._reached(state)
         if state is not SessionState.ENDED and self._over:
             raise self._ended_error()
-        with CancelScope() as scope:
+        with anyio.CancelScope() as scope:
             self._end_callbacks.append(scope.cancel)
             try:
                 yield self

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
-from anyio import CancelScope
+import anyio
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ async def settle(futures: Collection["asyncio.Future[Any]"], grace: float | None
     deadline = None if grace is None else loop.time() + grace
     cancelled: asyncio.CancelledError | None = None
     pending = {future for future in futures if not future.done()}
-    with CancelScope(shield=True):
+    with anyio.CancelScope(shield=True):
         while pending:
             left = None if deadline is None else deadline - loop.time()
             if left is not None and left <= 0:

@@ -41,9 +41,9 @@ ERROR_TYPES: ErrorTypes = {"AUTH_INVALID": AuthenticationError}
 
 # The codes of these limits are not published; these are parts that such codes are assumed to contain.
 _CODE_PARTS = (
-    (re.compile("CONCURREN", re.IGNORECASE), ConcurrencyLimitError),
+    ("(?i)CONCURREN", ConcurrencyLimitError),
     # But not RATE_LIMIT_PER_MINUTE and its like, which is over in a minute, not in a month.
-    (re.compile("^(?!.*(RATE|PER.?MINUTE)).*(MINUTE|USAGE)", re.IGNORECASE), MinutesLimitError),
+    ("(?i)^(?!.*(RATE|PER.?MINUTE)).*(MINUTE|USAGE)", MinutesLimitError),
 )
 
 _STATUS_TYPES: Mapping[int, type[ApiError]] = {
@@ -254,7 +254,7 @@ def _error_type(status: int, error_code: str | None, error_types: ErrorTypes) ->
             if error_code in known:
                 return known[error_code]
         for part, error_type in _CODE_PARTS:
-            if part.search(error_code):
+            if re.search(part, error_code):
                 return error_type
     if status >= 500:  # noqa: PLR2004 - the 5xx
         return ServerError
@@ -312,12 +312,12 @@ class ContentRange:
     """The length of the whole; None if the answer does not say."""
 
 
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.ASCII | re.IGNORECASE)
+_CONTENT_RANGE = r"(?ai)bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)"
 
 
 def parse_content_range(value: str | None) -> ContentRange | None:
     """Read a `Content-Range`. None if there is none, or none that makes sense."""
-    match = _CONTENT_RANGE.fullmatch(value or "")
+    match = re.fullmatch(_CONTENT_RANGE, value or "")
     if match is None:
         return None
     first, last = int(match[1]), int(match[2])

@@ -10,12 +10,14 @@ from akapulu_async.secret import excerpt
 DEFAULT_BASE_URL = "https://akapulu.com/api"
 """Where the service is [documented]."""
 
+# These are texts, compiled by `re` when they are first needed.
+
 # What RFC 3986 allows in a path without percent-encoding, and what is percent-encoded.
-_PATH = re.compile(r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*", re.ASCII)
-_DOT_SEGMENT = re.compile(r"(?:/|%2f|%5c)(?:\.|%2e){1,2}(?:/|%2f|%5c|$)", re.IGNORECASE)
+_PATH = r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*"
+_DOT_SEGMENT = r"(?i)(?:/|%2f|%5c)(?:\.|%2e){1,2}(?:/|%2f|%5c|$)"
 
 # Host and port. All that other parsers might read in another way is left out: user names, backslashes, `[::1]x`.
-_AUTHORITY = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
+_AUTHORITY = r"(?ai)(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
 
 
 def is_loopback(host: str | None) -> bool:
@@ -65,14 +67,14 @@ def _split(url: str) -> SplitResult | None:
     """Return the parts of a URL whose host and port nobody can misread; None if it is no such URL."""
     try:
         parts = urlsplit(url)
-        usable = _AUTHORITY.fullmatch(parts.netloc) and parts.hostname and parts.port != 0
+        usable = re.fullmatch(_AUTHORITY, parts.netloc) and parts.hostname and parts.port != 0
     except ValueError:
         return None
     return parts if usable else None
 
 
 def _stays_below(path: str) -> bool:
-    return bool(_PATH.fullmatch(path)) and not _DOT_SEGMENT.search(path) and "//" not in path
+    return bool(re.fullmatch(_PATH, path)) and not re.search(_DOT_SEGMENT, path) and "//" not in path
 
 
 def check_path(path: str) -> str:
