@@ -29,7 +29,7 @@ class Headers(dict[str, str]):
         return f"<headers {', '.join(self)}>"
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Call:
     """Where a call is just now, for its log lines and for the error that its deadline may raise."""
 
@@ -128,7 +128,7 @@ class Call:
         await asyncio.sleep(seconds)
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Stream:
     """An answer whose body is read in pieces."""
 

@@ -3,12 +3,12 @@
 import asyncio
 import hashlib
 import os
-import secrets
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
+from uuid import uuid4
 
 import attrs
 
@@ -27,7 +27,7 @@ WRITE_BYTES = 1024 * 1024
 """How much is collected before a thread writes it: a write a network read would cost more than the writing."""
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Part:
     """The file beside the target in which the recording grows.
 
@@ -56,7 +56,7 @@ class _Part:
                 _remove_others(path, f"{prefix}-")
                 there = file.seek(0, os.SEEK_END)
                 return cls(path, file, etag, size, kept=True, received=there if there <= size else 0)
-        path = target.with_name(f"{prefix}.{secrets.token_hex(8)}{_SUFFIX}")
+        path = target.with_name(f"{prefix}.{uuid4().hex[:16]}{_SUFFIX}")
         return cls(path, _open(path), etag, size, kept=False)
 
     @property
@@ -184,7 +184,7 @@ def check_target(target: Path, overwrite: bool) -> None:  # noqa: FBT001 - calle
         raise FileExistsError(f"{target} exists; pass overwrite=True to replace it")
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Download:
     """One recording on its way into a file.
 

@@ -16,7 +16,7 @@ from akapulu_async.session import ConversationSession, SessionSettings
 from akapulu_async.tasks import settle
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Entry:
     """One session of the manager, from the wish for it until nothing of it runs."""
 

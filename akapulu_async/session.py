@@ -50,7 +50,7 @@ def _check_ready_timeout(_: object, __: object, seconds: object) -> None:
         raise ConfigurationError(f"ready_timeout: {seconds!r:.80} is neither seconds greater than 0 nor None")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class SessionSettings:
     """What a session is run with."""
 

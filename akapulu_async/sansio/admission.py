@@ -8,7 +8,7 @@ import attrs
 from akapulu_async.sansio.policies import FullPolicy
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Pace:
     """So many a second, evenly: each caller is told how long to wait for its turn, in the order of asking.
 
@@ -33,7 +33,7 @@ class Pace:
         return 0.0 if self.rate is None else max(0.0, self._next - self.burst - now)
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Admission:
     """Admits those who want to start, first come first served. Tickets are numbers, in the order of arrival.
 

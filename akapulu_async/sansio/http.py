@@ -60,7 +60,7 @@ def _as_it_is(payload: Any) -> Any:
     return payload
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Request(Generic[T]):
     """A request to the service.
 
