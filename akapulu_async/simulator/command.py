@@ -6,8 +6,8 @@ import contextlib
 import shlex
 import signal
 import sys
-from collections.abc import Callable
-from typing import NoReturn, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, TypeVar
 
 from akapulu_async.simulator.control import CONTROLS
 from akapulu_async.simulator.plan import Plan
@@ -15,7 +15,7 @@ from akapulu_async.simulator.server import CannotListenError
 from akapulu_async.simulator.settings import AFTER_END, RECORDING_FORMS, check_id
 from akapulu_async.simulator.simulator import Simulator
 
-__all__ = ["OneLineParser", "add_to", "run"]
+__all__ = ["main"]
 
 _N = TypeVar("_N", int, float)
 
@@ -30,11 +30,18 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(_BAD_OPTION, f"{self.prog}: {message}\n")
 
 
-def add_to(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
-    """Add the command to the others."""
-    parser = commands.add_parser(
-        "simulate",
-        help="run a local Akapulu",
+def main(arguments: Sequence[str]) -> int:
+    """Run the simulator until SIGINT or SIGTERM, with the options that the arguments name; returns the exit code."""
+    parser = _parser()
+    try:
+        return _run(parser, vars(parser.parse_args(arguments)))
+    except SystemExit as leaving:  # what argparse does after help, and after a mistake
+        return int(leaving.code or 0)
+
+
+def _parser() -> OneLineParser:
+    parser = OneLineParser(
+        prog="akapulu-async simulate",
         description="Run a local Akapulu until interrupted. Durations are simulated seconds; none: no limit.",
         epilog=_epilog(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -67,23 +74,21 @@ def add_to(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
     add("--recording-delay", type=_seconds, help="time from the end until a recording is ready (3)")
     add("--recording-seconds", type=_seconds_or_none, help="how long every recording lasts (as the call)")
     add("--recording-size", type=_whole, help="bytes of every recording (as it lasts)")
-    parser.set_defaults(run=run, parser=parser)
+    return parser
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Run the simulator until SIGINT or SIGTERM; returns the exit code."""
-    options = {name: value for name, value in vars(arguments).items() if name not in {"run", "parser"}}
+def _run(parser: OneLineParser, options: dict[str, Any]) -> int:
     try:
         simulator = Simulator(**options)
     except (TypeError, ValueError) as error:
         name, _, rest = str(error).partition(" ")
-        return _refuse(arguments, f"--{name.replace('_', '-')} {rest}")
+        return _refuse(parser, f"--{name.replace('_', '-')} {rest}")
     try:
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(_serve(simulator))
     except CannotListenError as error:
         option = error.option.replace("_", "-")
-        return _refuse(arguments, f"--{option} {options.get(error.option, '')}: {error.strerror}")
+        return _refuse(parser, f"--{option} {options.get(error.option, '')}: {error.strerror}")
     return 0
 
 
@@ -113,8 +118,8 @@ For example:
 """
 
 
-def _refuse(arguments: argparse.Namespace, message: str) -> int:
-    sys.stderr.write(f"{arguments.parser.prog}: {message}\n")
+def _refuse(parser: OneLineParser, message: str) -> int:
+    sys.stderr.write(f"{parser.prog}: {message}\n")
     return _BAD_OPTION
 
 

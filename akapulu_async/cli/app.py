@@ -1,0 +1,99 @@
+"""`akapulu-async`: the commands, and what they have in common."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+from akapulu_async.cli.exits import ExitCode, exit_code, table
+from akapulu_async.cli.screen import complain
+from akapulu_async.errors import AkapuluError
+from akapulu_async.version import __version__
+
+PROGRAM = "akapulu-async"
+
+_EPILOG = f"""\b
+The API key comes from AKAPULU_API_KEY, and AKAPULU_BASE_URL says where the
+service is, if not at its own place. --simulator does without both.
+
+\b
+Exit codes:
+{table()}
+"""
+
+app = typer.Typer(
+    name=PROGRAM,
+    help="Live conversations with Akapulu's avatars, from the command line.",
+    epilog=_EPILOG,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - so it is called
+    if wanted:
+        sys.stdout.write(f"{PROGRAM} {__version__}\n")
+        raise typer.Exit
+
+
+_Version: TypeAlias = Annotated[
+    bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version.")
+]
+
+
+@app.callback()
+def options(*, version: _Version = False) -> None:
+    """Take what is no command's."""
+
+
+@app.command(add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+def simulate(context: typer.Context) -> int:
+    """Run a local Akapulu until interrupted."""
+    # It reads its options by itself, so that it works without typer too.
+    from akapulu_async.simulator import command  # noqa: PLC0415 - only those who use it pay for it
+
+    return command.main(context.args)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command that the arguments name; returns the exit code."""
+    try:
+        code = typer.main.get_command(app).main(args=list(arguments), prog_name=PROGRAM, standalone_mode=False)
+    except typer.TyperException as error:
+        complain(_wrong_use(error))
+        return ExitCode.BAD_USE
+    except (typer.Abort, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has enough, as `head` has. Python would complain again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.FAILURE
+    except (AkapuluError, OSError) as error:
+        complain(f"{PROGRAM}: {error}")
+        return exit_code(error)
+    return int(code or ExitCode.OK)
+
+
+def _wrong_use(error: Any) -> str:
+    """Return one line that names the command, the option, its value and what is wanted."""
+    context = getattr(error, "ctx", None)
+    command = PROGRAM if context is None else context.command_path
+    option = _name(getattr(error, "param", None))
+    said = error.message.removeprefix("Value error, ")
+    if option is None:
+        wrong = error.format_message()
+    elif said:
+        wrong = f"{option}: {said}"
+    else:
+        wrong = f"{option} is missing: {error.param.help}"
+    return f"{command}: {wrong.rstrip('.')}; see {command} --help"
+
+
+def _name(param: Any) -> str | None:
+    if param is None:
+        return None
+    return str(param.metavar if param.param_type_name == "argument" else max(param.opts, key=len))

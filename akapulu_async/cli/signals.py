@@ -1,0 +1,76 @@
+"""Ctrl-C and SIGTERM: the first ends a command cleanly, the second at once."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, TypeVar
+
+from akapulu_async.cli.exits import ExitCode
+
+T = TypeVar("T")
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+SHOW_CURSOR = "\033[?25h"
+
+
+class Interrupts:
+    """Cancels a task when the first signal comes; the second ends the process."""
+
+    def __init__(self, task: "asyncio.Task[Any]") -> None:
+        self._task = task
+        self._loop = task.get_loop()
+        self.came = False
+
+    def handle(self, _number: int, _frame: FrameType | None) -> None:
+        """Handle a signal, in between whatever runs."""
+        if self.came:
+            _leave_at_once()
+        self.came = True
+        self._loop.call_soon_threadsafe(self._task.cancel)
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Handle signals for the time of a block."""
+        # Not the loop's handlers: those wait until whatever runs in the loop lets go.
+        before = [(number, signal.signal(number, self.handle)) for number in SIGNALS]
+        try:
+            yield
+        finally:
+            for number, handler in before:
+                signal.signal(number, handler)
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in a loop of its own.
+
+    The first signal cancels it and waits for its clean-up; the second ends the process with what is done by then.
+
+    Raises:
+        KeyboardInterrupt: It was cancelled by a signal. What it makes of the cancel wins: if it returns, so does this.
+    """
+
+    async def watched() -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        interrupts = Interrupts(task)
+        with interrupts.installed():
+            try:
+                return await main
+            except asyncio.CancelledError:
+                if interrupts.came:
+                    raise KeyboardInterrupt from None
+                raise
+
+    return asyncio.run(watched())
+
+
+def _leave_at_once() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream.isatty():
+            os.write(stream.fileno(), SHOW_CURSOR.encode())  # a live display hides it
+    os._exit(ExitCode.INTERRUPTED)
