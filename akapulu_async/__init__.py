@@ -63,7 +63,7 @@ from akapulu_async.sansio.lifecycle import (
     Signals,
     StateChanged,
 )
-from akapulu_async.sansio.policies import FullPolicy, PollPolicy, RetryPolicy, Timeouts
+from akapulu_async.sansio.policies import FullPolicy, PollPolicy, ProgressPollPolicy, RetryPolicy, Timeouts
 from akapulu_async.sansio.signals import UpdateSignals
 from akapulu_async.sansio.snapshot import SessionSnapshot
 from akapulu_async.sansio.statistics import ManagerStatistics
@@ -104,6 +104,7 @@ __all__ = [
     "PollPolicy",
     "Progress",
     "ProgressChanged",
+    "ProgressPollPolicy",
     "RateLimitError",
     "Recording",
     "RecordingNotReadyError",

@@ -237,10 +237,17 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
             if self._left_to_get_ready() <= 0:
                 self._lifecycle.receive_ready_timeout(self._now())
             self._publish()
+            now = self._now()
             due = policy.pause(
-                ready=self._lifecycle.ready, failures=self._lifecycle.failures, draw=draw, retry_after=retry_after
+                ready=self._lifecycle.ready,
+                failures=self._lifecycle.failures,
+                draw=draw,
+                percent=self._lifecycle.progress.percent,
+                elapsed=now - self._lifecycle.began,
+                still=now - self._lifecycle.rose,
+                retry_after=retry_after,
             )
-            pause = max(0.0, began + due - self._now())
+            pause = max(0.0, began + due - now)
 
     async def _attend(self, participant: Participant, connection: Connection) -> None:
         try:

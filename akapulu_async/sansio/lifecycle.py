@@ -187,6 +187,9 @@ class Lifecycle:
     began_at: datetime | None = attrs.field(default=None, init=False)
     """When the connect was about to be sent, in UTC; None before."""
 
+    rose: float = attrs.field(default=0.0, init=False)
+    """The clock when the percent was last seen to rise; as `began` if it never was."""
+
     _state: SessionState | None = attrs.field(default=None, init=False)
     _elapsed: dict[SessionState, float] = attrs.field(factory=dict, init=False)
     _events: list[SessionEvent] = attrs.field(factory=list, init=False)
@@ -223,7 +226,7 @@ class Lifecycle:
             at: The same as a time in UTC. All later times are told from this one by the clock.
         """
         if self.began_at is None:
-            self.began, self.began_at = now, at
+            self.began, self.began_at, self.rose = now, at, now
         self._receive(self._on_reached, SessionState.CONNECTING, now)
 
     def receive_connected(self, session_id: str) -> None:
@@ -283,6 +286,8 @@ class Lifecycle:
 
     def _show(self, update: ConversationUpdate, now: float) -> None:
         percent = 100.0 if update.call_is_ready else max(self.progress.percent, update.completion_percent)
+        if percent > self.progress.percent:
+            self.rose = now
         progress = Progress(percent, update.latest_update_text)
         if progress != self.progress:
             self.progress = progress

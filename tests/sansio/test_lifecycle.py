@@ -279,6 +279,19 @@ def test_unready_again() -> None:
     assert states(machine) == []
 
 
+def test_when_the_percent_last_rose() -> None:
+    """It is known when the percent was last seen to rise: words, a step back and the same again are no rise."""
+    machine = connected()
+    assert machine.rose == START
+    rises = []
+    for seconds, (percent, text) in enumerate([(0, "a"), (10, "a"), (10, "b"), (5, "b"), (10, "b"), (20, "b")]):
+        machine.receive_update(update(text, percent), START + seconds)
+        rises.append(machine.rose - START)
+    assert rises == [0, 1, 1, 1, 1, 5]
+    machine.receive_update(update("bot ready", 90, ready=True), START + 9)
+    assert machine.rose == START + 9
+
+
 def test_progress_does_not_go_back() -> None:
     """A lower percentage is not shown, new words beside it are, and the same again is no event."""
     machine = connected()

@@ -28,6 +28,7 @@ from akapulu_async.sansio.policies import (
     LONGEST_RETRY_AFTER,
     FullPolicy,
     PollPolicy,
+    ProgressPollPolicy,
     RetryPolicy,
     Timeouts,
 )
@@ -47,6 +48,11 @@ def pause(policy: RetryPolicy, error: AkapuluError = BROKEN, **options: Any) -> 
     options = {"attempt": 1, "safe": True, "remaining": None, "draw": 1.0, **options}
     draw = options.pop("draw")
     return policy.pause(error, draw=lambda: draw, **options)
+
+
+def poll_pause(policy: PollPolicy, *, draw: float = 0.5, **facts: Any) -> float:
+    facts = {"ready": False, "failures": 0, "percent": 0.0, "elapsed": 0.0, "still": 0.0, **facts}
+    return policy.pause(draw=lambda: draw, **facts)
 
 
 def test_which_statuses_are_worth_another_attempt() -> None:
@@ -139,6 +145,7 @@ NO_LIMIT = f"{ABOVE_0}, nor None for no limit"
 FROM_0 = "is not a number of seconds, 0 or more"
 SHARE = "is not a share from 0 to 1"
 FROM_1_WHOLE = "is not a whole number, 1 or more"
+FROM_INTERVAL = "is not a number of seconds, at least the interval of 0.5"
 WHOLE = "is not a whole number, 0 or more, nor None for any number"
 NO_NUMBERS: list[Any] = [math.nan, math.inf, -math.inf, True, False, "5", [], -1]
 SETTINGS: list[tuple[type[Any], str, list[Any], list[Any], str]] = [
@@ -151,6 +158,11 @@ SETTINGS: list[tuple[type[Any], str, list[Any], list[Any], str]] = [
     (PollPolicy, "live_interval", [0.001, 2], [0, None, *NO_NUMBERS], ABOVE_0),
     (PollPolicy, "jitter", [0, 0.5, 1], [1.1, None, *NO_NUMBERS], SHARE),
     (PollPolicy, "max_failures", [None, 0, 7], [1.0, *NO_NUMBERS], WHOLE),
+    (ProgressPollPolicy, "interval", [0.001, 2], [0, None, *NO_NUMBERS], ABOVE_0),
+    (ProgressPollPolicy, "live_interval", [0.001, 2], [0, None, *NO_NUMBERS], ABOVE_0),
+    (ProgressPollPolicy, "jitter", [0, 0.5, 1], [1.1, None, *NO_NUMBERS], SHARE),
+    (ProgressPollPolicy, "max_failures", [None, 0, 7], [1.0, *NO_NUMBERS], WHOLE),
+    (ProgressPollPolicy, "longest", [0.5, 2, 1e9], [0, 0.4, None, *NO_NUMBERS], FROM_INTERVAL),
     (FullPolicy, "base", [0.001, 2], [0, None, *NO_NUMBERS], ABOVE_0),
     (FullPolicy, "cap", [0.001, 2], [0, None, *NO_NUMBERS], ABOVE_0),
 ]
@@ -169,7 +181,7 @@ def test_settings_are_checked(policy: type[Any], name: str, good: list[Any], bad
 
 def test_every_setting_is_in_the_table() -> None:
     """The table above knows each field of each policy."""
-    for policy in (Timeouts, RetryPolicy, PollPolicy, FullPolicy):
+    for policy in (Timeouts, RetryPolicy, PollPolicy, ProgressPollPolicy, FullPolicy):
         assert {name for each, name, *_ in SETTINGS if each is policy} == {each.name for each in attrs.fields(policy)}
         with pytest.raises(attrs.exceptions.FrozenInstanceError):
             setattr(policy(), attrs.fields(policy)[0].name, 1)
@@ -186,11 +198,11 @@ def test_polls_slow_down_when_ready_and_when_failing() -> None:
     policy = PollPolicy(interval=0.5, live_interval=5.0)
 
     def pauses(*, ready: bool) -> list[float]:
-        return [policy.pause(ready=ready, failures=failures, draw=lambda: 0.5) for failures in range(7)]
+        return [poll_pause(policy, ready=ready, failures=failures) for failures in range(7)]
 
     assert pauses(ready=False) == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
     assert pauses(ready=True) == [5.0, 8.0, 8.0, 8.0, 8.0, 8.0, 8.0]
-    assert PollPolicy(interval=20.0).pause(ready=False, failures=3, draw=lambda: 0.5) == 20.0
+    assert poll_pause(PollPolicy(interval=20.0), failures=3) == 20.0
 
 
 @given(
@@ -201,7 +213,7 @@ def test_polls_are_jittered_and_obey(
 ) -> None:
     """No number of failures overflows, jitter is a share of the interval, the service's wish is obeyed for a minute."""
     policy = PollPolicy(interval=interval, live_interval=interval, jitter=jitter)
-    drawn = policy.pause(ready=ready, failures=failures, draw=lambda: draw, retry_after=asked)
+    drawn = poll_pause(policy, ready=ready, failures=failures, draw=draw, retry_after=asked)
     asked = None if asked is None else min(asked, LONGEST_RETRY_AFTER)
     longest = max(interval, LONGEST_FAILURE_PAUSE) if failures else interval
     assert max(interval * (1 - jitter), asked or 0.0) * 0.999 <= drawn
@@ -213,7 +225,107 @@ def test_polls_are_jittered_and_obey(
 @pytest.mark.parametrize(("asked", "waited"), [(5.0, 8.0), (30.0, 30.0), (60.0, 60.0), (86_400.0, 60.0)])
 def test_a_poll_is_not_put_off_for_a_day(asked: float, waited: float) -> None:
     """However long the service asks a poll to wait, after a minute it is looked whether the conversation ended."""
-    assert PollPolicy().pause(ready=True, failures=3, draw=lambda: 0.5, retry_after=asked) == waited
+    assert poll_pause(PollPolicy(), ready=True, failures=3, retry_after=asked) == waited
+
+
+percents = st.floats(0, 100)
+intervals = st.floats(0.001, 1e6)
+
+
+@st.composite
+def progress_policies(draw: st.DrawFn) -> ProgressPollPolicy:
+    interval = draw(intervals)
+    return ProgressPollPolicy(interval, jitter=draw(draws), longest=interval * draw(st.floats(1, 1e3)))
+
+
+@given(intervals, percents, seconds, seconds)
+def test_a_fixed_interval_heeds_no_progress(interval: float, percent: float, elapsed: float, still: float) -> None:
+    """`PollPolicy` polls at its interval whatever the progress."""
+    assert PollPolicy(interval).until_ready(percent, elapsed, still) == interval
+
+
+def test_polls_get_more_frequent_as_the_progress_nears_the_end() -> None:
+    """While the percent rises, pauses shrink from the longest to less than an interval."""
+    policy = ProgressPollPolicy(interval=0.5, jitter=0.0, longest=2.5)
+    pauses = [poll_pause(policy, percent=percent, elapsed=percent / 10) for percent in range(0, 101, 10)]
+    assert pauses == pytest.approx([2.5, 2.5, 2.24, 1.96, 1.68, 1.4, 1.12, 0.84, 0.56, 0.45, 0.45])
+    assert pauses == sorted(pauses, reverse=True)
+
+
+def test_what_was_quick_so_far_is_looked_at_sooner() -> None:
+    """A percent that rose fast promises an early end, so that the same percent gives a shorter pause."""
+    policy = ProgressPollPolicy(jitter=0.0)
+    quick, usual = (poll_pause(policy, percent=50.0, elapsed=elapsed) for elapsed in (3.0, 6.0))
+    assert quick == pytest.approx(0.28 * 3.0)
+    assert usual == pytest.approx(0.28 * 6.0)
+    assert poll_pause(policy, percent=50.0, elapsed=60.0) == pytest.approx(8 * 0.5 * 0.45)
+
+
+def test_progress_that_stands_still_is_believed_ever_less() -> None:
+    """The pause shrinks evenly to the interval while nothing moves, be the percent missing or stuck."""
+    policy = ProgressPollPolicy(interval=0.5, jitter=0.0, longest=2.5)
+    missing = [poll_pause(policy, percent=0.0, elapsed=still, still=still) for still in (0.0, 1.0, 2.0, 4.0, 60.0)]
+    assert missing == pytest.approx([2.5, 2.0, 1.5, 0.5, 0.5])
+    stuck = [poll_pause(policy, percent=50.0, elapsed=60 + still, still=still) for still in (0.0, 1.0, 2.0, 4.0, 60.0)]
+    assert stuck == pytest.approx([1.8, 1.475, 1.15, 0.5, 0.5])
+
+
+@given(progress_policies(), percents, seconds, seconds, draws)
+def test_no_progress_makes_a_pause_out_of_bounds(
+    policy: ProgressPollPolicy, percent: float, elapsed: float, still: float, draw: float
+) -> None:
+    """Whatever the percent does, a pause is from nine tenths of an interval, less the jitter, to the longest."""
+    drawn = poll_pause(policy, percent=percent, elapsed=elapsed, still=still, draw=draw)
+    shortest = min(0.9 * policy.interval, policy.longest / (1 + policy.jitter)) * (1 - policy.jitter)
+    assert shortest * (1 - 1e-9) <= drawn <= policy.longest * (1 + 1e-9)
+
+
+@given(progress_policies(), percents, st.floats(0, 100), seconds, draws)
+def test_what_stands_still_is_polled_like_no_progress(
+    policy: ProgressPollPolicy, percent: float, beyond: float, before: float, draw: float
+) -> None:
+    """After eight intervals without a rise no pause is longer than the interval's, so that no percent delays."""
+    still = policy.interval * (8 + beyond)
+    drawn = poll_pause(policy, percent=percent, elapsed=before + still, still=still, draw=draw)
+    assert drawn <= poll_pause(PollPolicy(policy.interval, jitter=policy.jitter), draw=draw) * (1 + 1e-9)
+
+
+@given(progress_policies(), percents, percents, seconds, seconds)
+def test_more_progress_gives_no_longer_pause(
+    policy: ProgressPollPolicy, percent: float, other: float, elapsed: float, still: float
+) -> None:
+    """At the same moment, who is nearer the end is not polled later."""
+    nearer, farther = (
+        poll_pause(policy, percent=each, elapsed=elapsed, still=still)
+        for each in sorted((percent, other), reverse=True)
+    )
+    assert nearer <= farther * (1 + 1e-9)
+
+
+@given(progress_policies(), st.booleans(), st.integers(0, 10**9), draws, percents, seconds, st.none() | seconds)
+def test_progress_changes_nothing_else(
+    policy: ProgressPollPolicy,
+    ready: bool,
+    failures: int,
+    draw: float,
+    percent: float,
+    elapsed: float,
+    asked: float | None,
+) -> None:
+    """After ready, after failures, and where the service asks for more, `ProgressPollPolicy` is as `PollPolicy`."""
+    usual = PollPolicy(policy.interval, policy.live_interval, policy.jitter)
+    facts: Any = {"percent": percent, "elapsed": elapsed, "still": elapsed, "draw": draw, "retry_after": asked}
+    here, there = (poll_pause(each, ready=ready, failures=failures, **facts) for each in (policy, usual))
+    if ready or failures:
+        assert here == there
+    elif asked is not None:
+        assert here >= min(asked, LONGEST_RETRY_AFTER)
+
+
+@given(progress_policies(), draws)
+def test_the_first_poll_is_somewhere_in_the_first_pause(policy: ProgressPollPolicy, draw: float) -> None:
+    """Sessions that start together do not poll together, nor later than the longest pause."""
+    assert policy.first_pause(lambda: draw) == draw * policy.until_ready(0.0, 0.0, 0.0) <= policy.longest
 
 
 def test_a_full_account_is_asked_ever_more_seldom() -> None:
