@@ -7,8 +7,13 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from akapulu_async.cli.connect import connect
+from akapulu_async.cli.doctor import doctor
+from akapulu_async.cli.download import download
 from akapulu_async.cli.exits import ExitCode, exit_code, table
 from akapulu_async.cli.screen import complain
+from akapulu_async.cli.show import show
+from akapulu_async.cli.watch import watch
 from akapulu_async.errors import AkapuluError
 from akapulu_async.version import __version__
 
@@ -50,13 +55,20 @@ def options(*, version: _Version = False) -> None:
     """Take what is no command's."""
 
 
+for command in (connect, watch, show, download):
+    app.command()(command)
+
+
 @app.command(add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 def simulate(context: typer.Context) -> int:
     """Run a local Akapulu until interrupted."""
     # It reads its options by itself, so that it works without typer too.
-    from akapulu_async.simulator import command  # noqa: PLC0415 - only those who use it pay for it
+    from akapulu_async.simulator.command import main as run  # noqa: PLC0415 - only those who use it pay for it
 
-    return command.main(context.args)
+    return run(context.args)
+
+
+app.command()(doctor)
 
 
 def main(arguments: Sequence[str]) -> int:

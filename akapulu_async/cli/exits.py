@@ -8,16 +8,19 @@ from akapulu_async.errors import (
     AuthenticationError,
     ConcurrencyLimitError,
     ConfigurationError,
+    ConnectOutcomeUnknownError,
     InvalidResponseError,
     MinutesLimitError,
     NotFoundError,
     PermissionDeniedError,
     RateLimitError,
+    RecordingNotReadyError,
     ServerError,
     SessionEndedError,
+    StartTimeoutError,
     TransportError,
+    WaitTimeoutError,
 )
-from akapulu_async.sansio.lifecycle import EndReason
 
 
 class ExitCode(IntEnum):
@@ -39,7 +42,7 @@ class ExitCode(IntEnum):
     NOT_FOUND = 4, "there is no such conversation, scenario or avatar"
     LIMIT_REACHED = 5, "the account's slots, minutes or requests a second are used up"
     NOT_READY = 6, "the conversation ended without getting ready"
-    TIMED_OUT = 7, "what was waited for did not come in time"
+    TIMED_OUT = 7, "what was asked for is not there yet, or did not come in time"
     UNREACHABLE = 8, "the service cannot be reached, or failed, or makes no sense"
     THRESHOLD_CROSSED = 9, "a --fail-if of a load test holds"
     INTERRUPTED = 130, "stopped by Ctrl-C or SIGTERM"
@@ -58,24 +61,26 @@ CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
     (ServerError, ExitCode.UNREACHABLE),
     (TransportError, ExitCode.UNREACHABLE),
     (InvalidResponseError, ExitCode.UNREACHABLE),
+    (ConnectOutcomeUnknownError, ExitCode.UNREACHABLE),
+    (RecordingNotReadyError, ExitCode.TIMED_OUT),
+    (StartTimeoutError, ExitCode.TIMED_OUT),
+    (WaitTimeoutError, ExitCode.TIMED_OUT),
 )
-
-NEVER_READY = frozenset({EndReason.READY_TIMEOUT, EndReason.PARTICIPANT_JOIN_TIMEOUT})
-"""The ends that only a conversation has which did not get ready."""
 
 
 def exit_code(error: BaseException) -> ExitCode:
-    """Return the code of an error. The end of a session is its cause's."""
-    if isinstance(error, SessionEndedError):
-        if error.reason in NEVER_READY:
-            return ExitCode.NOT_READY
-        return exit_code(error.__cause__) if isinstance(error.__cause__, AkapuluError) else ExitCode.FAILURE
+    """Return the code of an error."""
     for kind, code in CODES:
         if isinstance(error, kind):
             return code
-    return (
-        ExitCode.TIMED_OUT if isinstance(error, AkapuluError) and isinstance(error, TimeoutError) else ExitCode.FAILURE
-    )
+    return ExitCode.FAILURE
+
+
+def end_code(error: SessionEndedError, *, ready: bool) -> ExitCode:
+    """Return the code of a session's bad end: its cause's, or else whether its bot ever got ready."""
+    if isinstance(error.__cause__, AkapuluError):
+        return exit_code(error.__cause__)
+    return ExitCode.FAILURE if ready else ExitCode.NOT_READY
 
 
 def table() -> str:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import textwrap
 from collections.abc import Mapping
 from io import TextIOWrapper
 from typing import Any, TextIO
@@ -66,6 +67,17 @@ def complain(text: str) -> None:
 def plain(text: str) -> str:
     """Return a text on one line, without characters that would steer the terminal."""
     return " ".join("".join(character if character.isprintable() else " " for character in text).split())
+
+
+def paragraph(head: str, text: str, width: int) -> str:
+    """Return a text broken into lines, the first after the head, the others below it.
+
+    Neither words nor links are cut: what is longer than a line has one of its own.
+    """
+    indent = " " * len(head)
+    return textwrap.fill(
+        text, width, initial_indent=head, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _write(shown: Console, text: str, style: str) -> None:

@@ -10,6 +10,7 @@ import typer
 from akapulu_async.cli import values
 from akapulu_async.client import AkapuluClient
 from akapulu_async.errors import ConfigurationError
+from akapulu_async.models import ConnectRequest
 
 if TYPE_CHECKING:
     from akapulu_async.simulator import Simulator
@@ -39,7 +40,26 @@ Speed: TypeAlias = Annotated[
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="JSON for scripts, in place of text for people.")]
 
+ConversationId: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="ID",
+        parser=values.identifier,
+        help="The conversation; with --simulator there is one already.",
+        show_default=False,
+    ),
+]
+
 SPEED = 6.0
+
+SIMULATED = "00000000-0000-4000-8000-000000000000"
+"""What is asked of the simulator, which takes any id."""
+
+SIMULATED_VARIABLES = {"user_name": "Ada"}
+"""Whom the simulator's dialogue is about."""
+
+LONG_ENOUGH = 600.0
+"""Simulated seconds after which a conversation is over and its recording ready."""
 
 
 @attrs.frozen(kw_only=True)
@@ -87,6 +107,35 @@ class Target:
             return
         async with self.simulated() as sim, client_of(sim, **options) as client:
             yield client
+
+    @asynccontextmanager
+    async def conversation(
+        self, session_id: str | None, *, over: bool = False, **options: Any
+    ) -> AsyncGenerator[tuple[AkapuluClient, str]]:
+        """Open a client, as `client()` does, and say which conversation is meant.
+
+        Args:
+            session_id: The one that was given; None only with the simulator, in which one is connected.
+            over: Whether that one is over.
+            options: Passed on to `AkapuluClient`.
+
+        Raises:
+            ConfigurationError: None was given, or one that the simulator cannot know.
+        """
+        if not self.simulator:
+            if session_id is None:
+                raise ConfigurationError("ID is missing: the UUID of a conversation; or use --simulator")
+            async with self.client(**options) as client:
+                yield client, session_id
+            return
+        if session_id is not None:
+            raise ConfigurationError(f"ID {session_id}: not with --simulator, which has a conversation of its own")
+        async with self.simulated() as sim, client_of(sim, **options) as client:
+            request = ConnectRequest(SIMULATED, SIMULATED, runtime_vars=SIMULATED_VARIABLES, record_conversation=True)
+            connection = await client.conversations.connect(request)
+            if over:
+                sim.advance(LONG_ENOUGH)
+            yield client, connection.conversation_session_id
 
     def simulated(self, **options: Any) -> "Simulator":
         """Return the simulator to embed, with what is passed on to it."""

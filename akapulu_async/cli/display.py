@@ -1,0 +1,125 @@
+"""A conversation as it happens: a line a state, and a progress bar between; or JSON lines."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
+
+from akapulu_async.cli.exits import ExitCode, end_code
+from akapulu_async.cli.screen import Screen, complain, plain
+from akapulu_async.errors import SessionEndedError
+from akapulu_async.sansio.lifecycle import SessionEvent, SessionState, StateChanged
+from akapulu_async.session import ConversationSession
+
+STYLES: Mapping[str, str] = {"connecting": "", "room_joined": "cyan", "bot_ready": "green", "ended": "bold"}
+
+
+class Display:
+    """Shows the events of one session. Entered, it shows a bar that moves, if it can be redrawn."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self._ready = False
+
+    def __enter__(self) -> Self:
+        if self._screen.redraws:
+            self._bar = Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(20),
+                TextColumn("{task.percentage:5.1f} %", markup=False),
+                TimeElapsedColumn(),
+                TextColumn(
+                    "{task.fields[words]}",
+                    markup=False,
+                    table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
+                ),
+                console=self._screen.out,
+                transient=True,
+                expand=True,
+            )
+            self._task = self._bar.add_task("connecting", total=100.0, words="")
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def show(self, event: SessionEvent) -> None:
+        """Show one event."""
+        self._screen.emit(event_json(event))
+        if isinstance(event, StateChanged):
+            why = f" ({event.end_reason})" if event.end_reason else ""
+            self._screen.say(f"{event.elapsed:7.2f} s  {event.state}{why}", STYLES[event.state])
+            self._update(description=event.state)
+            self._ready = self._ready or event.state is SessionState.BOT_READY
+        elif self._bar is None:
+            percent = "" if self._ready else f"{event.percent:5.1f} %  "
+            self._screen.say(f"{event.elapsed:7.2f} s  {percent}{plain(event.text)}".rstrip())
+        else:
+            self._update(completed=event.percent, words=plain(event.text))
+
+    def _update(self, **changes: Any) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, **changes)
+
+
+async def follow(
+    session: ConversationSession, screen: Screen, *, connected: Callable[[ConversationSession], object] | None = None
+) -> None:
+    """Enter a session, and show it until it ends.
+
+    Args:
+        session: Not entered yet.
+        screen: Where to show it.
+        connected: Called once its connect is answered.
+
+    Raises what entering raises. The end of the session raises nothing: see `verdict()`.
+    """
+    events = session.events()
+    with Display(screen) as display:
+        try:
+            async with session:
+                if connected is not None:
+                    connected(session)
+                await _show_all(events, display)
+        finally:
+            # How it ended, if that was not shown yet: this block was left, or its connect failed.
+            if session.end_reason is not None:
+                await _show_all(events, display)
+
+
+async def _show_all(events: AsyncIterator[SessionEvent], display: Display) -> None:
+    with suppress(SessionEndedError):  # the failure of the conversation, which was shown as its end
+        async for event in events:
+            display.show(event)
+
+
+async def verdict(session: ConversationSession) -> ExitCode:
+    """Return the exit code of a session that ended, and complain if it is not a good one."""
+    try:
+        await session.bot_ready.wait()
+        async for _ in session.events():
+            pass  # raises at the end, if it failed
+    except SessionEndedError as error:
+        complain(f"akapulu-async: {error}")
+        return end_code(error, ready=session.bot_ready.is_set())
+    return ExitCode.OK
+
+
+def event_json(event: SessionEvent) -> dict[str, Any]:
+    """Return an event for scripts."""
+    head = {"session_id": event.session_id, "at": event.at.isoformat(), "elapsed": round(event.elapsed, 3)}
+    if not isinstance(event, StateChanged):
+        return {"event": "progress", **head, "percent": event.percent, "text": event.text}
+    if event.state is not SessionState.ENDED:
+        return {"event": "state", **head, "state": event.state}
+    return {"event": "state", **head, "state": event.state, "end_reason": event.end_reason}
