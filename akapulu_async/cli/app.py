@@ -78,7 +78,10 @@ def main(arguments: Sequence[str]) -> int:
     except typer.TyperException as error:
         complain(_wrong_use(error))
         return ExitCode.BAD_USE
-    except (typer.Abort, KeyboardInterrupt):
+    except typer.Abort:  # Ctrl-C or the end of the input, where a question was asked
+        complain("")
+        return ExitCode.INTERRUPTED
+    except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output has enough, as `head` has. Python would complain again at exit.

@@ -80,9 +80,8 @@ async def attend(
     except asyncio.CancelledError:
         if not is_connected:
             raise
-        screen.note(
-            f"Stopped. The conversation goes on until its user leaves the room: akapulu-async watch {session.id}"
-        )
+        screen.note("Stopped; the conversation goes on until its user leaves the room. To see more of it:")
+        screen.note(f"  akapulu-async watch {session.id}")
         task = asyncio.current_task()
         if not wanted or task is None:
             raise

@@ -98,4 +98,4 @@ def _show_room(session: ConversationSession, screen: Screen, *, show_link: bool,
     if show_link:
         screen.say(f"Open this link to join, and keep it to yourself: {session.join_url}")
     elif invite:
-        screen.note("Nobody can join with the room alone: --show-link shows the link that lets somebody in.")
+        screen.note("Nobody can join with this alone: --show-link shows the link to join.")

@@ -5,8 +5,9 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.table import Column
+from rich.text import Text
 
 from akapulu_async.cli.exits import ExitCode, end_code
 from akapulu_async.cli.screen import Screen, complain, plain
@@ -15,6 +16,19 @@ from akapulu_async.sansio.lifecycle import SessionEvent, SessionState, StateChan
 from akapulu_async.session import ConversationSession
 
 STYLES: Mapping[str, str] = {"connecting": "", "room_joined": "cyan", "bot_ready": "green", "ended": "bold"}
+
+
+REST = 52
+"""The columns that all but the service's words take, and three that are left free."""
+
+
+class Clock(ProgressColumn):
+    """How long it has been going on. Unlike rich's own, it does not stop at 100 %: then the call begins."""
+
+    def render(self, task: Task) -> Text:
+        """Return minutes and seconds."""
+        minutes, seconds = divmod(int(task.elapsed or 0), 60)
+        return Text(f"{minutes}:{seconds:02}", style="yellow")
 
 
 class Display:
@@ -28,19 +42,16 @@ class Display:
 
     def __enter__(self) -> Self:
         if self._screen.redraws:
+            # Narrower than the terminal: the `^C` which that shows at the cursor must not begin a line of its own.
+            words = Column(no_wrap=True, overflow="ellipsis", max_width=max(8, self._screen.out.width - REST))
             self._bar = Progress(
-                TextColumn("{task.description}", markup=False),
+                TextColumn("{task.description:<11}", markup=False),
                 BarColumn(20),
                 TextColumn("{task.percentage:5.1f} %", markup=False),
-                TimeElapsedColumn(),
-                TextColumn(
-                    "{task.fields[words]}",
-                    markup=False,
-                    table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
-                ),
+                Clock(),
+                TextColumn("{task.fields[words]}", markup=False, table_column=words),
                 console=self._screen.out,
                 transient=True,
-                expand=True,
             )
             self._task = self._bar.add_task("connecting", total=100.0, words="")
             self._bar.start()

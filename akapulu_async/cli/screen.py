@@ -31,7 +31,8 @@ class Screen:
     def note(self, text: str, style: str = "dim") -> None:
         """Show people a line that is no result, on stderr."""
         if not self.json:
-            _write(self.err, text, style)
+            # Where both are one terminal, only one console may write: it knows of the bar that it draws.
+            _write(self.out if self.redraws and self.err.is_terminal else self.err, text, style)
 
     def emit(self, value: Mapping[str, Any]) -> None:
         """Give scripts an object, in a line of its own."""

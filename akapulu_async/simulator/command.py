@@ -3,10 +3,13 @@
 import argparse
 import asyncio
 import contextlib
+import os
 import shlex
+import shutil
 import signal
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from akapulu_async.simulator.control import CONTROLS
@@ -14,10 +17,14 @@ from akapulu_async.simulator.plan import Plan
 from akapulu_async.simulator.server import CannotListenError
 from akapulu_async.simulator.settings import AFTER_END, RECORDING_FORMS, check_id
 from akapulu_async.simulator.simulator import Simulator
+from akapulu_async.simulator.world import Statistics
 
-__all__ = ["main"]
+__all__ = ["live_line", "main"]
 
 _N = TypeVar("_N", int, float)
+
+_ERASE = "\r\033[K"
+_REDRAWN = 0.5  # real seconds
 
 _BAD_OPTION = 2  # exit code, as argparse has it
 
@@ -103,7 +110,41 @@ async def _serve(simulator: Simulator) -> None:
         lines = [f"export {name}={shlex.quote(value)}\n" for name, value in settings.items()]
         sys.stdout.write("".join(lines))
         sys.stdout.flush()
-        await stopped.wait()
+        async with _live_line(sim):
+            await stopped.wait()
+
+
+@contextlib.asynccontextmanager
+async def _live_line(sim: Simulator) -> AsyncIterator[None]:
+    """Show what is served in a line on stderr that is drawn anew, if that is a terminal."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield
+        return
+    drawing = asyncio.create_task(_draw(sim))
+    try:
+        yield
+    finally:
+        drawing.cancel()
+        await asyncio.wait([drawing])
+        sys.stderr.write(_ERASE)
+        sys.stderr.flush()
+
+
+async def _draw(sim: Simulator) -> None:
+    seen, at = sim.count(), time.monotonic()
+    rate = 0.0
+    while True:
+        line = live_line(sim.statistics(), rate)[: shutil.get_terminal_size().columns - 1]
+        sys.stderr.write(_ERASE + line)
+        sys.stderr.flush()
+        await asyncio.sleep(_REDRAWN)
+        count, now = sim.count(), time.monotonic()
+        rate, seen, at = (count - seen) / (now - at), count, now
+
+
+def live_line(account: Statistics, rate: float) -> str:
+    """Return what is served, in a line: conversations, and requests in a real second."""
+    return f"{account.open:,} open (peak {account.peak:,}), {account.connected:,} connected; {rate:,.0f} requests/s"
 
 
 def _epilog() -> str:
