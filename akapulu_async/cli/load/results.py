@@ -1,5 +1,6 @@
 """What a load test measured, as plain values. All times are seconds since the test began, unless they say otherwise."""
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -17,24 +18,44 @@ class Latencies:
 
     def __init__(self) -> None:
         self._histogram = HdrHistogram(LOWEST, HIGHEST, DIGITS)
+        self._sum = 0
 
     @property
     def count(self) -> int:
         """How many there are."""
         return int(self._histogram.get_total_count())
 
-    def add(self, seconds: float) -> None:
-        """Add one; what is outside of the histogram's range counts as its nearest end."""
-        self._histogram.record_value(min(max(round(seconds * 1e6), LOWEST), HIGHEST))
+    def add(self, seconds: float, *, every: float | None = None) -> None:
+        """Add one; what is outside of the histogram's range counts as its nearest end.
+
+        Args:
+            seconds: How long it was.
+            every: Seconds after which the next one would have begun, had this one not held it up: those that were
+                left out for that are added too. None if nothing is held up.
+        """
+        self._record(seconds)
+        if every is not None:
+            while seconds >= 2 * every:
+                seconds -= every
+                self._record(seconds)
+
+    def _record(self, seconds: float) -> None:
+        value = min(max(round(seconds * 1e6), LOWEST), HIGHEST)
+        self._histogram.record_value(value)
+        self._sum += value
 
     def at(self, share: float) -> float | None:
         """Return the seconds below or at which this share (0 to 1) of all lies; None if there are none."""
-        return self._histogram.get_value_at_percentile(100 * share) / 1e6 if self.count else None
+        if not self.count:
+            return None
+        # The histogram would round the rank to the nearest, which is not the share that is asked for.
+        rank = max(1, math.ceil(round(share * self.count, 6)))
+        return float(self._histogram.get_value_at_percentile(100 * rank / self.count)) / 1e6
 
     @property
     def mean(self) -> float | None:
         """Their mean in seconds; None if there are none."""
-        return self._histogram.get_mean_value() / 1e6 if self.count else None
+        return self._sum / self.count / 1e6 if self.count else None
 
     @property
     def highest(self) -> float | None:
@@ -54,7 +75,7 @@ class Attempt:
     from here, so that a load generator or an account that falls behind does not hide it."""
 
     began: float | None = None
-    """When its connect was first sent; None if it never was."""
+    """When the connect that was answered well was sent; None if none was."""
 
     session_id: str | None = None
     """The conversation; None if no connect succeeded."""
@@ -146,6 +167,18 @@ class LoadResult:
 
     failures: Mapping[str, int] = attrs.field(hash=False)
     """How many failed, by cause."""
+
+    arrival_lag: Latencies = attrs.field(factory=Latencies)
+    """By how much conversations came up later than they were due, through this program's fault; open loop only."""
+
+    resolution: float | None = None
+    """By how many seconds at the most polling tells of a readiness late, on average half of that; None if unknown."""
+
+    cpu_share: float | None = None
+    """Share of a core that this program used; None if unknown."""
+
+    interrupted: bool = False
+    """Whether it was broken off."""
 
     warnings: tuple[str, ...] = ()
     """What makes the figures doubtful: the load generator was the bottleneck, it was interrupted, ..."""
