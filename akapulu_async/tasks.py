@@ -41,7 +41,10 @@ async def in_thread(function: Callable[..., T], *args: object) -> T:
     """Run what blocks in a thread, and stay until it is done even when cancelled: it holds an open file."""
     work = asyncio.get_running_loop().run_in_executor(None, function, *args)
     try:
+        await asyncio.wait((work,))
+    except asyncio.CancelledError:
         await settle((work,), None)
+        raise
     finally:
         work.exception()  # seen, also by a caller that is cancelled and will not look
     return work.result()
