@@ -26,6 +26,23 @@ async def test_manager() -> None:
     assert figures["polls_per_second"] > 0
 
 
+async def test_polling(tmp_path: Path) -> None:
+    """A few sessions a case: the policy as shipped keeps its bars, which no clock can break, and the chart is drawn."""
+    # It may take over 5 s: a hundred and thirty cases, and the library that draws.
+    chart = tmp_path / "charts" / "polling.html"
+    arguments = ("--sessions", "300", "--processes", "2", "--chart", str(chart), "--json")
+    figures = json.loads(await run("polling.py", *arguments))
+    assert len(figures["bars"]) == 10
+    assert [bar for bar in figures["bars"] if not bar["kept"] or bar["is"] > bar["at_most"]] == []
+    for row in figures["rows"]:
+        assert 0 < row["p95"] <= row["p99"] <= row["longest"]
+        assert row["mean"] < row["p99"]
+        assert row["requests"] > 1
+    page, drawn = chart.read_text("utf-8"), {row["policy"] for row in figures["rows"] if row["table"] == "curves"}
+    assert len(drawn) == 5
+    assert [policy for policy in drawn if f'"name":"{policy}"' not in page] == []
+
+
 async def test_simulator() -> None:
     """A few polls."""
     arguments = ("--seconds", "0.2", "--conversations", "5", "--connections", "2", "--json")

@@ -246,8 +246,8 @@ class ProgressPollPolicy(PollPolicy):
     In simulation it sees readiness no later than a fixed interval (mean, p95 and p99) with fewer than half of its
     polls, if the service reports even steps at even or random times over 12 s; `benchmarks/polling.py` tells. It was
     not measured with the service: how its percent really grows is not known, and the steps' shapes are assumptions.
-    Where most steps come late, the last hundredth sees readiness half a second later; a percent that rises steadily
-    but is far from done when the bot is ready delays the sight of it by up to `longest`.
+    Where most steps come late, one session in a hundred sees readiness 0.8 s late instead of 0.5; and a percent that
+    rises steadily, but is far from done when the bot is ready, delays the sight of it by up to `longest`.
 
     So stay with `PollPolicy`, which does as the vendor recommends, until polls are what limits you: a rate limit, or
     the budget of a manager with thousands of sessions. Then look at the percents of some of your own conversations
