@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio
+import attrs
 import pytest
 
 from akapulu_async import (
@@ -27,6 +28,7 @@ from akapulu_async import (
     NotFoundError,
     PollPolicy,
     ProgressChanged,
+    ProgressPollPolicy,
     RateLimitError,
     SessionEndedError,
     SessionSnapshot,
@@ -271,6 +273,46 @@ async def test_live_interval() -> None:
             seen = sim.count("updates", conversation_id=session.id)
             await ticks(sim, client, 20)
             assert sim.count("updates", conversation_id=session.id) == seen
+
+
+async def test_the_policy_is_told_of_the_progress() -> None:
+    """A poll policy learns the percent, how long ago the connect was, and for how long the percent has stood still."""
+    told: list[tuple[float, float, float]] = []
+
+    @attrs.frozen
+    class Listening(PollPolicy):
+        def until_ready(self, percent: float, elapsed: float, still: float) -> float:
+            told.append((percent, elapsed, still))
+            return self.interval
+
+    async with steered(poll=Listening(interval=0.001)) as world, world.client.session(REQUEST) as session:
+        for percent in (0, 30, 60):
+            world.service.says(completion_percent=percent)
+            await world.polled(4)
+        world.service.says(**READY)
+        await session.bot_ready.wait()
+    assert told.pop(0) == (0, 0, 0)
+    assert [elapsed for _, elapsed, _ in told] == sorted(elapsed for _, elapsed, _ in told)
+    rose = {percent: [elapsed - still for each, elapsed, still in told if each == percent] for percent in (0, 30, 60)}
+    assert all(len(moments) > 1 and moments == pytest.approx(moments[:1] * len(moments)) for moments in rose.values())
+    assert 0 == rose[0][0] < rose[30][0] < rose[60][0]
+
+
+async def test_fewer_polls_with_progress() -> None:
+    """A session whose policy heeds the progress gets as far with fewer polls."""
+    speed = 20.0
+    usual = PollPolicy(0.5 / speed, 5 / speed)
+    rare = ProgressPollPolicy(0.5 / speed, 5 / speed, longest=2.5 / speed)
+    async with (
+        simulated(speed=speed, ready_time=12.0) as (sim, client),
+        client.session(REQUEST, poll=usual, participant=sim.participant) as often,
+        client.session(REQUEST, poll=rare, participant=sim.participant) as seldom,
+    ):
+        for session in (often, seldom):
+            await session.bot_ready.wait()
+        # Side by side, so that what slows the one slows the other.
+        assert 1 < seldom.polls < often.polls
+        assert seldom.room_joined.is_set()
 
 
 async def test_retry_after() -> None:

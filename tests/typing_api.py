@@ -22,6 +22,7 @@ from akapulu_async import (
     InvalidResponseError,
     NodeTurn,
     PollPolicy,
+    ProgressPollPolicy,
     Recording,
     RecordingNotReadyError,
     RecordingStatus,
@@ -73,6 +74,8 @@ def clients(http: aiohttp.ClientSession) -> None:
         error_types={"NO_SLOT": ConcurrencyLimitError},
     )
     assert_type(client.base_url, str)
+    AkapuluClient(poll=ProgressPollPolicy(interval=1, longest=5))
+    AkapuluClient(poll=5)  # type: ignore[arg-type]
     AkapuluClient(error_types={"NO_SLOT": ValueError})  # type: ignore[dict-item]
     AkapuluClient(timeout=5)  # type: ignore[call-arg]
 
