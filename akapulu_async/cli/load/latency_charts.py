@@ -89,19 +89,20 @@ def latency_charts(measure: Measure, arrivals: float) -> list[Chart]:
             Chart(name=f"{measure.name}-over-time", heading=over_time, figure=None, caption=nothing),
         ]
     top = _top(measure)
-    left_out = _left_out(measure, top)
+    rolling = roll(measure.points, [share for share, _, _ in ROLLED])
+    top_over_time = max([top, *(value for line in rolling.quantiles for value in line if value is not None)])
     return [
         Chart(
             name=f"{measure.name}-distribution",
             heading=distribution,
             figure=_histogram(measure, top),
-            caption=_told(measure) + left_out,
+            caption=_told(measure) + _left_out(measure, top),
         ),
         Chart(
             name=f"{measure.name}-over-time",
             heading=over_time,
-            figure=_course(measure, rolling := roll(measure.points, [share for share, _, _ in ROLLED]), top, arrivals),
-            caption=_told_over_time(measure, rolling) + left_out,
+            figure=_course(measure, rolling, top_over_time, arrivals),
+            caption=_told_over_time(measure, rolling) + _left_out(measure, top_over_time),
         ),
     ]
 

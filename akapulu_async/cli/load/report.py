@@ -127,7 +127,7 @@ def _latencies(result: LoadResult) -> str:
     rows = [["count", *(f"{latencies.count:,}" for latencies in columns.values())]]
     rows += [[name, *(latency(latencies.at(at)) for latencies in columns.values())] for name, at in QUANTILES.items()]
     rows += [["max", *(latency(latencies.highest) for latencies in columns.values())]]
-    caption = "From when conversations were due. Late: by how much the load generator itself was, where it was."
+    caption = "Latencies count from when conversations were due. What is late is the load generator itself."
     return _table(caption, ["", *columns], rows) + _asides(result)
 
 

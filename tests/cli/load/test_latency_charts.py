@@ -118,6 +118,17 @@ def test_rolling_quantiles() -> None:
     assert [trace.name for trace in ready_charts(30)[2].data] == ["conversation", "p50"]
 
 
+def test_lines_stay_in_the_chart() -> None:
+    """A lull in which the few that came waited long shows: the axis of the course reaches as far as its lines."""
+    crowd = [Attempt(index=index, due=index / 100, ready=index / 100 + 1, ended=99) for index in range(4000)]
+    few = [Attempt(index=4000 + index, due=60.0 + index, ready=90.0 + index, ended=99) for index in range(9)]
+    histogram, course = latency_charts(time_to_ready(result_of([*crowd, *few], Random(1))), 68.0)
+    assert max(value for value in drawing(course).data[1].y if value is not None) == 30
+    assert drawing(course).layout.yaxis.range[1] > 30
+    assert "Beyond the chart: 9 longer" in histogram.caption
+    assert "Beyond" not in course.caption
+
+
 def test_one() -> None:
     """One latency makes one bar and one dot."""
     histogram, course = ready_after(2.0)

@@ -234,8 +234,8 @@ def test_in_figures() -> None:
     ready, failed = sum(attempt.ready is not None for attempt in result.attempts), sum(result.failures.values())
     assert shown.all("dd") == ["400", str(ready), str(failed)]
     assert shown.all("dt") == ["attempts", f"ready, {ready / 4:.1f} %", f"failed, {failed / 4:.1f} %"]
-    assert shown.table("From when")[0] == ["", "Time to ready", "Connect latency", "Event loop late"]
-    assert shown.table("From when")[1:] == [
+    assert shown.table("Latencies count")[0] == ["", "Time to ready", "Connect latency", "Event loop late"]
+    assert shown.table("Latencies count")[1:] == [
         ["count", "1", "1", "1"],
         *([name, "1.5 s", "250 ms", "2 ms"] for name in ("p50", "p90", "p95", "p99", "max")),
     ]
@@ -244,7 +244,7 @@ def test_in_figures() -> None:
 def test_quantiles_are_those_of_the_result() -> None:
     """Each row of the table is the quantile that it is called after."""
     result = attrs.evolve(made_result(1), ready=seconds(*(number / 100 for number in range(100, 1100))))
-    column = [row[1] for row in Page(page(result)).table("From when")]
+    column = [row[1] for row in Page(page(result)).table("Latencies count")]
     assert column == ["Time to ready", "1,000", "5.99 s", "9.99 s", "10.5 s", "10.9 s", "11 s"]
 
 
@@ -277,8 +277,8 @@ def test_load_generator() -> None:
     """What is known of the load generator is told, and what is not known is not."""
     known = Page(page(made_result(5, arrival_lag=seconds(0.004), resolution=0.5, cpu_share=0.42)))
     (section,) = known.all("section", **{"aria-labelledby": "figures-heading"})
-    assert known.table("From when")[0][-1] == "Arrivals late"
-    assert [row[-1] for row in known.table("From when")[1:]] == ["1", *["4 ms"] * 5]
+    assert known.table("Latencies count")[0][-1] == "Arrivals late"
+    assert [row[-1] for row in known.table("Latencies count")[1:]] == ["1", *["4 ms"] * 5]
     assert "up to 500 ms late, on average half of that. The load generator used 42 % of a core." in section
     (section,) = Page(page(made_result(5))).all("section", **{"aria-labelledby": "figures-heading"})
     assert "Polling" not in section
@@ -360,7 +360,7 @@ def test_unsampled() -> None:
     """Neither samples nor latencies are needed for a report."""
     shown = Page(page(made_result(0, samples=(), loop_lag=Latencies())))
     assert shown.figures == {}
-    assert shown.table("From when")[1:] == [
+    assert shown.table("Latencies count")[1:] == [
         ["count", "0", "0", "0"],
         *([name, "-", "-", "-"] for name in ("p50", "p90", "p95", "p99", "max")),
     ]
