@@ -99,6 +99,7 @@ async def follow(
     with Display(screen) as display:
         try:
             async with session:
+                display.show(await anext(events))  # that it is connecting
                 if connected is not None:
                     connected(session)
                 await _show_all(events, display)

@@ -3,9 +3,13 @@
 import math
 
 from akapulu_async.cli import signals
-from akapulu_async.cli.attendance import Held, ReadyTimeout, WithTranscript, attend, finish, poll_policy
+from akapulu_async.cli.attendance import Held, ReadyTimeout, WithTranscript, attend, can_ask, finish, poll_policy
+from akapulu_async.cli.exits import ExitCode
 from akapulu_async.cli.screen import Screen
 from akapulu_async.cli.target import AsJson, BaseUrl, ConversationId, Speed, Target, UseSimulator
+from akapulu_async.client import AkapuluClient
+from akapulu_async.errors import NotFoundError
+from akapulu_async.sansio.signals import UpdateSignals
 from akapulu_async.session import READY_TIMEOUT
 
 
@@ -25,7 +29,21 @@ def watch(
 
     async def hold() -> Held:
         async with target.conversation(session_id, poll=poll_policy(target)) as (client, known):
-            await client.conversations.updates(known)  # what there is not is told at once
+            if await _is_over(client, known):
+                screen.say(f"Conversation {known} is over.")
+                screen.emit({"event": "over", "session_id": known})
+                wanted = transcript or can_ask(screen)
+                return Held(ExitCode.OK, await client.conversations.detail(known) if wanted else None)
             return await attend(client.attach(known, ready_timeout=limit), screen, transcript=transcript)
 
     return finish(signals.run(hold()), screen, ask=not transcript)
+
+
+async def _is_over(client: AkapuluClient, session_id: str) -> bool:
+    """Whether a conversation has ended already; raises `NotFoundError` for one that there is not."""
+    try:
+        update = await client.conversations.updates(session_id)
+    except NotFoundError:
+        await client.conversations.detail(session_id)  # of one that ended, the service may still keep that
+        return True
+    return UpdateSignals().reads_as_end(update.latest_update_text) is not None

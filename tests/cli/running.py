@@ -1,0 +1,149 @@
+"""Running the installed command: as a script does, in a terminal, and with signals."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import attrs
+from anyio.abc import Process
+
+from akapulu_async.simulator import Simulator
+
+# ruff: noqa: S603 - runs this package's own command
+
+SCRIPT = str(Path(sys.executable).with_name("akapulu-async"))
+ID = "123e4567-e89b-12d3-a456-426614174000"
+IDS = ("--scenario", ID, "--avatar", ID)
+
+
+@attrs.frozen
+class Done:
+    """What came of a command."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        """Its JSON, an object a line."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+def environment(sim: Simulator | None = None, **changes: str) -> dict[str, str]:
+    """Return a command's environment, with a simulator as the service or with none."""
+    strange = ("AKAPULU_", "FORCE_COLOR", "NO_COLOR", "COLUMNS", "TERM")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(strange)}
+    if sim is not None:
+        clean |= {"AKAPULU_API_KEY": sim.api_key, "AKAPULU_BASE_URL": sim.base_url}
+    return {**clean, "PYTHONWARNINGS": "error", **changes}
+
+
+async def run(*arguments: object, sim: Simulator | None = None, **changes: str) -> Done:
+    """Run a command without a terminal."""
+    with anyio.fail_after(20):
+        done = await anyio.run_process(
+            [SCRIPT, *map(str, arguments)], env=environment(sim, **changes), stdin=subprocess.DEVNULL, check=False
+        )
+    return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@asynccontextmanager
+async def running(*arguments: object, sim: Simulator | None = None) -> AsyncIterator[Process]:
+    """Give a command that runs, without a terminal; whatever runs in the end is killed."""
+    async with await anyio.open_process([SCRIPT, *map(str, arguments)], env=environment(sim)) as process:
+        try:
+            with anyio.fail_after(20):
+                yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+
+
+async def rest_of(process: Process) -> Done:
+    """Return what a running command comes to."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    texts = [b"".join([piece async for piece in stream]).decode() for stream in (process.stdout, process.stderr)]
+    return Done(await process.wait(), *texts)
+
+
+class Terminal:
+    """A command in a terminal of 80 columns."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", screen: int) -> None:
+        self.process = process
+        self.shown = ""
+        self._screen = screen
+
+    async def expect(self, pattern: str) -> None:
+        """Read until a pattern was shown."""
+        while not re.search(pattern, self.shown):
+            if not await self._read():
+                raise AssertionError(f"it ended without {pattern!r}: {self.shown}")
+
+    def type(self, text: str) -> None:
+        """Type something."""
+        os.write(self._screen, text.encode())
+
+    async def end(self) -> int:
+        """Read until it ends; returns the exit code."""
+        while await self._read():
+            pass
+        return await anyio.to_thread.run_sync(self.process.wait)
+
+    async def _read(self) -> bool:
+        await anyio.wait_readable(self._screen)
+        try:
+            read = os.read(self._screen, 65536)
+        except OSError:  # Linux says so when nobody has the terminal any more
+            return False
+        self.shown += read.decode(errors="replace")
+        return bool(read)
+
+
+@asynccontextmanager
+async def terminal(*arguments: object, sim: Simulator | None = None, **changes: str) -> AsyncIterator[Terminal]:
+    """Give a command that runs in a terminal of its own; whatever runs in the end is killed."""
+    screen, inside = pty.openpty()
+    fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
+    process = subprocess.Popen(  # noqa: ASYNC220 - it takes a moment
+        [sys.executable, "-c", IN_TERMINAL, SCRIPT, *map(str, arguments)],
+        env=environment(sim, **{"TERM": "xterm-256color", **changes}),
+        stdin=inside, stdout=inside, stderr=inside, start_new_session=True,
+    )  # fmt: skip
+    os.close(inside)
+    try:
+        with anyio.fail_after(20):
+            yield Terminal(process, screen)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(screen)
+
+
+# The terminal must be the process's own, so that a typed Ctrl-C is a signal.
+IN_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+CONTROL_CODES = re.compile(r"\x1b|\r|[\x00-\x09\x0b-\x1f]")
+COLOURS = re.compile(r"\x1b\[(?:[0-9;]*;)?(?:3[0-8]|4[0-8]|9[0-7])[0-9;]*m")
+
+
+def as_read(shown: str) -> str:
+    """Return what a terminal shows without its control codes."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", shown)
