@@ -259,6 +259,7 @@ def test_what_was_quick_so_far_is_looked_at_sooner() -> None:
     assert quick == pytest.approx(0.28 * 3.0)
     assert usual == pytest.approx(0.28 * 6.0)
     assert poll_pause(policy, percent=50.0, elapsed=60.0) == pytest.approx(8 * 0.5 * 0.45)
+    assert poll_pause(policy, percent=0.5, elapsed=0.01) == pytest.approx(0.28 * 0.01 * 199)
 
 
 def test_progress_that_stands_still_is_believed_ever_less() -> None:
