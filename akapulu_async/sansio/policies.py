@@ -215,7 +215,7 @@ def _at_least_interval(policy: "ProgressPollPolicy", attribute: "attrs.Attribute
         _refuse(attribute, value, f"a number of seconds, at least the interval of {policy.interval}")
 
 
-# All four were found by simulation (benchmarks/polling.py), in which readiness must be seen as soon as at a fixed
+# These were found by simulation (benchmarks/polling.py), in which readiness must be seen as soon as at a fixed
 # interval: on average, and in the 95th and 99th of a hundred sessions.
 
 _STRIDE = 8.0
@@ -228,7 +228,7 @@ _PACE_SHARE = 0.28
 """Share of the seconds that are left to wait if the rest goes as fast as what is done."""
 
 _SHORTEST = 0.9
-"""Intervals: the shortest pause. It pays with the polls that it costs for the lags after the longer ones."""
+"""Intervals: the shortest pause. Less than one, to make up for what the longer pauses see late."""
 
 _PATIENCE = 8.0
 """Intervals: after so long without a rise, the percent says nothing any more."""
