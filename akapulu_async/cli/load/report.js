@@ -26,6 +26,7 @@
       layout.dragmode = touch.matches ? false : "zoom"; // a finger that drags scrolls the page
       if (print.matches) layout.width = PAPER;
       Plotly.react(name, data, layout, config);
+      if (!print.matches) Plotly.Plots.resize(name); // as wide as the page again, after print
     }
   }
 
