@@ -1,7 +1,6 @@
 """One call on its way through the transport: what it says in its log lines and in its errors."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ from yarl import URL
 
 from akapulu_async.errors import InvalidResponseError, RequestTimeoutError, TransportError
 from akapulu_async.http_session import failure_reason, never_sent, system_cause
+from akapulu_async.limits import Deadline, Places
 from akapulu_async.log import logger
 from akapulu_async.sansio.http import MAX_JSON_BYTES, Request, Response, invalid_response
 from akapulu_async.sansio.policies import Timeouts
@@ -34,13 +34,14 @@ class Call:
     """Where a call is just now, for its log lines and for the error that its deadline may raise."""
 
     request: Request[Any]
+    url: URL
     timeouts: Timeouts
     attempt: int = 1
     doing: str = ""
     sent: bool = False
     status: int | None = None
     last_failure: str = ""
-    deadline: asyncio.Timeout | None = None
+    deadline: Deadline | None = None
 
     def failure(self, error: Exception) -> TransportError:
         """Return what an exception of aiohttp's means for the caller."""
@@ -104,8 +105,6 @@ class Call:
 
     async def logged(self, attempt: Callable[["Call"], Awaitable[T]]) -> T:
         """Make an attempt, and log what became of it."""
-        if not logger.isEnabledFor(logging.DEBUG):
-            return await attempt(self)
         what = f"{self.request.method} {self.request.path}"
         logger.debug("> %s attempt %d", what, self.attempt)
         began, self.status = time.perf_counter(), None
@@ -137,7 +136,7 @@ class Stream:
 
     _call: Call
     _response: aiohttp.ClientResponse
-    _slots: asyncio.Semaphore
+    _places: Places
 
     @property
     def status(self) -> int:
@@ -173,7 +172,7 @@ class Stream:
     def close(self) -> None:
         """Close its connection, unless it was read to the end, and let another download have its place."""
         self._response.close()
-        self._slots.release()
+        self._places.give_back()
 
 
 class Body(aiohttp.BytesPayload):

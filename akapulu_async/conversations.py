@@ -1,10 +1,11 @@
 """What can be asked of the service about conversations."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from os import PathLike
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from akapulu_async.converter import detail_reader, read_connection, update_reader
@@ -80,9 +81,11 @@ class Conversations:
         Raises:
             NotFoundError: There is no such conversation, or it ended: what comes after the end is not published.
         """
-        session_id = checked_id("session_id", session_id)
-        path = f"/conversations/{session_id}/updates/"
-        return await self._transport.send(Request("GET", path, read=update_reader(session_id)), attempts=attempts)
+        return await self._transport.send(_updates_request(checked_id("session_id", session_id)), attempts=attempts)
+
+    def poller(self, session_id: str) -> Callable[[], Coroutine[Any, Any, ConversationUpdate]]:
+        """Return what polls a conversation each time it is called: `updates()` with a single attempt."""
+        return self._transport.sender(_updates_request(checked_id("session_id", session_id)), attempts=1)
 
     async def detail(self, session_id: str | UUID) -> ConversationDetail:
         """Return all that the service keeps of a conversation, its transcript among it.
@@ -179,6 +182,10 @@ class Conversations:
 
     def _path(self, session_id: str) -> str:
         return self._recording_path.format(session_id=session_id)
+
+
+def _updates_request(session_id: str) -> Request[ConversationUpdate]:
+    return Request("GET", f"/conversations/{session_id}/updates/", read=update_reader(session_id))
 
 
 def _warn_of_orphan(connection: Connection) -> None:

@@ -118,7 +118,7 @@ def _teach(converter: cattrs.Converter, model: type[Model], **hooks: Any) -> Non
     fill = make_dict_structure_fn(model, converter, **overrides)
 
     def structure(payload: object, _: object) -> Model:
-        if not isinstance(payload, Mapping):
+        if not isinstance(payload, dict):  # which is all that JSON has
             raise _wanted("an object", payload)
         return fill(payload, model)
 
@@ -127,11 +127,15 @@ def _teach(converter: cattrs.Converter, model: type[Model], **hooks: Any) -> Non
 
 def _teach_with_raw(converter: cattrs.Converter, model: type[Model], **hooks: Any) -> None:
     """Like `_teach`, for a model that keeps what it was read from in `.raw`."""
-    _teach(converter, model, raw=lambda payload, _: payload, **hooks)
-    fill = converter.get_structure_hook(model)
+    overrides: dict[str, Any] = {name: override(struct_hook=hook) for name, hook in hooks.items()}
+    fill = make_dict_structure_fn(model, converter, raw=override(omit=True), **overrides)
 
-    def structure(payload: object, _: object) -> Any:
-        return fill({**payload, "raw": payload} if isinstance(payload, Mapping) else payload, model)
+    def structure(payload: object, _: object) -> Model:
+        if not isinstance(payload, dict):
+            raise _wanted("an object", payload)
+        whole = fill(payload, model)
+        object.__setattr__(whole, "raw", payload)
+        return whole
 
     converter.register_structure_hook(model, structure)
 

@@ -217,34 +217,34 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
                 raise
 
     async def _poll(self) -> None:
-        policy, draw = self._settings.poll, self._settings.draw
+        lifecycle, policy, draw, pace = self._lifecycle, self._settings.poll, self._settings.draw, self._settings.pace
+        poll = self._conversations.poller(self.id)
         # What was just connected has no news; what is taken up may be ready.
         pause = policy.first_pause(draw) if self._connection is not None else 0.0
         while not self._over:
             await asyncio.sleep(pause)
-            turn = 0.0 if self._settings.pace is None else self._settings.pace(self._now())
-            if turn > 0:
+            if pace is not None and (turn := pace(self._now())) > 0:
                 await asyncio.sleep(turn)
             began, retry_after = self._now(), None
             try:
-                update = await self._conversations.updates(self.id, attempts=1)
-                self._lifecycle.receive_update(update, self._now())
+                update = await poll()
+                lifecycle.receive_update(update, self._now())
             except AkapuluError as error:
                 retry_after = getattr(error, "retry_after", None)
                 self._poll_failures += 1
-                self._lifecycle.receive_poll_failure(error, self._now())
+                lifecycle.receive_poll_failure(error, self._now())
             self._polls += 1
             if self._left_to_get_ready() <= 0:
-                self._lifecycle.receive_ready_timeout(self._now())
+                lifecycle.receive_ready_timeout(self._now())
             self._publish()
             now = self._now()
             due = policy.pause(
-                ready=self._lifecycle.ready,
-                failures=self._lifecycle.failures,
+                ready=lifecycle.ready,
+                failures=lifecycle.failures,
                 draw=draw,
-                percent=self._lifecycle.progress.percent,
-                elapsed=now - self._lifecycle.began,
-                still=now - self._lifecycle.rose,
+                percent=lifecycle.progress.percent,
+                elapsed=now - lifecycle.began,
+                still=now - lifecycle.rose,
                 retry_after=retry_after,
             )
             pause = max(0.0, began + due - now)

@@ -248,12 +248,11 @@ class SessionView:
         if self._lifecycle.began_at is None:
             raise ConfigurationError("nothing can come before the session is entered: use `async with session:`")
         while True:
-            news = self._log.news
             if self.elapsed(state) is not None:
                 return
             if self._over:
                 raise self._ended_error()
-            await news.wait()
+            await self._log.news()
 
     def _is_over(self) -> bool:
         if self._over and self.end_reason is EndReason.FAILED:

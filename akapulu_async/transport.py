@@ -1,8 +1,9 @@
 """The thin shell around aiohttp: sends requests and brings answers, within a deadline and a bounded pool."""
 
 import asyncio
+import logging
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ from yarl import URL
 from akapulu_async.call import Body, Call, Headers, Stream
 from akapulu_async.errors import ApiError, ConfigurationError, TransportError
 from akapulu_async.http_session import USER_AGENT, make_http, without_credentials
+from akapulu_async.limits import Deadline, Deadlines, Places
 from akapulu_async.log import logger
 from akapulu_async.sansio.http import ERROR_TYPES, ErrorTypes, Request, Response, decipher
 from akapulu_async.sansio.policies import RetryPolicy, Timeouts
@@ -78,6 +80,7 @@ class Transport:
         self._retry = retry
         self._error_types = error_types
         self._pool_size = pool_size
+        self._wait_for_place = f"while waiting for one of the {pool_size} connections to get free"
         self._draw = draw
         self._foreign_headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
         self._headers = Headers(self._foreign_headers, Authorization=f"Bearer {api_key.reveal()}")
@@ -91,8 +94,9 @@ class Transport:
     async def open(self) -> None:
         """Make the session, unless one is borrowed. Sends nothing; does nothing if it is open."""
         if self._http is None:
-            self._slots = asyncio.Semaphore(self._pool_size)
-            self._download_slots = asyncio.Semaphore(DOWNLOAD_POOL_SIZE)
+            self._places = Places(self._pool_size)
+            self._download_places = Places(DOWNLOAD_POOL_SIZE)
+            self._deadlines = Deadlines(self._timeouts.total)
             self._http = self._borrowed
             if self._http is None:
                 self._http = make_http(self.base_url, self._pool_size + DOWNLOAD_POOL_SIZE)
@@ -100,10 +104,12 @@ class Transport:
     async def aclose(self) -> None:
         """Close the own session and its connections. Does nothing if it is closed; it can be opened again."""
         http, self._http = self._http, None
-        if http is not None and http is not self._borrowed:
-            await http.close()
+        if http is not None:
+            self._deadlines.close()
+            if http is not self._borrowed:
+                await http.close()
 
-    async def send(self, request: Request[T], *, attempts: int | None = None) -> T:
+    def send(self, request: Request[T], *, attempts: int | None = None) -> Coroutine[Any, Any, T]:
         """Send a request and return what its answer says.
 
         Args:
@@ -118,7 +124,12 @@ class Transport:
 
         When cancelled, the request may have reached the service or not; but see `Request.late`.
         """
-        return await self._call(request, self._exchange, attempts)
+        return self._call(Call(request, self._url(request), self._timeouts), self._exchange, attempts)
+
+    def sender(self, request: Request[T], *, attempts: int | None = None) -> Callable[[], Coroutine[Any, Any, T]]:
+        """Return what sends a request each time it is called, as `send()` does: for what is asked again and again."""
+        url = self._url(request)
+        return lambda: self._call(Call(request, url, self._timeouts), self._exchange, attempts)
 
     @asynccontextmanager
     async def stream(self, request: Request[Any], headers: Mapping[str, str]) -> AsyncGenerator[Stream]:
@@ -132,7 +143,8 @@ class Transport:
             ConfigurationError, TransportError, InvalidResponseError, ApiError: As `send()`. A refusal by the host
             to which it was redirected is a `TransportError`.
         """
-        stream = await self._call(request, lambda call: self._begin_stream(call, headers), None)
+        call = Call(request, self._url(request), self._timeouts)
+        stream = await self._call(call, lambda call: self._begin_stream(call, headers), None)
         try:
             yield stream
         finally:
@@ -142,24 +154,23 @@ class Transport:
         """Return how many seconds to wait before a stream that broke off is asked for again; None to give up."""
         return self._retry.pause(error, attempt=attempt, safe=True, remaining=None, draw=self._draw)
 
-    async def _call(self, request: Request[Any], attempt: Callable[[Call], Awaitable[T]], attempts: int | None) -> T:
+    async def _call(self, call: Call, attempt: Callable[[Call], Awaitable[T]], attempts: int | None) -> T:
         """Make attempts, with pauses between them, until one succeeds or the deadline passes."""
         self._session()
-        call = Call(request, self._timeouts)
-        deadline = call.deadline = asyncio.timeout(self._timeouts.total)
+        deadline = call.deadline = Deadline(self._deadlines)
         try:
-            async with deadline:
+            with deadline:
                 while True:
                     try:
-                        return await call.logged(attempt)
+                        return await (call.logged(attempt) if logger.isEnabledFor(logging.DEBUG) else attempt(call))
                     except (TransportError, ApiError) as error:
                         if call.attempt == attempts:
                             raise
                         pause = self._retry.pause(
                             error,
                             attempt=call.attempt,
-                            safe=request.safe,
-                            remaining=_remaining(deadline),
+                            safe=call.request.safe,
+                            remaining=deadline.remaining(),
                             draw=self._draw,
                         )
                         if pause is None:
@@ -167,22 +178,24 @@ class Transport:
                         call.last_failure = str(error)
                     await call.wait(pause)
         except TimeoutError:
-            if not deadline.expired():
+            if not deadline.expired:
                 raise
         finally:
             call.deadline = None
-            del deadline  # it knows the task, whose cancellation's frames would keep it, and it them
         raise call.too_late()
 
     async def _exchange(self, call: Call) -> Any:
-        call.doing = f"while waiting for one of the {self._pool_size} connections to get free"
-        async with self._slots:
+        call.doing = self._wait_for_place
+        await self._places.take()
+        try:
             late = call.request.late
             return await (self._on_the_wire(call) if late is None else self._seen_through(call, late))
+        finally:
+            self._places.give_back()
 
     async def _on_the_wire(self, call: Call) -> Any:
         headers = self._headers if call.request.safe else self._unsafe_headers
-        response = await self._request(call, self._url(call.request), self._call_timeout, headers)
+        response = await self._request(call, call.url, self._call_timeout, headers)
         return self._decipher(call, await call.read(response))
 
     async def _seen_through(self, call: Call, late: Callable[[Any], object]) -> Any:
@@ -192,7 +205,7 @@ class Transport:
             await asyncio.wait((task,))
         except asyncio.CancelledError:
             # The deadline cancels too, and is not to be stretched.
-            bears_waiting = call.sent and not (call.deadline and call.deadline.expired())
+            bears_waiting = call.sent and not (call.deadline and call.deadline.expired)
             with suppress(asyncio.CancelledError):
                 await settle((task,), LATE_ANSWER if bears_waiting else 0)
             if not task.done():
@@ -212,18 +225,18 @@ class Transport:
 
     async def _begin_stream(self, call: Call, headers: Mapping[str, str]) -> Stream:
         call.doing = f"while waiting for one of the {DOWNLOAD_POOL_SIZE} downloads to end"
-        slots = self._download_slots
-        await slots.acquire()
+        places = self._download_places
+        await places.take()
         try:
             response = await self._follow(call, headers)
         except BaseException:
-            slots.release()
+            places.give_back()
             raise
-        return Stream(response.url, call, response, slots)
+        return Stream(response.url, call, response, places)
 
     async def _follow(self, call: Call, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         """Return the answer at the end of the redirects."""
-        url, limits = self._url(call.request), self._stream_timeout
+        url, limits = call.url, self._stream_timeout
         response = await self._request(call, url, limits, Headers(self._headers, **headers))
         if response.status not in _REDIRECTS:
             return await self._accept(call, response)
@@ -312,11 +325,6 @@ class Transport:
             attempts=call.attempt,
             secrets=self._secrets,
         )
-
-
-def _remaining(deadline: asyncio.Timeout) -> float | None:
-    when = deadline.when()
-    return None if when is None else when - asyncio.get_running_loop().time()
 
 
 def _succeeded(response: aiohttp.ClientResponse) -> bool:

@@ -19,14 +19,16 @@ class EventLog:
         self._events: list[SessionEvent] = []
         self._count = 0
         self._progress = 0
-        self._news: asyncio.Event | None = None
+        self._waiting: dict[asyncio.Future[None], None] = {}
 
-    @property
-    def news(self) -> asyncio.Event:
-        """Set at the next publication. Take it before looking at what there is: then no news is missed."""
-        if self._news is None:
-            self._news = asyncio.Event()
-        return self._news
+    async def news(self) -> None:
+        """Wait for the next publication. Nothing is missed between a look at what there is and this."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting[waiter] = None
+        try:
+            await waiter
+        finally:
+            self._waiting.pop(waiter, None)
 
     def publish(self, events: Iterable[SessionEvent]) -> None:
         """Add events, and wake who waits for them."""
@@ -37,9 +39,11 @@ class EventLog:
             self._progress += isinstance(event, ProgressChanged)
         if self._progress > 2 * KEPT_PROGRESS:
             self._forget()
-        if self._news is not None:
-            self._news.set()
-            self._news = None
+        if self._waiting:
+            waiting, self._waiting = self._waiting, {}
+            for waiter in waiting:
+                if not waiter.done():
+                    waiter.set_result(None)
 
     def after(self, number: int) -> tuple[int, SessionEvent] | None:
         """Return the first event whose number is at least the given one, and its number; None if there is none."""
@@ -77,11 +81,10 @@ class Watcher:
 
     async def __anext__(self) -> SessionEvent:
         while True:
-            news = self._log.news
             found = self._log.after(self._next)
             if found is not None:
                 self._next = found[0] + 1
                 return found[1]
             if self._end():
                 raise StopAsyncIteration
-            await news.wait()
+            await self._log.news()

@@ -21,6 +21,7 @@ LAYERS = [
     "sansio",
     "log",
     "tasks",
+    "limits",
     "watching",
     "http_session",
     "call",

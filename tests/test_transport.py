@@ -151,12 +151,10 @@ async def test_redirect_is_never_followed_with_the_key(status: int, call: Call) 
 async def test_call_without_a_connection_never_reached_the_service(call: Call) -> None:
     """A call that found all connections taken until its deadline says that, and that it was not sent."""
     timeouts = Timeouts(total=0.2)
-    async with (
-        Server(hang) as server,
-        client_of(server, pool_size=1, timeouts=timeouts) as client,
-        client._transport._slots,
-    ):
+    async with Server(hang) as server, client_of(server, pool_size=1, timeouts=timeouts) as client:
+        await client._transport._places.take()
         error = await timed_out(call(client), 0.2)
+        client._transport._places.give_back()
     assert type(error) is RequestTimeoutError
     assert error.reason == "0.2 s passed while waiting for one of the 1 connections to get free"
     assert not error.sent
@@ -171,12 +169,12 @@ async def test_connect_that_was_refused_and_then_waits_is_not_sent() -> None:
     async with Server(*script) as server, client_of(server, pool_size=1, timeouts=Timeouts(total=0.4)) as client:
         connecting = asyncio.create_task(error_of(connect(client)))
         await server.seen(1)
-        taking = asyncio.create_task(client._transport._slots.acquire())
+        taking = asyncio.create_task(client._transport._places.take())
         await asyncio.sleep(0)
         gate.set()
         await taking
         error = await connecting
-        client._transport._slots.release()
+        client._transport._places.give_back()
     assert type(error) is RequestTimeoutError
     assert not error.sent
     assert len(server.requests) == 1

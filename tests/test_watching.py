@@ -61,14 +61,43 @@ def test_after_what_was_forgotten() -> None:
 
 
 async def test_news_wakes_all_once() -> None:
-    """Publication sets the news that were taken before, and later news are others."""
+    """A publication wakes all who wait, and who waits again waits for the next."""
     log = EventLog()
-    news = log.news
-    assert log.news is news
+    first = [asyncio.ensure_future(log.news()) for _ in range(3)]
+    await asyncio.sleep(0)
     log.publish([change()])
-    assert news.is_set()
-    assert log.news is not news
-    assert not log.news.is_set()
+    await asyncio.gather(*first)
+    later = asyncio.ensure_future(log.news())
+    done, _ = await asyncio.wait([later], timeout=0)
+    assert not done
+    log.publish([change()])
+    await later
+
+
+async def test_a_cancelled_wait_leaves_nothing() -> None:
+    """Who is cancelled while waiting is forgotten, and the others are woken all the same."""
+    log = EventLog()
+    leaving, staying = (asyncio.ensure_future(log.news()) for _ in range(2))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert len(log._waiting) == 1
+    log.publish([change()])
+    await staying
+    assert not log._waiting
+
+
+async def test_a_wait_cancelled_with_the_news() -> None:
+    """A cancel in the same turn as the publication harms nobody."""
+    log = EventLog()
+    leaving, staying = (asyncio.ensure_future(log.news()) for _ in range(2))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    log.publish([change()])
+    await asyncio.gather(leaving, staying, return_exceptions=True)
+    assert leaving.cancelled()
+    assert staying.result() is None
 
 
 async def test_no_lost_wake_up() -> None:

@@ -183,6 +183,10 @@ def _no_constant(name: str) -> NoReturn:
 
 _DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
+_BYTE_ORDER_MARK = "\ufeff"
+
+_WHITE_SPACE = " \t\n\r"  # of JSON
+
 
 def parse_json(body: bytes) -> Any:
     """Parse a JSON body, strictly: UTF-8, no NaN, no infinity.
@@ -190,10 +194,15 @@ def parse_json(body: bytes) -> Any:
     Raises:
         ValueError: It is not JSON.
     """
+    text = str(body, "utf-8").removeprefix(_BYTE_ORDER_MARK).strip(_WHITE_SPACE)
     try:
-        return _DECODER.decode(body.decode("utf-8-sig"))
+        payload, end = _DECODER.raw_decode(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    if end != len(text):
+        extra = text[end:].lstrip(_WHITE_SPACE)
+        raise json.JSONDecodeError("Extra data", text, len(text) - len(extra))
+    return payload
 
 
 def encode_json(payload: Any) -> bytes:

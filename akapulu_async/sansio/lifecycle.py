@@ -288,17 +288,17 @@ class Lifecycle:
         percent = 100.0 if update.call_is_ready else max(self.progress.percent, update.completion_percent)
         if percent > self.progress.percent:
             self.rose = now
-        progress = Progress(percent, update.latest_update_text)
-        if progress != self.progress:
-            self.progress = progress
+        text = update.latest_update_text
+        if percent != self.progress.percent or text != self.progress.text:
+            self.progress = Progress(percent, text)
             elapsed = now - self.began
             self._events.append(
                 ProgressChanged(
                     session_id=self.session_id,
                     at=self._at(elapsed),
                     elapsed=elapsed,
-                    percent=progress.percent,
-                    text=progress.text,
+                    percent=percent,
+                    text=text,
                 )
             )
 

@@ -1,0 +1,243 @@
+"""Places and deadlines: in order, none lost, and no cancel mistaken for another."""
+
+import asyncio
+from collections.abc import Callable
+
+import anyio
+import pytest
+
+from akapulu_async.limits import Deadline, Deadlines, Places
+
+LOOPS = pytest.mark.parametrize(
+    "anyio_backend", [("asyncio", {"debug": False}), ("asyncio", {"use_uvloop": True})], ids=["asyncio", "uvloop"]
+)
+
+
+async def turn() -> None:
+    """Let the others run until they wait."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+# Places
+
+
+async def test_places_are_had_in_order() -> None:
+    """Who comes when all are taken waits, and the first who came is the first who gets one."""
+    places, order = Places(2), list[int]()
+
+    async def use(number: int) -> None:
+        await places.take()
+        order.append(number)
+
+    users = [asyncio.create_task(use(number)) for number in range(5)]
+    await turn()
+    assert order == [0, 1]
+    for had in (3, 4, 5):
+        places.give_back()
+        await turn()
+        assert order == list(range(had))
+    await asyncio.gather(*users)
+
+
+async def test_a_place_given_back_is_free() -> None:
+    """When nobody waits, a place that is given back can be had at once."""
+    places = Places(1)
+    for _ in range(3):
+        await places.take()
+        places.give_back()
+
+
+async def test_a_cancelled_wait_takes_no_place() -> None:
+    """Who is cancelled while waiting is passed over."""
+    places = Places(1)
+    await places.take()
+    leaving, staying = (asyncio.create_task(places.take()) for _ in range(2))
+    await turn()
+    leaving.cancel()
+    await turn()
+    places.give_back()
+    await staying
+    assert leaving.cancelled()
+    places.give_back()
+    await asyncio.wait_for(places.take(), 1)
+
+
+async def test_a_place_had_by_one_who_is_cancelled_goes_on() -> None:
+    """Who is cancelled in the turn in which it gets a place gives it on."""
+    places = Places(1)
+    await places.take()
+    leaving, staying = (asyncio.create_task(places.take()) for _ in range(2))
+    await turn()
+    places.give_back()
+    leaving.cancel()
+    await staying
+    assert leaving.cancelled()
+
+
+# Deadlines
+
+
+async def wait_for_ever() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+@LOOPS
+async def test_a_deadline_that_passes() -> None:
+    """What waits beyond it gets a TimeoutError, in time, and can tell that it was this one."""
+    loop, deadline = asyncio.get_running_loop(), Deadline(Deadlines(0.05))
+    began = loop.time()
+    with pytest.raises(TimeoutError), deadline:
+        await wait_for_ever()
+    assert 0.04 < loop.time() - began < 2
+    assert deadline.expired
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+@LOOPS
+async def test_a_deadline_that_is_kept() -> None:
+    """What is done before it passes hears nothing of it."""
+    deadlines = Deadlines(0.02)
+    kept = Deadline(deadlines)
+    with kept:
+        await asyncio.sleep(0)
+        left = kept.remaining()
+        assert left is not None
+        assert 0 < left < 0.03
+    passed = Deadline(deadlines)
+    with pytest.raises(TimeoutError), passed:
+        await wait_for_ever()
+    assert not kept.expired
+
+
+async def test_no_limit() -> None:
+    """Without seconds there is none, and no timer."""
+    deadlines = Deadlines(None)
+    deadline = Deadline(deadlines)
+    with deadline:
+        await asyncio.sleep(0)
+        assert deadline.remaining() is None
+    assert deadlines._timer is None
+
+
+@LOOPS
+async def test_many_deadlines() -> None:
+    """Each passes at its own time, in order, though one timer serves all; those that are over are forgotten."""
+    deadlines, passed = Deadlines(0.1), list[int]()
+
+    async def wait(number: int, opened: asyncio.Event) -> None:
+        await asyncio.sleep(number * 0.01)
+        try:
+            with Deadline(deadlines):
+                await opened.wait()
+        except TimeoutError:
+            passed.append(number)
+
+    gates = [asyncio.Event() for _ in range(6)]
+    tasks = [asyncio.create_task(wait(number, gate)) for number, gate in enumerate(gates)]
+    for gate in gates[::2]:
+        gate.set()
+    await asyncio.gather(*tasks)
+    assert passed == [1, 3, 5]
+    assert not deadlines._running
+
+
+async def test_a_cancel_from_outside_is_none_of_its() -> None:
+    """A cancel before it passes stays a CancelledError."""
+    deadline = Deadline(Deadlines(60))
+
+    async def wait() -> None:
+        with deadline:
+            await wait_for_ever()
+
+    task = asyncio.create_task(wait())
+    await turn()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not deadline.expired
+
+
+async def test_a_cancel_from_outside_goes_before() -> None:
+    """If it passes and the task is cancelled from outside too, the cancel wins."""
+    deadline = Deadline(Deadlines(0.01))
+    begun = asyncio.Event()
+
+    async def wait() -> None:
+        with deadline:
+            try:
+                await wait_for_ever()
+            except asyncio.CancelledError:
+                begun.set()
+                await wait_for_ever()
+
+    task = asyncio.create_task(wait())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert deadline.expired
+
+
+@pytest.mark.parametrize("outer", [asyncio.timeout, anyio.fail_after], ids=["asyncio", "anyio"])
+async def test_within_another_limit(outer: Callable[[float], anyio.CancelScope]) -> None:
+    """An outer limit that passes first is the outer's, and one that does not is not touched."""
+
+    async def within(seconds: float, inner: Deadline) -> None:
+        limit = outer(seconds)
+        if isinstance(limit, asyncio.Timeout):
+            async with limit:
+                with inner:
+                    await wait_for_ever()
+        else:
+            with limit, inner:
+                await wait_for_ever()
+
+    deadline = Deadline(Deadlines(60))
+    with pytest.raises(TimeoutError):
+        await within(0.02, deadline)
+    assert not deadline.expired
+    deadline = Deadline(Deadlines(0.02))
+    with pytest.raises(TimeoutError):
+        await within(60, deadline)
+    assert deadline.expired
+
+
+async def test_another_error_passes() -> None:
+    """What is raised in the block comes out as it is, though the deadline passed meanwhile."""
+    deadline = Deadline(Deadlines(0.01))
+
+    async def fail_late() -> None:
+        with deadline:
+            try:
+                await wait_for_ever()
+            except asyncio.CancelledError:
+                raise OSError("why") from None
+
+    with pytest.raises(OSError, match="why"):
+        await fail_late()
+    task = asyncio.current_task()
+    assert deadline.expired
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_closing_lets_go_of_the_timer() -> None:
+    """After closing no timer is left; a later deadline passes all the same."""
+    deadlines = Deadlines(0.02)
+    with Deadline(deadlines):
+        deadlines.close()
+        assert deadlines._timer is None
+    deadlines.close()
+    with pytest.raises(TimeoutError), Deadline(deadlines):
+        await wait_for_ever()
+
+
+async def test_the_task_is_let_go() -> None:
+    """A deadline that is over knows no task: its frames would be kept alive by it."""
+    deadline = Deadline(Deadlines(60))
+    with deadline:
+        assert deadline.task is asyncio.current_task()
+    assert deadline.task is None
