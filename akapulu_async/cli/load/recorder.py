@@ -1,0 +1,79 @@
+"""What is noted while a load test runs."""
+
+import time
+from collections import Counter
+from datetime import UTC, datetime
+
+from akapulu_async.cli.load.lag import LagMeter
+from akapulu_async.cli.load.results import Attempt, Latencies, Sample
+from akapulu_async.cli.load.spread import Spread
+from akapulu_async.sansio.statistics import ManagerStatistics
+
+
+class Recorder:
+    """Attempts, latencies, failures and samples so far. Its clock starts when it is made."""
+
+    def __init__(self) -> None:
+        self.started_at = datetime.now(UTC)
+        self._origin = time.monotonic()
+        self._cpu = time.process_time()
+        self.interrupted = False
+        self.arrived = 0
+        self.attempts: list[Attempt] = []
+        self.connect = Latencies()
+        self.ready = Latencies()
+        self.ready_spread = Spread()
+        self.arrival_lag = Latencies()
+        self.failures: Counter[str] = Counter()
+        self.samples: list[Sample] = []
+        self.lag = LagMeter()
+
+    def clock(self) -> float:
+        """Return the seconds since the test began."""
+        return time.monotonic() - self._origin
+
+    @property
+    def cpu_share(self) -> float:
+        """Share of a core that this process used so far."""
+        return (time.process_time() - self._cpu) / max(self.clock(), 1e-9)
+
+    def note_arrival(self, due: float | None) -> tuple[int, float]:
+        """One more conversation comes up: return its number, and when it was due.
+
+        Args:
+            due: When by the schedule; None: now, since there is none.
+        """
+        now = self.clock()
+        if due is not None:
+            self.arrival_lag.add(max(0.0, now - due))
+        self.arrived += 1
+        return self.arrived - 1, now if due is None else due
+
+    def note_connected(self, due: float, connected: float) -> None:
+        """One was connected."""
+        self.connect.add(connected - due)
+
+    def note_ready(self, due: float, ready: float) -> None:
+        """One got ready."""
+        self.ready.add(ready - due)
+        self.ready_spread.add(max(0.0, ready - due))
+
+    def note_over(self, attempt: Attempt) -> None:
+        """One is over."""
+        self.attempts.append(attempt)
+        if attempt.failure is not None:
+            self.failures[attempt.failure] += 1
+
+    def take_sample(self, statistics: ManagerStatistics) -> None:
+        """Note how things stand now."""
+        self.samples.append(
+            Sample(
+                at=self.clock(),
+                states=statistics.live,
+                waiting=statistics.waiting,
+                connects=self.connect.count,
+                polls=statistics.polls,
+                failures=self.failures.total(),
+                loop_lag=self.lag.take_worst(),
+            )
+        )
