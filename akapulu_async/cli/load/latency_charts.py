@@ -14,6 +14,7 @@ from akapulu_async.cli.load.charts import (
     LINE,
     MOST_BINS,
     MOST_DOTS,
+    SURFACE,
     TEXT,
     TOP,
     Chart,
@@ -31,6 +32,9 @@ MARKED = ((0.5, "p50", "solid"), (0.95, "p95", "dash"), (0.99, "p99", "dot"))
 ROLLED = MARKED[:2]
 SOME, FEW, MANY = 200, {"size": 7, "opacity": 0.8}, {"size": 5, "opacity": 0.45}
 """Up to how many dots are few, and how dots look that are few and many."""
+
+ROOM = 0.35
+"""What a label needs of the width of the narrowest chart."""
 
 TAIL = 1.5
 """How many times as long as the 99th percentile an axis is, at most."""
@@ -166,12 +170,12 @@ def _histogram(measure: Measure, top: float) -> go.Figure:
 def _marks(
     marks: Sequence[tuple[float, str, str]], unit: Unit, start: float, end: float
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return lines across the chart and their labels above it, each at a height that no other's line reaches."""
+    """Return lines across the chart and their labels above it, each at a height of its own and before other lines."""
     lines, labels = [], []
-    leftward = unit.of(marks[-1][0]) > (start + end) / 2
     step = LINE / (HEIGHT - TOP - BOTTOM)
-    for number, (at, name, dash) in enumerate(marks if leftward else reversed(marks)):
+    for number, (at, name, dash) in enumerate(marks):
         x, y = unit.of(at), 1 + (number + 1) * step
+        leftward = x - start > ROOM * (end - start)
         line = {"color": TEXT, "width": 1.5, "dash": dash}
         lines.append({"type": "line", "xref": "x", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": y, "line": line})
         label = {
@@ -181,6 +185,7 @@ def _marks(
             "xref": "x",
             "yref": "paper",
             "showarrow": False,
+            "bgcolor": SURFACE,
             "yanchor": "top",
             "xanchor": "right" if leftward else "left",
             "xshift": -2 if leftward else 2,

@@ -9,6 +9,9 @@ import attrs
 
 Item = TypeVar("Item")
 
+ENOUGH, MOST_WINDOWS, MOST_STEPS = 40, 20, 80
+"""Of rolling quantiles: figures that a window is to hold; windows side by side, and in all, at most."""
+
 
 def nice_step(span: float, most: int) -> float:
     """Return the smallest of 1, 2, 2.5, 5 and their tens and tenths of which so many cover the span (above 0)."""
@@ -73,12 +76,14 @@ class Rolling:
     """For each share that was asked for: the quantile in each window; None where too few figures lie."""
 
 
-def roll(points: Sequence[tuple[float, float]], shares: Sequence[float], *, most: int = 20, steps: int = 4) -> Rolling:
+def roll(points: Sequence[tuple[float, float]], shares: Sequence[float]) -> Rolling:
     """Return the quantiles of figures over time: of at least one pair of time and figure, in the order of time.
 
-    At most so many windows lie side by side, and each moves on in so many steps. A quantile is told only where one
+    Windows are long enough to hold `ENOUGH` figures each, if those come evenly. A quantile is told only where one
     figure or more may lie above it: of two for the half, of twenty for 95 per cent.
     """
+    most = min(max(len(points) // ENOUGH, 2), MOST_WINDOWS)
+    steps = MOST_STEPS // most
     times = [time for time, _ in points]
     window = nice_step(max(times[-1] - times[0], 1e-3), most)
     count = math.ceil((times[-1] - times[0]) / window * steps) + 1

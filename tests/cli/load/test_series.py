@@ -77,6 +77,14 @@ def test_roll_is_as_by_hand(points: list[tuple[float, float]]) -> None:
         assert [line[number] for line in rolling.quantiles] == expected
 
 
+@pytest.mark.parametrize(("count", "window"), [(10, 5), (200, 2), (4000, 0.5)])
+def test_windows_hold_enough(count: int, window: float) -> None:
+    """The fewer figures there are, the longer are the windows, so that the lines have no gaps."""
+    rolling = roll([(10 * number / count, 1.0) for number in range(count)], [0.5])
+    assert rolling.window == pytest.approx(window)
+    assert None not in rolling.quantiles[0]
+
+
 def test_roll_of_a_burst() -> None:
     """Of figures that are all of one moment, there is one quantile."""
     rolling = roll([(3.0, float(number)) for number in range(100)], [0.5, 0.95])
