@@ -11,6 +11,7 @@ from akapulu_async.cli.connect import connect
 from akapulu_async.cli.doctor import doctor
 from akapulu_async.cli.download import download
 from akapulu_async.cli.exits import ExitCode, exit_code, table
+from akapulu_async.cli.load.command import load
 from akapulu_async.cli.screen import complain
 from akapulu_async.cli.show import show
 from akapulu_async.cli.watch import watch
@@ -55,7 +56,7 @@ def options(*, version: _Version = False) -> None:
     """Take what is no command's."""
 
 
-for command in (connect, watch, show, download):
+for command in (connect, watch, show, download, load):
     app.command()(command)
 
 
