@@ -74,10 +74,11 @@ app.command()(doctor)
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command that the arguments name; returns the exit code."""
+    command = typer.main.get_command(app)
     try:
-        code = typer.main.get_command(app).main(args=list(arguments), prog_name=PROGRAM, standalone_mode=False)
+        code = command.main(args=list(arguments), prog_name=PROGRAM, standalone_mode=False)
     except typer.TyperException as error:
-        complain(_wrong_use(error))
+        complain(_wrong_use(error, f"{PROGRAM} {arguments[0]}" if arguments else PROGRAM))
         return ExitCode.BAD_USE
     except typer.Abort:  # Ctrl-C or the end of the input, where a question was asked
         complain("")
@@ -94,10 +95,10 @@ def main(arguments: Sequence[str]) -> int:
     return int(code or ExitCode.OK)
 
 
-def _wrong_use(error: Any) -> str:
+def _wrong_use(error: Any, used: str) -> str:
     """Return one line that names the command, the option, its value and what is wanted."""
     context = getattr(error, "ctx", None)
-    command = PROGRAM if context is None else context.command_path
+    command = used if context is None else context.command_path
     option = _name(getattr(error, "param", None))
     said = error.message.removeprefix("Value error, ")
     if option is None:

@@ -25,7 +25,7 @@ from akapulu_async.errors import (
     PermissionDeniedError,
     ServerError,
 )
-from akapulu_async.http_session import environment_proxy
+from akapulu_async.http_session import environment_proxy, sent_once
 from akapulu_async.sansio.policies import RetryPolicy, Timeouts
 from akapulu_async.sansio.urls import DEFAULT_BASE_URL, check_base_url
 
@@ -135,7 +135,10 @@ async def _observed(base_url: str, result: Probe) -> AsyncGenerator[aiohttp.Clie
     trace = aiohttp.TraceConfig()
     trace.on_request_end.append(note)
     async with aiohttp.ClientSession(
-        proxy=environment_proxy(base_url), cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[trace]
+        proxy=environment_proxy(base_url),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        middlewares=(sent_once,),
+        trace_configs=[trace],
     ) as http:
         yield http
 

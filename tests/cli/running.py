@@ -9,7 +9,7 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import anyio
 import attrs
 from anyio.abc import Process
 
+from akapulu_async import AkapuluClient, ConnectRequest
 from akapulu_async.simulator import Simulator
 
 # ruff: noqa: S603 - runs this package's own command
@@ -41,21 +42,26 @@ class Done:
         return [json.loads(line) for line in self.out.splitlines()]
 
 
-def environment(sim: Simulator | None = None, **changes: str) -> dict[str, str]:
+def environment(sim: Simulator | None = None, changes: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return a command's environment, with a simulator as the service or with none."""
     strange = ("AKAPULU_", "FORCE_COLOR", "NO_COLOR", "COLUMNS", "TERM")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(strange)}
     if sim is not None:
         clean |= {"AKAPULU_API_KEY": sim.api_key, "AKAPULU_BASE_URL": sim.base_url}
-    return {**clean, "PYTHONWARNINGS": "error", **changes}
+    return {**clean, "PYTHONWARNINGS": "error", **(changes or {})}
 
 
-async def run(*arguments: object, sim: Simulator | None = None, **changes: str) -> Done:
+async def run(
+    *arguments: object,
+    sim: Simulator | None = None,
+    environ: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    program: str = SCRIPT,
+) -> Done:
     """Run a command without a terminal."""
+    command, env = [program, *map(str, arguments)], environment(sim, environ)
     with anyio.fail_after(20):
-        done = await anyio.run_process(
-            [SCRIPT, *map(str, arguments)], env=environment(sim, **changes), stdin=subprocess.DEVNULL, check=False
-        )
+        done = await anyio.run_process(command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, check=False)
     return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
@@ -77,6 +83,12 @@ async def rest_of(process: Process) -> Done:
     assert process.stderr is not None
     texts = [b"".join([piece async for piece in stream]).decode() for stream in (process.stdout, process.stderr)]
     return Done(await process.wait(), *texts)
+
+
+async def connected(sim: Simulator, **options: Any) -> str:
+    """Connect a conversation elsewhere, and return its id."""
+    async with AkapuluClient(sim.api_key, base_url=sim.base_url) as client:
+        return (await client.conversations.connect(ConnectRequest(ID, ID, **options))).conversation_session_id
 
 
 class Terminal:
@@ -114,13 +126,15 @@ class Terminal:
 
 
 @asynccontextmanager
-async def terminal(*arguments: object, sim: Simulator | None = None, **changes: str) -> AsyncIterator[Terminal]:
+async def terminal(
+    *arguments: object, sim: Simulator | None = None, environ: Mapping[str, str] | None = None
+) -> AsyncIterator[Terminal]:
     """Give a command that runs in a terminal of its own; whatever runs in the end is killed."""
     screen, inside = pty.openpty()
     fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
     process = subprocess.Popen(  # noqa: ASYNC220 - it takes a moment
         [sys.executable, "-c", IN_TERMINAL, SCRIPT, *map(str, arguments)],
-        env=environment(sim, **{"TERM": "xterm-256color", **changes}),
+        env=environment(sim, {"TERM": "xterm-256color", **(environ or {})}),
         stdin=inside, stdout=inside, stderr=inside, start_new_session=True,
     )  # fmt: skip
     os.close(inside)

@@ -173,7 +173,7 @@ async def test_no_is_an_answer() -> None:
 
 async def test_no_colour() -> None:
     """`NO_COLOR` leaves the bar, without colours."""
-    async with terminal("connect", *EMBEDDED, NO_COLOR="1") as shown:
+    async with terminal("connect", *EMBEDDED, environ={"NO_COLOR": "1"}) as shown:
         await shown.expect("Show the transcript")
         shown.type("y\n")
         assert await shown.end() == 0
@@ -183,7 +183,7 @@ async def test_no_colour() -> None:
 
 async def test_a_dumb_terminal_gets_lines() -> None:
     """Where nothing can be drawn anew, no control codes are sent."""
-    async with terminal("connect", *EMBEDDED, TERM="dumb") as shown:
+    async with terminal("connect", *EMBEDDED, environ={"TERM": "dumb"}) as shown:
         assert await shown.end() == 0
     assert "\x1b" not in shown.shown
     assert PROGRESS.search(shown.shown)

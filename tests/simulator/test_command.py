@@ -1,16 +1,24 @@
 """`simulate` runs the simulator in a process of its own."""
 
+import fcntl
 import json
 import os
+import pty
+import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import urllib.request
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+
+from akapulu_async.simulator.command import live_line
+from akapulu_async.simulator.world import Statistics
 
 # ruff: noqa: S310, S603 - runs this package's own command and asks its loopback address
 
@@ -38,6 +46,16 @@ def get(url: Any, **headers: Any) -> Any:
         return json.loads(answer.read())
 
 
+def connect(url: str, key: str) -> Any:
+    """Connect a conversation, and return its id."""
+    body = {"scenario_id": "11111111-1111-4111-8111-111111111111", "avatar_id": "22222222-2222-4222-8222-222222222222"}
+    request = urllib.request.Request(
+        f"{url}/conversations/connect/", data=json.dumps(body).encode(), headers={"Authorization": f"Bearer {key}"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.loads(answer.read())["conversation_session_id"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_serves_until_it_is_told_to_stop(number: Any) -> None:
     """It prints what to export at once, serves, and ends on a signal with 0 and without a word."""
@@ -49,6 +67,41 @@ def test_it_serves_until_it_is_told_to_stop(number: Any) -> None:
         process.send_signal(number)
         out, err = process.communicate(timeout=10)
         assert (process.returncode, out, err) == (0, "", "")
+
+
+def read_until(terminal: int, pattern: str) -> str:
+    """Return what a terminal shows until a pattern."""
+    shown = ""
+    while not re.search(pattern, shown):
+        shown += os.read(terminal, 4096).decode()
+    return shown
+
+
+def test_the_live_line() -> None:
+    """If stderr is a terminal, a line there tells what is served, is drawn anew, and is gone in the end."""
+    terminal, inside = pty.openpty()
+    fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
+    with subprocess.Popen(
+        COMMAND, stdout=subprocess.PIPE, stderr=inside, text=True, env=BUFFERED | {"TERM": "xterm"}
+    ) as process:
+        os.close(inside)
+        assert process.stdout is not None
+        settings = dict(process.stdout.readline().removeprefix("export ").strip().split("=") for _ in range(2))
+        shown = read_until(terminal, r"0 open \(peak 0\), 0 connected; 0 requests/s")
+        connect(settings["AKAPULU_BASE_URL"], settings["AKAPULU_API_KEY"])
+        shown += read_until(terminal, r"1 open \(peak 1\), 1 connected; [1-9]\d* requests/s")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 0
+        shown = os.read(terminal, 4096).decode()
+    os.close(terminal)
+    assert shown.endswith("\r\x1b[K")
+
+
+def test_the_live_line_of_a_busy_simulator() -> None:
+    """Large numbers fit into a line of 80 columns."""
+    account = Statistics(connected=1_234_567, open=10_000, peak=10_000, minutes=1, ended={})
+    line = live_line(account, 12_345.6)
+    assert line == "10,000 open (peak 10,000), 1,234,567 connected; 12,346 requests/s"
 
 
 @pytest.mark.parametrize("option", ["--port", "--storage-port"])
@@ -74,16 +127,6 @@ def test_every_option_reaches_the_simulator() -> None:
     )
     with running(*options.split()) as (_, settings):
         url = settings["AKAPULU_BASE_URL"]
-        body = {
-            "scenario_id": "11111111-1111-4111-8111-111111111111",
-            "avatar_id": "22222222-2222-4222-8222-222222222222",
-        }
-        request = urllib.request.Request(
-            f"{url}/conversations/connect/",
-            data=json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {settings['AKAPULU_API_KEY']}"},
-        )
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            identifier = json.loads(answer.read())["conversation_session_id"]
+        identifier = connect(url, settings["AKAPULU_API_KEY"])
         view = get(f"{url.removesuffix('/api')}/_simulator/conversations/{identifier}")
         assert (view["call_cap"], view["joined_at"]) == (60, None)

@@ -1,0 +1,79 @@
+"""What all commands have in common."""
+
+import re
+
+import pytest
+import typer
+
+from akapulu_async.cli.app import app, main
+from akapulu_async.cli.exits import ExitCode, table
+from akapulu_async.version import __version__
+from tests.cli.running import CONTROL_CODES, run
+
+COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined] # it is a group
+
+
+def test_commands() -> None:
+    """These are the commands."""
+    assert {"connect", "watch", "show", "download", "simulate", "doctor"} <= set(COMMANDS)
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--help` names each command with a whole sentence, and ends with the exit codes."""
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    told = dict(re.findall(r"^  ([a-z]+) +([A-Z].*\.)$", out, re.MULTILINE))
+    assert sorted(told) == COMMANDS
+    assert not any(text.endswith("...") for text in told.values())
+    assert all(line in out for line in table().splitlines())
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "simulate"])
+def test_help_of_commands(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    """Each command tells what it takes, in 80 columns, `--json` and `--simulator` among it, and no key."""
+    assert main([command, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    assert all(option in out for option in ("--json", "--simulator", "--base-url", "--speed"))
+    assert "--api-key" not in out
+
+
+def test_simulate_has_its_own_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """`simulate` reads its options by itself, also when it is found among the commands."""
+    assert main(["simulate", "--help"]) == 0
+    assert "--max-concurrent" in capsys.readouterr().out
+    assert main(["simulate", "--port", "x"]) == 2
+    assert capsys.readouterr().err == "akapulu-async simulate: argument --port: must be a whole number, not 'x'\n"
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--version` tells it."""
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"akapulu-async {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "akapulu-async: Missing command; see akapulu-async --help"),
+        (["dance"], "akapulu-async: No such command 'dance'; see akapulu-async --help"),
+        (["show", "x\ny"], r"akapulu-async show: ID: 'x\\ny' is not a UUID .*; see akapulu-async show --help"),
+        (["show", "--wait"], "akapulu-async show: No such option: --wait; see akapulu-async show --help"),
+        (["download", "--wait"], "akapulu-async download: Option '--wait' requires an argument; see .*"),
+    ],
+)
+def test_bad_use(capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
+    """What is wrong is one line that says where to read more."""
+    assert main(arguments) == ExitCode.BAD_USE
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert re.fullmatch(f"{said}\n", captured.err)
+
+
+async def test_no_terminal_is_no_terminal() -> None:
+    """Help and mistakes are plain text in a pipe, whatever the environment says."""
+    forced = dict.fromkeys(("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS"), "1")
+    for arguments in (["connect", "--help"], ["connect", "--colour"]):
+        done = await run(*arguments, environ=forced)
+        assert not CONTROL_CODES.search(done.out + done.err)
+        assert "╭" not in done.out + done.err

@@ -1,0 +1,121 @@
+"""A conversation as it happens."""
+
+import asyncio
+import json
+import sys
+from datetime import UTC, datetime
+
+import pytest
+
+from akapulu_async import (
+    AkapuluClient,
+    ConnectRequest,
+    EndReason,
+    PermissionDeniedError,
+    PollPolicy,
+    ProgressChanged,
+    SessionState,
+    StateChanged,
+)
+from akapulu_async.cli.display import Display, event_json, follow, verdict
+from akapulu_async.cli.exits import ExitCode
+from akapulu_async.cli.screen import Screen
+from akapulu_async.simulator import Fault, Simulator
+from tests.cli.running import ID
+
+AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def state(state: SessionState, reason: EndReason | None = None) -> StateChanged:
+    return StateChanged(session_id=ID, at=AT, elapsed=1.23456, state=state, end_reason=reason)
+
+
+def progress(percent: float, text: str) -> ProgressChanged:
+    return ProgressChanged(session_id=ID, at=AT, elapsed=1.23456, percent=percent, text=text)
+
+
+def test_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where nothing can be redrawn, each event is a line; once the bot is ready, the percent says nothing more."""
+    with Display(Screen()) as display:
+        display.show(state(SessionState.CONNECTING))
+        display.show(progress(63.6, "bot joined\x1b[2J"))
+        display.show(state(SessionState.BOT_READY))
+        display.show(progress(100, "node changed"))
+        display.show(state(SessionState.ENDED, EndReason.COMPLETED))
+    assert capsys.readouterr().out.splitlines() == [
+        "   1.23 s  connecting",
+        "   1.23 s   63.6 %  bot joined [2J",
+        "   1.23 s  bot_ready",
+        "   1.23 s  node changed",
+        "   1.23 s  ended (completed)",
+    ]
+
+
+def test_json() -> None:
+    """For scripts, each event is an object of plain values."""
+    head = {"session_id": ID, "at": "2026-01-02T03:04:05+00:00", "elapsed": 1.235}
+    assert json.loads(json.dumps(event_json(state(SessionState.CONNECTING)))) == {
+        "event": "state", **head, "state": "connecting",
+    }  # fmt: skip
+    assert event_json(state(SessionState.ENDED, EndReason.LEFT)) == {
+        "event": "state", **head, "state": "ended", "end_reason": "left",
+    }  # fmt: skip
+    assert event_json(progress(1, "x")) == {"event": "progress", **head, "percent": 1, "text": "x"}
+
+
+async def test_a_good_end(still: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
+    """A session is shown to its end; what is shown on its connection comes after `connecting`."""
+    async with AkapuluClient(still.api_key, base_url=still.base_url, poll=PollPolicy(0.02, 0.02)) as client:
+        session = client.session(ConnectRequest(ID, ID))
+
+        def connected(_: object) -> None:
+            sys.stdout.write("connected\n")
+            still.join(session.id)
+            still.advance(30)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(follow(session, Screen(), connected=connected))
+            await still.wait_until(lambda: session.bot_ready.is_set() if session.state != "connecting" else False)
+            still.end(session.id)
+        assert await verdict(session) is ExitCode.OK
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[:2] == ["   0.00 s  connecting", "connected"]
+    assert captured.out.endswith("ended (completed)\n")
+    assert captured.err == ""
+
+
+async def test_a_failed_connect(still: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
+    """What entering raises is raised, after the end was shown."""
+    still.add_fault(Fault(route="connect", status=403))
+    async with AkapuluClient(still.api_key, base_url=still.base_url) as client:
+        with pytest.raises(PermissionDeniedError):
+            await follow(client.session(ConnectRequest(ID, ID)), Screen())
+    assert capsys.readouterr().out.endswith("ended (connect_failed)\n")
+
+
+@pytest.mark.parametrize(
+    ("status", "times", "code"),
+    [(401, 1, ExitCode.NOT_AUTHORISED), (404, 1, ExitCode.NOT_FOUND), (500, None, ExitCode.UNREACHABLE)],
+)
+async def test_a_bad_end(
+    still: Simulator, capsys: pytest.CaptureFixture[str], status: int, times: int | None, code: ExitCode
+) -> None:
+    """A session that failed is shown to its end, complained of in a line, and its cause gives the code."""
+    still.add_fault(Fault(route="updates", status=status, times=times))
+    poll = PollPolicy(0.02, max_failures=1)
+    async with AkapuluClient(still.api_key, base_url=still.base_url, poll=poll) as client:
+        session = client.session(ConnectRequest(ID, ID))
+        await follow(session, Screen())
+        assert await verdict(session) is code
+    captured = capsys.readouterr()
+    assert captured.out.endswith("ended (failed)\n")
+    assert captured.err.startswith(f"akapulu-async: Conversation {session.id} ended (failed)")
+    assert captured.err.count("\n") == 1
+
+
+async def test_an_end_before_ready(still: Simulator) -> None:
+    """A conversation that ends before its bot is ready did not get ready."""
+    async with AkapuluClient(still.api_key, base_url=still.base_url, poll=PollPolicy(0.02)) as client:
+        session = client.session(ConnectRequest(ID, ID))
+        await follow(session, Screen(), connected=lambda _: still.end(session.id))
+        assert await verdict(session) is ExitCode.NOT_READY

@@ -1,0 +1,94 @@
+"""Ctrl-C and SIGTERM."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from akapulu_async.cli import signals
+
+# ruff: noqa: S603 - runs our own code
+
+
+def test_what_is_returned() -> None:
+    """A coroutine that nobody interrupts returns what it returns, and the handlers are as before."""
+    before = [signal.getsignal(number) for number in signals.SIGNALS]
+
+    async def main() -> str:
+        return "done"
+
+    assert signals.run(main()) == "done"
+    assert [signal.getsignal(number) for number in signals.SIGNALS] == before
+
+
+@pytest.mark.parametrize("number", signals.SIGNALS)
+def test_the_first_cancels(number: signal.Signals) -> None:
+    """The first signal cancels, waits for the clean-up, and is a KeyboardInterrupt."""
+    clean: list[str] = []
+
+    async def main() -> None:
+        try:
+            os.kill(os.getpid(), number)
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            clean.append("up")
+
+    with pytest.raises(KeyboardInterrupt):
+        signals.run(main())
+    assert clean == ["up"]
+
+
+def test_an_answer_to_the_cancel_wins() -> None:
+    """What handles the cancel and returns is heard."""
+
+    async def main() -> str:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            assert task is not None
+            task.uncancel()
+        return "so far"
+
+    assert signals.run(main()) == "so far"
+
+
+def test_a_cancel_of_its_own() -> None:
+    """A cancel that no signal sent stays one."""
+
+    async def main() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        signals.run(main())
+
+
+STUBBORN = """
+import asyncio, os, signal, time
+from akapulu_async.cli import signals
+
+async def main():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.Event().wait()
+    finally:
+        print("cleaning", flush=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+        {blocked}
+        print("never", flush=True)
+
+signals.run(main())
+"""
+
+
+@pytest.mark.parametrize("blocked", ["await asyncio.sleep(60)", "time.sleep(60)", "while True: pass"])
+def test_the_second_ends_at_once(blocked: str) -> None:
+    """The second signal waits for nothing, not even for a loop that is blocked."""
+    code = STUBBORN.format(blocked=blocked)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "cleaning\n", "")

@@ -1,0 +1,79 @@
+"""Whom a command talks to."""
+
+import pytest
+
+from akapulu_async import ConfigurationError, NotFoundError, PollPolicy
+from akapulu_async.cli.target import Target, client_of
+from akapulu_async.simulator import Simulator
+from tests.cli.running import ID
+
+
+async def test_the_service(still: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key comes from the environment, the address from the option or the environment; options are passed on."""
+    monkeypatch.setenv("AKAPULU_API_KEY", still.api_key)
+    monkeypatch.setenv("AKAPULU_BASE_URL", "https://akapulu.example/api")
+    async with Target().client() as client:
+        assert client.base_url == "https://akapulu.example/api"
+    async with Target(base_url=still.base_url).client(poll=PollPolicy(7)) as client:
+        assert client.poll.interval == 7
+        with pytest.raises(NotFoundError):
+            await client.conversations.updates(ID)
+    assert still.count("updates") == 1
+
+
+async def test_the_simulator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The embedded one is used whatever the environment says, and is gone afterwards."""
+    monkeypatch.setenv("AKAPULU_API_KEY", "a key that must not be used")
+    async with Target(simulator=True).client() as client:
+        with pytest.raises(NotFoundError):
+            await client.conversations.updates(ID)
+
+
+@pytest.mark.parametrize(
+    ("target", "speed"), [(Target(), 1), (Target(simulator=True), 6), (Target(simulator=True, speed=20), 20)]
+)
+def test_speed(target: Target, speed: float) -> None:
+    """The service is as fast as life, the simulator six times unless told otherwise."""
+    assert target.speed == speed
+
+
+async def test_a_conversation_of_the_simulator() -> None:
+    """The embedded simulator has a conversation, which is over with its recording ready if that is wanted."""
+    async with Target(simulator=True).conversation(None) as (client, session_id):
+        assert (await client.conversations.detail(session_id)).transcript_rows == ()
+    async with Target(simulator=True).conversation(None, over=True) as (client, session_id):
+        detail = await client.conversations.detail(session_id)
+    assert detail.transcript_rows[-1].text == "You too. Goodbye!"
+    assert detail.recording.is_ready
+
+
+async def test_a_conversation_of_the_service(still: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service's conversation is the one that was given; nothing is asked."""
+    monkeypatch.setenv("AKAPULU_API_KEY", still.api_key)
+    async with Target(base_url=still.base_url).conversation(ID) as (client, session_id):
+        assert (client.base_url, session_id, still.count()) == (still.base_url, ID, 0)
+
+
+@pytest.mark.parametrize(
+    ("target", "session_id", "named"),
+    [(Target(), None, "ID is missing"), (Target(simulator=True), ID, f"ID {ID}: not")],
+)
+async def test_no_such_conversation(target: Target, session_id: str | None, named: str) -> None:
+    """The service needs an id, and the simulator can know none."""
+    with pytest.raises(ConfigurationError, match=named):
+        async with target.conversation(session_id):
+            pytest.fail("it was entered")
+
+
+def test_what_excludes_each_other() -> None:
+    """The simulator has an address of its own, and the service has no speed."""
+    with pytest.raises(ConfigurationError, match=r"--base-url https://a\.example: not with --simulator"):
+        Target(simulator=True, base_url="https://a.example")
+    with pytest.raises(ConfigurationError, match="--speed 2: only with --simulator"):
+        Target(speed=2)
+
+
+async def test_a_client_of_a_simulator(still: Simulator) -> None:
+    """What is passed on reaches the client."""
+    async with client_of(still, poll=PollPolicy(3)) as client:
+        assert (client.base_url, client.poll.interval) == (still.base_url, 3)
