@@ -14,7 +14,7 @@ import attrs
 
 from akapulu_async.errors import TransportError
 from akapulu_async.recordings import Recording, open_recording
-from akapulu_async.tasks import in_thread
+from akapulu_async.tasks import in_thread, settle
 from akapulu_async.transport import Transport
 
 if sys.platform != "win32":
@@ -184,6 +184,63 @@ def check_target(target: Path, overwrite: bool) -> None:  # noqa: FBT001 - calle
         raise FileExistsError(f"{target} exists; pass overwrite=True to replace it")
 
 
+class _Writer:
+    """Writes what comes into a part, in a thread, while the next of it comes.
+
+    Args:
+        part: The part.
+        tell: Called in the event loop after each write, but for that of `save()`.
+    """
+
+    def __init__(self, part: _Part, tell: Callable[[], object]) -> None:
+        self._part = part
+        self._tell = tell
+        self._pieces: list[bytes] = []
+        self._collected = 0
+        self._writing: asyncio.Task[None] | None = None
+
+    async def add(self, piece: bytes) -> None:
+        """Take a piece. Waits only where writing is slower than reading, and raises what writing or telling raised."""
+        self._pieces.append(piece)
+        self._collected += len(piece)
+        if self._collected >= WRITE_BYTES:
+            await self._written()
+            self._begin()
+
+    async def finish(self) -> None:
+        """Write the rest."""
+        await self._written()
+        self._begin()
+        await self._written()
+
+    async def save(self) -> None:
+        """Write the rest after a failure, unless that was the writing's own: the rest does not follow what is there.
+
+        What is being written is waited for, even when cancelled: the file must not be closed before.
+        """
+        writing = self._writing
+        if writing is not None:
+            await settle((writing,), None)
+            if writing.cancelled() or writing.exception() is not None:
+                return
+        if self._pieces:
+            await in_thread(self._part.write, self._pieces)
+
+    def _begin(self) -> None:
+        # Out of hand first: a cancelled write is done all the same, and must not be done twice.
+        batch, self._pieces, self._collected = self._pieces, [], 0
+        self._writing = asyncio.create_task(self._write(batch))
+
+    async def _write(self, batch: list[bytes]) -> None:
+        await in_thread(self._part.write, batch)
+        self._tell()
+
+    async def _written(self) -> None:
+        if self._writing is not None:
+            await asyncio.wait((self._writing,))
+            self._writing.result()
+
+
 @attrs.define(eq=False, repr=False)
 class Download:
     """One recording on its way into a file.
@@ -253,23 +310,14 @@ class Download:
             return part
 
     async def _copy(self, recording: Recording, part: _Part) -> None:
-        pieces: list[bytes] = []
-        waiting = 0
+        writer = _Writer(part, lambda: self._tell(part))
         try:
             async for piece in recording.iter_bytes():
-                pieces.append(piece)
-                waiting += len(piece)
-                if waiting >= WRITE_BYTES:
-                    # Out of hand first: a cancelled write is done all the same, and must not be done twice.
-                    batch, pieces, waiting = pieces, [], 0
-                    await in_thread(part.write, batch)
-                    self._tell(part)
+                await writer.add(piece)
+            await writer.finish()
         except BaseException:
-            if pieces:
-                await in_thread(part.write, pieces)
+            await writer.save()
             raise
-        await in_thread(part.write, pieces)
-        self._tell(part)
         if part.size is not None and not part.complete:
             reason = f"it ended after {part.received} of {part.size} bytes"
             raise TransportError(method="GET", path=self.path, reason=reason, sent=True)

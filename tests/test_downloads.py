@@ -3,12 +3,14 @@
 # ruff: noqa: ASYNC240 - the tests look at files while nothing else is to run
 
 import asyncio
+import errno
 import hashlib
 import os
 import random
 import stat
+import threading
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -197,6 +199,85 @@ async def test_cancel_during_file_work_breaks_nothing(name: str, left: list[str]
         await download(client, target, overwrite=True)
     assert target.read_bytes() == CONTENT
     assert files(target.parent) == ["call.mp4"]
+
+
+class WaitingPool(ThreadPoolExecutor):
+    """Keeps threads from writing until it is told to let them."""
+
+    def __init__(self) -> None:
+        super().__init__(4)
+        self.begun = asyncio.Event()
+        self.released = threading.Event()
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        if getattr(function, "__name__", "") != "write":
+            return super().submit(function, *args, **kwargs)
+        self.begun.set()
+        return super().submit(lambda: (self.released.wait(), function(*args, **kwargs)))
+
+
+async def turns() -> None:
+    """Let the event loop do all that can be done at once."""
+    for _turn in range(100):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def waiting_pool() -> Iterator[WaitingPool]:
+    pool = WaitingPool()
+    yield pool
+    pool.released.set()
+
+
+@pytest.mark.parametrize("size", [MIB // 2, len(CONTENT)])
+async def test_cancel_waits_for_the_write(size: int, target: Path, waiting_pool: WaitingPool) -> None:
+    """A cancelled download closes its file only when the thread that writes is done, be it the last write or not."""
+    asyncio.get_running_loop().set_default_executor(waiting_pool)
+    async with Server(store(CONTENT[:size])) as server, client_of(server) as client:
+        task = asyncio.create_task(download(client, target))
+        await waiting_pool.begun.wait()
+        for _again in range(2):
+            task.cancel()
+            await turns()
+            assert not task.done()
+        waiting_pool.released.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        (part,) = target.parent.iterdir()
+        written = part.stat().st_size
+        assert written >= min(size, MIB)
+        assert part.read_bytes() == CONTENT[:written]
+        await download(client, target)
+    assert target.read_bytes() == CONTENT[:size]
+
+
+async def test_what_comes_during_a_write_is_not_lost(target: Path, waiting_pool: WaitingPool) -> None:
+    """A connection that breaks while a thread writes takes nothing along of what had come by then."""
+    asyncio.get_running_loop().set_default_executor(waiting_pool)
+    come = MIB + MIB // 2
+    async with Server(store(stop=come), store()) as server, client_of(server) as client:
+        task = asyncio.create_task(download(client, target))
+        await waiting_pool.begun.wait()
+        await turns()
+        waiting_pool.released.set()
+        await task
+    assert server.requests[1].headers["range"] == f"bytes={come}-"
+    assert target.read_bytes() == CONTENT
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is always full")  # noqa: PTH110
+async def test_full_disk_is_told(target: Path) -> None:
+    """What cannot be written ends the download with the system's error."""
+    # The part's name is known once a download was interrupted; in its place a link to the full device is put.
+    async with Server(store(stop=MIB), answer({}, 410), store()) as server, client_of(server) as client:
+        await error_of(download(client, target))
+        (part,) = target.parent.iterdir()
+        part.unlink()
+        part.symlink_to("/dev/full")
+        error = await error_of(download(client, target))
+    assert isinstance(error, OSError)
+    assert error.errno == errno.ENOSPC
+    assert not target.exists()
 
 
 @pytest.mark.parametrize("after", [0, MIB, len(CONTENT)])
