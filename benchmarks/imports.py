@@ -1,0 +1,104 @@
+"""What `import akapulu_async` costs, against the import of the libraries that it stands on.
+
+    python benchmarks/imports.py [--rounds 25] [--quick] [--json]
+
+Each import happens in a fresh interpreter, one of either in turn, after a first of each that is not counted and leaves
+its bytecode in a folder of this run. What is measured, and how, is told in benchmarks/README.md.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+
+from processes import cores, machine, pin
+
+IMPORTS = {"libraries": "aiohttp, attrs, cattrs, anyio", "akapulu_async": "akapulu_async"}
+BAR = 1.15
+QUICK_ROUNDS = 2
+
+# The clocks are read inside, so that neither counts the start of the interpreter.
+_PROGRAM = """
+import time
+wall, cpu = time.perf_counter(), time.process_time()
+import {}
+print(time.perf_counter() - wall, time.process_time() - cpu)
+"""
+
+ROWS = (
+    ("aiohttp, attrs, cattrs and anyio, ms", "libraries_ms"),
+    ("akapulu_async, ms", "akapulu_async_ms"),
+    ("  ratio", "ratio"),
+    ("aiohttp, attrs, cattrs and anyio, CPU ms", "libraries_cpu_ms"),
+    ("akapulu_async, CPU ms", "akapulu_async_cpu_ms"),
+    ("  ratio", "cpu_ratio"),
+)
+
+Figures = dict[str, dict[str, float]]
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    parser = argparse.ArgumentParser(description="Measure the import.")
+    parser.add_argument("--rounds", type=int, default=25, help="imports of either (25)")
+    parser.add_argument("--quick", action="store_true", help="only see that it works, and judge nothing")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    rounds = QUICK_ROUNDS if arguments.quick else max(2, arguments.rounds)
+    figures, bar = measure(rounds), None if arguments.quick else BAR
+    if arguments.json:
+        print(json.dumps({"machine": machine(), "rounds": rounds, "bar": bar, **figures}))
+    else:
+        _print_table(figures, bar)
+
+
+def measure(rounds: int) -> Figures:
+    """Import either as often as told, in turn, and return medians and quartiles of the times and of their ratios."""
+    pin(0, cores()[0])  # those that are started inherit it
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in IMPORTS}
+    with tempfile.TemporaryDirectory() as bytecode:
+        environment = {**os.environ, "PYTHONPYCACHEPREFIX": bytecode, "PYTHONDONTWRITEBYTECODE": ""}
+        for name in IMPORTS:
+            _import(name, environment)
+        for _ in range(rounds):
+            for name, measured in times.items():
+                measured.append(_import(name, environment))
+    figures: Figures = {}
+    for kind, place in (("", 0), ("cpu_", 1)):
+        seconds = {name: [pair[place] for pair in measured] for name, measured in times.items()}
+        for name, values in seconds.items():
+            figures[f"{name}_{kind}ms"] = _summary([value * 1000 for value in values])
+        pairs = zip(seconds["akapulu_async"], seconds["libraries"], strict=True)
+        figures[f"{kind}ratio"] = _summary([ours / theirs for ours, theirs in pairs])
+    return figures
+
+
+def _import(name: str, environment: Mapping[str, str]) -> tuple[float, float]:
+    """Return the seconds of wall clock and CPU that an import takes in a fresh interpreter."""
+    command = [sys.executable, "-c", _PROGRAM.format(IMPORTS[name])]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, check=True)
+    wall, cpu = done.stdout.split()
+    return float(wall), float(cpu)
+
+
+def _summary(values: Sequence[float]) -> dict[str, float]:
+    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+    return {"median": median, "low": low, "high": high}
+
+
+def _print_table(figures: Figures, bar: float | None) -> None:
+    print(f"{'':<42}{'median':>10}{'quartiles':>20}")
+    for title, name in ROWS:
+        row = figures[name]
+        print(f"{title:<42}{row['median']:>10.2f}{row['low']:>10.2f}{row['high']:>10.2f}")
+    if bar is not None:
+        print(f"at most {bar}: {'yes' if figures['ratio']['median'] <= bar else 'NO'}")
+    print(", ".join(f"{name} {value}" for name, value in machine().items()))
+
+
+if __name__ == "__main__":
+    main()
