@@ -195,11 +195,13 @@ class Body(aiohttp.BytesPayload):
 
 async def _read(response: aiohttp.ClientResponse) -> bytes | None:
     """Return the body, or None if it is larger than JSON may be."""
-    length = response.content_length
-    if length is not None:
-        return await response.read() if length <= MAX_JSON_BYTES else None
+    length, content = response.content_length, response.content
+    if length is not None and length > MAX_JSON_BYTES:
+        return None
+    if content.is_eof():  # a short one comes with its headers
+        return content.read_nowait()
     body = bytearray()
-    while piece := await response.content.readany():
+    while piece := await content.readany():
         body += piece
         if len(body) > MAX_JSON_BYTES:
             return None

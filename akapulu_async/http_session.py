@@ -4,13 +4,15 @@ import os
 import platform
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from http.cookies import BaseCookie, SimpleCookie
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 import aiohttp
 from aiohttp.client_middlewares import ClientHandlerType
+from yarl import URL
 
 from akapulu_async.errors import ConfigurationError
 from akapulu_async.sansio.urls import is_loopback
@@ -29,18 +31,41 @@ USER_AGENT = f"akapulu_async/{__version__} Python/{platform.python_version()}"
 """What this library calls itself."""
 
 
-def make_http(base_url: str, connections: int) -> aiohttp.ClientSession:
-    """Return a session for one service: bounded, without cookies, behind the environment's proxy if there is one.
+class NoCookies(aiohttp.DummyCookieJar):
+    """Keeps no cookies, and does not make a new empty jar to say so for each request."""
 
-    The proxy is looked up once, since aiohttp's `trust_env` starts a thread a request for it. A custom CA is found
-    as OpenSSL finds it, by `SSL_CERT_FILE`.
+    def __init__(self) -> None:
+        super().__init__()
+        self._none: BaseCookie[str] = SimpleCookie()
+
+    def filter_cookies(self, request_url: URL) -> "BaseCookie[str]":  # noqa: ARG002 - aiohttp's
+        """Return none."""
+        return self._none
+
+
+def make_http(
+    base_url: str, connections: int, headers: Mapping[str, str]
+) -> tuple[aiohttp.ClientSession, aiohttp.ClientSession]:
+    """Return a session for one service, and one for whom it redirects to: on the same bounded pool.
+
+    Both are without cookies, and behind the environment's proxy if there is one. The proxy is looked up once, since
+    aiohttp's `trust_env` starts a thread a request for it. A custom CA is found as OpenSSL finds it, by
+    `SSL_CERT_FILE`.
+
+    Args:
+        base_url: Of the service.
+        connections: How many there may be.
+        headers: What the service gets with each request, and nobody else does.
     """
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEPALIVE, ttl_dns_cache=DNS_TTL),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        proxy=environment_proxy(base_url),
-        middlewares=(sent_once,),
+    connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEPALIVE, ttl_dns_cache=DNS_TTL)
+    proxy, cookies = environment_proxy(base_url), NoCookies()
+    service = aiohttp.ClientSession(
+        connector=connector, cookie_jar=cookies, proxy=proxy, middlewares=(sent_once,), headers=headers
     )
+    foreign = aiohttp.ClientSession(
+        connector=connector, connector_owner=False, cookie_jar=cookies, proxy=proxy, middlewares=(sent_once,)
+    )
+    return service, foreign
 
 
 def environment_proxy(url: str) -> str | None:

@@ -76,6 +76,7 @@ class Transport:
         self._secrets = (api_key,)
         self._borrowed = http
         self._http: aiohttp.ClientSession | None = None
+        """None: it is not open."""
         self._timeouts = timeouts
         self._retry = retry
         self._error_types = error_types
@@ -83,7 +84,9 @@ class Transport:
         self._wait_for_place = f"while waiting for one of the {pool_size} connections to get free"
         self._draw = draw
         self._foreign_headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
-        self._headers = Headers(self._foreign_headers, Authorization=f"Bearer {api_key.reveal()}")
+        self._service_headers = Headers(self._foreign_headers, Authorization=f"Bearer {api_key.reveal()}")
+        # An own session adds them to each request by itself, which is cheaper.
+        self._headers = Headers() if http is None else self._service_headers
         self._unsafe_headers = Headers(self._headers, Connection="close")
         # Only the making of a connection is aiohttp's to time: the whole has our deadline.
         self._call_timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect)
@@ -97,9 +100,11 @@ class Transport:
             self._places = Places(self._pool_size)
             self._download_places = Places(DOWNLOAD_POOL_SIZE)
             self._deadlines = Deadlines(self._timeouts.total)
-            self._http = self._borrowed
-            if self._http is None:
-                self._http = make_http(self.base_url, self._pool_size + DOWNLOAD_POOL_SIZE)
+            if self._borrowed is None:
+                connections = self._pool_size + DOWNLOAD_POOL_SIZE
+                self._http, self._foreign_http = make_http(self.base_url, connections, self._service_headers)
+            else:
+                self._http = self._foreign_http = self._borrowed
 
     async def aclose(self) -> None:
         """Close the own session and its connections. Does nothing if it is closed; it can be opened again."""
@@ -107,6 +112,7 @@ class Transport:
         if http is not None:
             self._deadlines.close()
             if http is not self._borrowed:
+                await self._foreign_http.close()
                 await http.close()
 
     def send(self, request: Request[T], *, attempts: int | None = None) -> Coroutine[Any, Any, T]:
@@ -156,7 +162,7 @@ class Transport:
 
     async def _call(self, call: Call, attempt: Callable[[Call], Awaitable[T]], attempts: int | None) -> T:
         """Make attempts, with pauses between them, until one succeeds or the deadline passes."""
-        self._session()
+        self._service_http()
         deadline = call.deadline = Deadline(self._deadlines)
         try:
             with deadline:
@@ -195,7 +201,7 @@ class Transport:
 
     async def _on_the_wire(self, call: Call) -> Any:
         headers = self._headers if call.request.safe else self._unsafe_headers
-        response = await self._request(call, call.url, self._call_timeout, headers)
+        response = await self._request(self._service_http(), call, call.url, self._call_timeout, headers)
         return self._decipher(call, await call.read(response))
 
     async def _seen_through(self, call: Call, late: Callable[[Any], object]) -> Any:
@@ -237,7 +243,7 @@ class Transport:
     async def _follow(self, call: Call, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         """Return the answer at the end of the redirects."""
         url, limits = call.url, self._stream_timeout
-        response = await self._request(call, url, limits, Headers(self._headers, **headers))
+        response = await self._request(self._service_http(), call, url, limits, Headers(self._headers, **headers))
         if response.status not in _REDIRECTS:
             return await self._accept(call, response)
         for _ in range(MAX_REDIRECTS):
@@ -246,7 +252,9 @@ class Transport:
             if target is None:
                 raise call.invalid(response, "it redirects to where it must not be followed: only to https")
             url, bare = URL(target, encoded=True), {**self._foreign_headers, **headers}
-            response = await self._request(call, url, limits, bare, middlewares=(without_credentials,))
+            response = await self._request(
+                self._foreign_http, call, url, limits, bare, middlewares=(without_credentials,)
+            )
             if response.status not in _REDIRECTS:
                 return self._accept_foreign(call, response)
         response.close()
@@ -268,6 +276,7 @@ class Transport:
 
     async def _request(
         self,
+        http: aiohttp.ClientSession,
         call: Call,
         url: URL,
         client_timeout: aiohttp.ClientTimeout,
@@ -280,7 +289,7 @@ class Transport:
         call.doing = "while waiting for the answer" if request.safe else "while connecting"
         call.sent = request.safe
         try:
-            response = await self._session().request(
+            response = await http.request(
                 request.method,
                 url,
                 data=None if request.safe else Body(call),
@@ -305,7 +314,7 @@ class Transport:
             return response
         raise failure
 
-    def _session(self) -> aiohttp.ClientSession:
+    def _service_http(self) -> aiohttp.ClientSession:
         if self._http is None:
             raise ConfigurationError("the client is not open: use `async with client:`, or await client.open()")
         if self._http.closed:

@@ -67,12 +67,16 @@ def test_proxy_that_cannot_be_used_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def test_session_takes_the_environments_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A session for a service behind a proxy sends there what it sends."""
+    """Sessions for a service behind a proxy send there what they send, and only the service's gets its headers."""
     async with Server(answer(UPDATE)) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
-        async with make_http("http://akapulu.invalid/api", 1) as http, http.get("http://akapulu.invalid/x") as response:
-            assert response.status == 200
-    assert [seen.target for seen in proxy.requests] == ["http://akapulu.invalid/x"]
+        service, foreign = make_http("http://akapulu.invalid/api", 1, {"Authorization": "Bearer key"})
+        async with foreign, service:
+            for http in (service, foreign):
+                async with http.get("http://akapulu.invalid/x") as response:
+                    assert response.status == 200
+    assert [seen.target for seen in proxy.requests] == ["http://akapulu.invalid/x"] * 2
+    assert [seen.headers.get("authorization") for seen in proxy.requests] == ["Bearer key", None]
 
 
 async def test_client_behind_a_proxy_goes_straight_to_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
