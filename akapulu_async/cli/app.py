@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from akapulu_async.cli import values
 from akapulu_async.cli.connect import connect
 from akapulu_async.cli.doctor import doctor
 from akapulu_async.cli.download import download
@@ -23,6 +24,10 @@ PROGRAM = "akapulu-async"
 _EPILOG = f"""\b
 The API key comes from AKAPULU_API_KEY, and AKAPULU_BASE_URL says where the
 service is, if not at its own place. --simulator does without both.
+
+\b
+Results go to stdout, with --json an object a line; what is wrong goes to
+stderr, in one line.
 
 \b
 Exit codes:
@@ -100,7 +105,7 @@ def _wrong_use(error: Any, used: str) -> str:
     context = getattr(error, "ctx", None)
     command = used if context is None else context.command_path
     option = _name(getattr(error, "param", None))
-    said = error.message.removeprefix("Value error, ")
+    said = _said(error)
     if option is None:
         wrong = error.format_message()
     elif said:
@@ -108,6 +113,16 @@ def _wrong_use(error: Any, used: str) -> str:
     else:
         wrong = f"{option} is missing: {error.param.help}"
     return f"{command}: {wrong.rstrip('.')}; see {command} --help"
+
+
+def _said(error: Any) -> str:
+    """Return what is wrong with a value, with the value: our own readers show it, typer's for numbers do not."""
+    said = str(error.message).removeprefix("Value error, ")
+    if not said.startswith("Input should be "):
+        return said
+    return (
+        f"{values.shown(str(error.__cause__.errors()[0]['input']))} should be {said.removeprefix('Input should be ')}"
+    )
 
 
 def _name(param: Any) -> str | None:

@@ -27,7 +27,7 @@ from akapulu_async.errors import (
 )
 from akapulu_async.http_session import environment_proxy, sent_once
 from akapulu_async.sansio.policies import RetryPolicy, Timeouts
-from akapulu_async.sansio.urls import DEFAULT_BASE_URL, check_base_url
+from akapulu_async.sansio.urls import DEFAULT_BASE_URL
 
 PATIENCE = Timeouts(connect=5.0, total=10.0)
 
@@ -46,7 +46,7 @@ async def examine(target: Target) -> list[Finding]:
             address = Finding("address", Status.OK, f"{sim.base_url} (embedded simulator)")
             return [key, address, *await _ask(sim.base_url, sim.api_key)]
     try:
-        base_url, source = _base_url(target)
+        base_url, source = target.address()
         proxy = environment_proxy(base_url)
     except ConfigurationError as error:
         do = "Set AKAPULU_BASE_URL to an https URL, or unset it"
@@ -55,15 +55,6 @@ async def examine(target: Target) -> list[Finding]:
     key, address = key_finding(), Finding("address", Status.OK, f"{base_url} ({source}){through}")
     usable = key.status is Status.OK
     return [key, address, *await _ask(base_url, os.environ["AKAPULU_API_KEY"] if usable else None)]
-
-
-def _base_url(target: Target) -> tuple[str, str]:
-    """Return the base URL in force, and where it comes from."""
-    if target.base_url is not None:
-        return target.base_url, "--base-url"
-    if given := os.environ.get("AKAPULU_BASE_URL"):
-        return check_base_url(given), "AKAPULU_BASE_URL"
-    return DEFAULT_BASE_URL, "default"
 
 
 def key_finding() -> Finding:

@@ -1,5 +1,6 @@
 """Whom a command talks to: the service, or an embedded simulator."""
 
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -11,6 +12,7 @@ from akapulu_async.cli import values
 from akapulu_async.client import AkapuluClient
 from akapulu_async.errors import ConfigurationError
 from akapulu_async.models import ConnectRequest
+from akapulu_async.sansio.urls import DEFAULT_BASE_URL
 
 if TYPE_CHECKING:
     from akapulu_async.simulator import Simulator
@@ -94,6 +96,22 @@ class Target:
             return 1.0
         return SPEED if self._speed is None else self._speed
 
+    def address(self) -> tuple[str, str]:
+        """Return the base URL of the service, and where it comes from.
+
+        Raises:
+            ConfigurationError: The environment's is unusable.
+        """
+        if self.base_url is not None:
+            return self.base_url, "--base-url"
+        given = os.environ.get("AKAPULU_BASE_URL")
+        if not given:
+            return DEFAULT_BASE_URL, "default"
+        try:
+            return values.base_url(given), "AKAPULU_BASE_URL"
+        except ValueError as error:
+            raise ConfigurationError(f"AKAPULU_BASE_URL: {error}") from None
+
     @asynccontextmanager
     async def client(self, **options: Any) -> AsyncGenerator[AkapuluClient]:
         """Open a client, with what is passed on to `AkapuluClient`, and the simulator if there is to be one.
@@ -102,7 +120,7 @@ class Target:
             ConfigurationError: There is no API key, or a setting is unusable.
         """
         if not self.simulator:
-            async with AkapuluClient(base_url=self.base_url, **options) as client:
+            async with AkapuluClient(base_url=self.address()[0], **options) as client:
                 yield client
             return
         async with self.simulated() as sim, client_of(sim, **options) as client:

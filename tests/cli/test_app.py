@@ -1,6 +1,8 @@
 """What all commands have in common."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 import typer
@@ -10,12 +12,14 @@ from akapulu_async.cli.exits import ExitCode, table
 from akapulu_async.version import __version__
 from tests.cli.running import CONTROL_CODES, run
 
+# ruff: noqa: S603 - runs our own code
+
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined] # it is a group
 
 
 def test_commands() -> None:
     """These are the commands."""
-    assert {"connect", "watch", "show", "download", "simulate", "doctor"} <= set(COMMANDS)
+    assert set(COMMANDS) == {"connect", "watch", "show", "download", "load", "simulate", "doctor"}
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,6 +40,13 @@ def test_help_of_commands(capsys: pytest.CaptureFixture[str], command: str) -> N
     assert max(map(len, out.splitlines())) <= 80
     assert all(option in out for option in ("--json", "--simulator", "--base-url", "--speed"))
     assert "--api-key" not in out
+
+
+def test_who_pays() -> None:
+    """The commands bring along neither the simulator nor charts: only what uses them does."""
+    code = "import sys, akapulu_async.cli.app; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"akapulu_async.simulator", "plotly", "aiohttp.web"} & set(done.stdout.split())
 
 
 def test_simulate_has_its_own_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,6 +70,11 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["dance"], "akapulu-async: No such command 'dance'; see akapulu-async --help"),
         (["show", "x\ny"], r"akapulu-async show: ID: 'x\\ny' is not a UUID .*; see akapulu-async show --help"),
         (["show", "--wait"], "akapulu-async show: No such option: --wait; see akapulu-async show --help"),
+        (["load", "--conversations", "x"], "akapulu-async load: --conversations: 'x' should be a valid integer.*"),
+        (
+            ["load", "--conversations", "0"],
+            "akapulu-async load: --conversations: '0' should be greater than or .* 1;.*",
+        ),
         (["download", "--wait"], "akapulu-async download: Option '--wait' requires an argument; see .*"),
     ],
 )

@@ -137,6 +137,19 @@ async def test_sigterm_ends_it(still: Simulator) -> None:
     assert done.objects[-1]["end_reason"] == "cancelled"
 
 
+async def test_ctrl_c_while_it_connects(still: Simulator) -> None:
+    """A connect that is on its way is waited for, so that the conversation which holds a slot is named."""
+    still.add_fault(Fault(route="connect", delay=0.5))
+    async with running("connect", *IDS, "--json", sim=still) as process:
+        await still.wait_for_request("connect")
+        process.send_signal(signal.SIGINT)
+        done = await rest_of(process)
+    assert done.code == 130
+    [session_id] = still.conversations
+    assert f"conversation {session_id} was connected" in done.err
+    assert done.err.count("\n") == 1
+
+
 async def test_the_second_ctrl_c_ends_it_at_once(still: Simulator) -> None:
     """A second SIGINT does not wait for what the first began."""
     still.add_fault(Fault(route="detail", delay=60))

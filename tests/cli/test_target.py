@@ -21,6 +21,18 @@ async def test_the_service(still: Simulator, monkeypatch: pytest.MonkeyPatch) ->
     assert still.count("updates") == 1
 
 
+def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The option wins over the environment, and that over the service's own place; a bad one is named."""
+    monkeypatch.delenv("AKAPULU_BASE_URL", raising=False)
+    assert Target().address() == ("https://akapulu.com/api", "default")
+    monkeypatch.setenv("AKAPULU_BASE_URL", "https://a.example/api/")
+    assert Target().address() == ("https://a.example/api", "AKAPULU_BASE_URL")
+    assert Target(base_url="https://b.example/api").address() == ("https://b.example/api", "--base-url")
+    monkeypatch.setenv("AKAPULU_BASE_URL", "http://a.example")
+    with pytest.raises(ConfigurationError, match=r"^AKAPULU_BASE_URL: 'http://a\.example' would send"):
+        Target().address()
+
+
 async def test_the_simulator(monkeypatch: pytest.MonkeyPatch) -> None:
     """The embedded one is used whatever the environment says, and is gone afterwards."""
     monkeypatch.setenv("AKAPULU_API_KEY", "a key that must not be used")
