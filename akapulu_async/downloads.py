@@ -82,7 +82,8 @@ class _Part:
     def write(self, pieces: list[bytes]) -> None:
         """Add what came."""
         self.file.seek(self.received)
-        self.file.writelines(pieces)
+        # At once: after each single one the thread would wait for the interpreter's lock, which the loop has.
+        self.file.write(b"".join(pieces))
         self.file.flush()
         self.received += sum(map(len, pieces))
 
