@@ -197,15 +197,15 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         if self._settings.participant is not None and self._connection is not None:
             attendance = self._attend(self._settings.participant, self._connection)
             self._attendance = loop.create_task(attendance, name=f"akapulu participant {self.id}")
-        left = self._left_to_get_ready()
+        left = self._left_to_get_ready(self._now())
         # What is taken up too late may be ready all the same: the first poll tells.
         if 0 < left < math.inf and not self._lifecycle.ready:
             self._ready_timer = loop.call_later(left, self._ready_timed_out)
 
-    def _left_to_get_ready(self) -> float:
+    def _left_to_get_ready(self, now: float) -> float:
         if self._settings.ready_timeout is None:
             return math.inf
-        return self._lifecycle.began + self._settings.ready_timeout - self._now()
+        return self._lifecycle.began + self._settings.ready_timeout - now
 
     async def _keep_polling(self) -> None:
         try:
@@ -234,10 +234,10 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
                 self._poll_failures += 1
                 lifecycle.receive_poll_failure(error, self._now())
             self._polls += 1
-            if self._left_to_get_ready() <= 0:
-                lifecycle.receive_ready_timeout(self._now())
-            self._publish()
             now = self._now()
+            if self._left_to_get_ready(now) <= 0:
+                lifecycle.receive_ready_timeout(now)
+            self._publish()
             due = policy.pause(
                 ready=lifecycle.ready,
                 failures=lifecycle.failures,

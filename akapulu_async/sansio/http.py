@@ -72,6 +72,7 @@ class Request(Generic[T]):
         read: What turns the parsed answer into what is wanted; raises `PayloadError` if it cannot.
         late: Given the answer if it comes, within a bounded time, after the call was cancelled. None: a cancelled
             call does not stay for its answer.
+        safe: Whether it may be sent twice without doing anything twice.
     """
 
     method: str
@@ -80,10 +81,10 @@ class Request(Generic[T]):
     params: Mapping[str, str] | None = None
     read: Callable[[Any], T] = _as_it_is
     late: Callable[[T], object] | None = None
+    safe: bool = attrs.field(init=False)
 
-    @property
-    def safe(self) -> bool:
-        """Whether it may be sent twice without doing anything twice."""
+    @safe.default
+    def _is_safe(self) -> bool:
         return self.method in {"GET", "HEAD"}
 
 
