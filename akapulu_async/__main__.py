@@ -6,12 +6,18 @@ from collections.abc import Sequence
 __all__ = ["main"]
 
 _OF_EXTRA = frozenset({"hdrh", "plotly", "rich", "typer"})
-_BAD_USE = 2
+_BAD_USE, _INTERRUPTED = 2, 130  # as ExitCode has them, which is not there without the extra
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the arguments name, by default the process's own; returns the exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        return _run(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:  # before any command could take care of it
+        return _INTERRUPTED
+
+
+def _run(arguments: Sequence[str]) -> int:
     if arguments[:1] == ["simulate"]:  # the one that works without the extra
         from akapulu_async.simulator import command  # noqa: PLC0415 - only those who use it pay for it
 

@@ -78,6 +78,32 @@ def test_simulate_works_without_the_extra() -> None:
     assert "--port" in out
 
 
+def test_a_broken_installation_is_not_hidden() -> None:
+    """What is missing besides the extra is a fault of the installation, and is shown as one."""
+    code, _, err = run(sys.executable, "-c", BARE.replace("typer", "pydantic"), "doctor")
+    assert code == 1
+    assert err.endswith("ModuleNotFoundError: import of pydantic halted; None in sys.modules\n")
+
+
+EARLY = """
+import sys
+from akapulu_async.__main__ import main
+
+class Impatient:
+    def find_spec(self, name, *_):
+        if name == "typer":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Impatient())
+sys.exit(main())
+"""
+
+
+def test_ctrl_c_while_it_starts() -> None:
+    """Who is quicker than the imports sees no traceback."""
+    assert run(sys.executable, "-c", EARLY, "doctor") == (130, "", "")
+
+
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["connect", "--simulator"], ["doctor"]])
 def test_all_else_asks_for_the_extra(arguments: list[str]) -> None:
     """Without the extra, the other commands say in one line what to install."""

@@ -88,8 +88,6 @@ def main(arguments: Sequence[str]) -> int:
     except typer.Abort:  # Ctrl-C or the end of the input, where a question was asked
         complain("")
         return ExitCode.INTERRUPTED
-    except KeyboardInterrupt:
-        return ExitCode.INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output has enough, as `head` has. Python would complain again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -106,12 +104,7 @@ def _wrong_use(error: Any, used: str) -> str:
     command = used if context is None else context.command_path
     option = _name(getattr(error, "param", None))
     said = _said(error)
-    if option is None:
-        wrong = error.format_message()
-    elif said:
-        wrong = f"{option}: {said}"
-    else:
-        wrong = f"{option} is missing: {error.param.help}"
+    wrong = error.format_message() if option is None or not said else f"{option}: {said}"
     return f"{command}: {wrong.rstrip('.')}; see {command} --help"
 
 

@@ -184,6 +184,16 @@ async def test_no_is_an_answer() -> None:
     assert "assistant:" not in shown.shown
 
 
+async def test_ctrl_c_is_an_answer() -> None:
+    """Ctrl-C at the question ends it, without a traceback."""
+    async with terminal("connect", *EMBEDDED) as shown:
+        await shown.expect("Show the transcript")
+        shown.type("\x03")
+        assert await shown.end() == 130
+    assert shown.shown.endswith("\n")
+    assert "Traceback" not in shown.shown
+
+
 async def test_no_colour() -> None:
     """`NO_COLOR` leaves the bar, without colours."""
     async with terminal("connect", *EMBEDDED, environ={"NO_COLOR": "1"}) as shown:
@@ -245,6 +255,7 @@ async def test_two_typed_ctrl_cs(still: Simulator) -> None:
         (["--simulator", "--speed", "fast"], "--speed: 'fast' is not a number greater than 0"),
         (["--simulator", "--base-url", "https://a.example"], "--base-url https://a.example: not with --simulator"),
         ([*IDS, "--colour"], "--colour"),
+        ([*IDS, "--api-key=very-secret"], "No such option: --api-key;"),
         ([*IDS, "extra"], "extra"),
         (IDS, "AKAPULU_API_KEY"),
     ],
@@ -255,3 +266,4 @@ async def test_bad_use(arguments: list[str], named: str) -> None:
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
     assert done.err.startswith("akapulu-async")
     assert named in done.err
+    assert "very-secret" not in done.err

@@ -37,9 +37,10 @@ async def test_json(still: Simulator) -> None:
     assert "http" not in done.out
 
 
-async def test_a_reader_that_has_enough() -> None:
+@pytest.mark.parametrize("form", ["", "--json"])
+async def test_a_reader_that_has_enough(form: str) -> None:
     """A pipe that is closed early is no reason for a traceback."""
-    script = f"set -o pipefail; {SCRIPT} show --simulator | {sys.executable} -c ''"
+    script = f"set -o pipefail; {SCRIPT} show --simulator {form} | {sys.executable} -c ''"
     done = await run("-c", script, program="bash")
     assert (done.code, done.err) == (1, "")
 
