@@ -1,7 +1,6 @@
 """One conversation of a load test: begun, held, and noted."""
 
 from contextlib import suppress
-from datetime import UTC, datetime
 
 from akapulu_async.cli.load.causes import failure
 from akapulu_async.cli.load.recorder import Recorder
@@ -46,10 +45,9 @@ async def attempt(
 
 
 def _began(session: ConversationSession, recorder: Recorder) -> float:
-    """When the connect was sent. Counted back from now, since sessions tell times in UTC, and durations."""
     sent = session.entered_at(SessionState.CONNECTING)
     assert sent is not None  # it is connected
-    return recorder.clock() - (datetime.now(UTC) - sent).total_seconds()
+    return recorder.at(sent)
 
 
 async def _stay(session: ConversationSession, hold: float | None) -> None:

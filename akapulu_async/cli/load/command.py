@@ -146,7 +146,7 @@ def _result(recorder: Recorder, plan: LoadPlan, about: dict[str, str]) -> LoadRe
         title=plan.title,
         settings={**about, **plan.settings},
         started_at=recorder.started_at,
-        seconds=recorder.clock(),
+        seconds=recorder.seconds,
         attempts=tuple(sorted(recorder.attempts, key=lambda each: each.index)),
         samples=tuple(recorder.samples),
         connect=recorder.connect,

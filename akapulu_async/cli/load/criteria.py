@@ -61,7 +61,7 @@ def parse(text: str) -> Criterion:
     """Read a threshold.
 
     Raises:
-        ConfigurationError: It is none; the message names the option, the text and what is wanted.
+        ConfigurationError: It is none; the message shows the text and says what is wanted.
     """
     match = _FORM.fullmatch(text)
     if match is None:
@@ -84,4 +84,4 @@ def judge(criterion: Criterion, result: LoadResult) -> Verdict:
 
 
 def _unusable(text: str, why: str) -> ConfigurationError:
-    return ConfigurationError(f"--fail-if {text!r:.100}: {why}")
+    return ConfigurationError(f"{text!r:.100}: {why}")

@@ -9,7 +9,6 @@ import typer
 from akapulu_async.cli import values
 from akapulu_async.cli.load.arrivals import Arrivals
 from akapulu_async.cli.load.criteria import Criterion, parse
-from akapulu_async.errors import ConfigurationError
 
 
 def _seconds_from_0(text: str) -> float:
@@ -20,13 +19,6 @@ def _seconds_from_0(text: str) -> float:
     if not 0 <= seconds < math.inf:
         raise ValueError(f"{values.shown(text)} is not a number of seconds, 0 or more")
     return seconds
-
-
-def _threshold(text: str) -> Criterion:
-    try:
-        return parse(text)
-    except ConfigurationError as error:
-        raise ValueError(str(error)) from None
 
 
 Conversations: TypeAlias = Annotated[
@@ -137,7 +129,7 @@ FailIf: TypeAlias = Annotated[
     list[Criterion] | None,
     typer.Option(
         "--fail-if",
-        parser=_threshold,
+        parser=parse,
         metavar="THRESHOLD",
         help="Such as 'ready_p95>20' or 'failure_rate>0.01': sets the exit code. Repeatable.",
         show_default=False,

@@ -9,14 +9,38 @@ from akapulu_async.cli.load.results import Attempt, Latencies, Sample
 from akapulu_async.cli.load.spread import Spread
 from akapulu_async.sansio.statistics import ManagerStatistics
 
+CLOSE = 1e-4
+"""Seconds within which two clocks must be read to be compared."""
+
+COMPARISONS = 10
+"""How often that is tried at the most."""
+
 
 class Recorder:
-    """Attempts, latencies, failures and samples so far. Its clock starts when it is made."""
+    """Attempts, latencies, failures and samples so far. Its clock starts when it is made.
+
+    Attributes:
+        started_at: When that was, in UTC.
+        seconds: How long the test took, once it is over.
+        cpu_share: Share of a core that this process used meanwhile.
+        interrupted: Whether it is being, or was, broken off.
+        arrived: How many conversations came up so far.
+        attempts: Those that are over.
+        connect: Seconds from when they were due to their connection.
+        ready: Seconds from when they were due to their readiness.
+        ready_spread: The same for a live view.
+        arrival_lag: Seconds by which they came up late, in the open loop.
+        failures: How many failed, by cause.
+        samples: How things stood, about each second.
+        lag: How late the event loop is.
+    """
 
     def __init__(self) -> None:
         self.started_at = datetime.now(UTC)
         self._origin = time.monotonic()
         self._cpu = time.process_time()
+        self.seconds = 0.0
+        self.cpu_share = 0.0
         self.interrupted = False
         self.arrived = 0
         self.attempts: list[Attempt] = []
@@ -32,10 +56,19 @@ class Recorder:
         """Return the seconds since the test began."""
         return time.monotonic() - self._origin
 
-    @property
-    def cpu_share(self) -> float:
-        """Share of a core that this process used so far."""
-        return (time.process_time() - self._cpu) / max(self.clock(), 1e-9)
+    def at(self, moment: datetime) -> float:
+        """Return when a moment in UTC was by this clock."""
+        for _ in range(COMPARISONS):
+            # Not once for all, since UTC may be set anew; and again if the system let something come in between.
+            before, now = self.clock(), datetime.now(UTC)
+            if self.clock() - before < CLOSE:
+                break
+        return before - (now - moment).total_seconds()
+
+    def close(self) -> None:
+        """The test is over."""
+        self.seconds = self.clock()
+        self.cpu_share = (time.process_time() - self._cpu) / self.seconds
 
     def note_arrival(self, due: float | None) -> tuple[int, float]:
         """One more conversation comes up: return its number, and when it was due.

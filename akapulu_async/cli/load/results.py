@@ -18,7 +18,7 @@ class Latencies:
 
     def __init__(self) -> None:
         self._histogram = HdrHistogram(LOWEST, HIGHEST, DIGITS)
-        self._sum = 0
+        self._sum = self._highest = 0
 
     @property
     def count(self) -> int:
@@ -43,6 +43,7 @@ class Latencies:
         value = min(max(round(seconds * 1e6), LOWEST), HIGHEST)
         self._histogram.record_value(value)
         self._sum += value
+        self._highest = max(self._highest, value)
 
     def at(self, share: float) -> float | None:
         """Return the seconds below or at which this share (0 to 1) of all lies; None if there are none."""
@@ -50,7 +51,9 @@ class Latencies:
             return None
         # The histogram would round the rank to the nearest, which is not the share that is asked for.
         rank = max(1, math.ceil(round(share * self.count, 6)))
-        return float(self._histogram.get_value_at_percentile(100 * rank / self.count)) / 1e6
+        # It gives the upper bound of what it cannot tell apart, which may lie above the highest there is.
+        value = min(self._histogram.get_value_at_percentile(100 * rank / self.count), self._highest)
+        return float(value) / 1e6
 
     @property
     def mean(self) -> float | None:
@@ -60,7 +63,7 @@ class Latencies:
     @property
     def highest(self) -> float | None:
         """The longest in seconds; None if there are none."""
-        return self._histogram.get_max_value() / 1e6 if self.count else None
+        return self._highest / 1e6 if self.count else None
 
 
 @attrs.frozen(kw_only=True)

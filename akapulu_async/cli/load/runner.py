@@ -50,6 +50,7 @@ async def run_load(
             for task in tasks:
                 task.cancel()
         recorder.take_sample(manager.statistics())
+        recorder.close()
     return recorder
 
 

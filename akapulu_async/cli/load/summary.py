@@ -70,7 +70,7 @@ def _counts(result: LoadResult) -> RenderableType:
         ("ready", result.ready.count),
         ("failed", sum(result.failures.values())),
     ):
-        table.add_row(name, f"{count:,}", f"{count / every:.1%}" if every else "")
+        table.add_row(name, f"{count:,}", f"{count / every:.2%}" if every else "")
     return table
 
 
