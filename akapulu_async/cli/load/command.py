@@ -13,6 +13,7 @@ from akapulu_async.cli import signals
 from akapulu_async.cli.exits import ExitCode
 from akapulu_async.cli.load import options as given
 from akapulu_async.cli.load.arrivals import Arrivals
+from akapulu_async.cli.load.complaints import Complaints
 from akapulu_async.cli.load.connections import connections
 from akapulu_async.cli.load.criteria import Verdict, judge
 from akapulu_async.cli.load.dashboard import follow
@@ -112,15 +113,19 @@ async def _run(
     """Run the test. A cancel, which is what the first Ctrl-C is, ends it early; the result is returned all the same."""
     stop = asyncio.Event()
     retry = RetryPolicy() if retries else RetryPolicy(attempts=1)
-    async with _client(target, retry=retry, pool_size=connections(plan.most_at_once)) as client:
+    complaints = Complaints()
+    pool_size = connections(plan.most_at_once)
+    async with _client(target, retry=retry, pool_size=pool_size) as client:
         show = partial(follow, screen=screen, planned=plan.conversations)
         running = asyncio.create_task(run_load(client, plan, requests, stop=stop, follow=show))
-        try:
-            await asyncio.wait((running,))
-        except asyncio.CancelledError:
-            stop.set()
-        recorder = await running
-    return _result(recorder, plan, _about(target, client, retry))
+        with complaints.heard():
+            try:
+                await asyncio.wait((running,))
+            except asyncio.CancelledError:
+                stop.set()
+            recorder = await running
+    result = _result(recorder, plan, _about(target, client, retry))
+    return attrs.evolve(result, warnings=(*doubts(result), *complaints.told))
 
 
 @asynccontextmanager
@@ -142,7 +147,7 @@ def _about(target: Target, client: AkapuluClient, retry: RetryPolicy) -> dict[st
 
 
 def _result(recorder: Recorder, plan: LoadPlan, about: dict[str, str]) -> LoadResult:
-    result = LoadResult(
+    return LoadResult(
         title=plan.title,
         settings={**about, **plan.settings},
         started_at=recorder.started_at,
@@ -158,7 +163,6 @@ def _result(recorder: Recorder, plan: LoadPlan, about: dict[str, str]) -> LoadRe
         cpu_share=recorder.cpu_share,
         interrupted=recorder.interrupted,
     )
-    return attrs.evolve(result, warnings=tuple(doubts(result)))
 
 
 def _exit_code(result: LoadResult, verdicts: Sequence[Verdict]) -> ExitCode:

@@ -121,6 +121,20 @@ async def test_ctrl_c_ends_it_with_the_figures_so_far(sim: Simulator, tmp_path: 
     assert page.exists()
 
 
+async def test_what_an_interrupt_leaves_behind_is_told_once(sim: Simulator) -> None:
+    """Conversations that were connected while the test was broken off hold slots: that is one warning with a number."""
+    sim.add_fault(Fault(route="connect", delay=1.0, times=None))
+    options = ("--conversations", 3, "--concurrency", 3, "--ramp", 0, "--json")
+    async with running("load", *options, *IDS, sim=sim) as process:
+        await sim.wait_for_request("connect", count=3)
+        process.send_signal(signal.SIGINT)
+        done = await rest_of(process)
+    assert (done.code, done.err) == (130, "")
+    interrupted, left = done.objects[0]["warnings"]
+    assert interrupted.startswith("It was interrupted")
+    assert left.endswith("it holds a slot (3 times).")
+
+
 async def test_the_second_ctrl_c_leaves_at_once(sim: Simulator) -> None:
     """While what runs is being ended, another Ctrl-C ends the process on the spot, without figures."""
     sim.add_fault(Fault(route="connect", delay=60.0, times=None))  # a connect that is on its way is waited for, 5 s
@@ -169,6 +183,7 @@ async def test_a_terminal_shows_it_live() -> None:
         (("--rate", "fast", "--duration", "3", *IDS), "--rate: 'fast' is not a number greater than 0"),
         (("--rate", "3", "--ramp", "2", "--duration", "3", *IDS), "--ramp 2: not with --rate"),
         (("--hold", "-1", *SMALL[:4], *IDS), "--hold: '-1' is not a number of seconds, 0 or more"),
+        (("--hold", "soon", *SMALL[:4], *IDS), "--hold: 'soon' is not a number of seconds, 0 or more"),
         (("--arrivals", "weekly", "--rate", "3", "--duration", "3", *IDS), "--arrivals: 'weekly' is not one of"),
         (SMALL[:4], "--scenario: it is missing"),
         ((*SMALL[:4], "--scenario", ID), "--avatar: it is missing"),

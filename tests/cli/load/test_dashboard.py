@@ -1,5 +1,6 @@
 """The live view of a load test."""
 
+import asyncio
 import io
 import json
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from akapulu_async import SessionState
+from akapulu_async.cli.load import dashboard
 from akapulu_async.cli.load.dashboard import MOST_CAUSES, follow, line, picture
 from akapulu_async.cli.load.recorder import Recorder
 from akapulu_async.cli.load.spread import Bar
@@ -110,6 +112,18 @@ async def test_scripts_are_shown_nothing(capsys: Any) -> None:
     await follow(Recorder(), Screen(json=True), 5)
     shown = capsys.readouterr()
     assert (shown.out, shown.err) == ("", "")
+
+
+async def test_without_a_terminal_lines_come_now_and_then(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no terminal gets plain lines on stderr until the test is over."""
+    monkeypatch.setattr(dashboard, "LINE_INTERVAL", 0.01)
+    screen, shown = Screen(), ""
+    following = asyncio.create_task(follow(Recorder(), screen, 5))
+    while shown.count(" s  0 of 5 due, 0 over") < 2:
+        await asyncio.sleep(0)
+        shown += capsys.readouterr().err
+    following.cancel()
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("width", [80, 200])

@@ -6,10 +6,12 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
 from akapulu_async import AkapuluClient
+from akapulu_async.cli.load import simulator_process as module
 from akapulu_async.cli.load.simulator_process import Address, simulator_process
 from tests.managed import until
 from tests.misbehaving import REQUEST
@@ -26,6 +28,12 @@ async def main():
         os.kill(os.getpid(), signal.SIGKILL)
 
 asyncio.run(main())
+"""
+
+STUBBORN = """
+import json, os, time
+print(json.dumps({"base_url": str(os.getpid()), "api_key": ""}), flush=True)
+time.sleep(60)
 """
 
 
@@ -68,6 +76,19 @@ async def test_it_does_not_outlive_who_started_it() -> None:
     base_url = holder.stdout.strip()
     assert base_url.startswith("http://127.0.0.1:")
     await until(lambda: not answers(base_url))
+
+
+async def test_what_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """If it does not end in time, it is killed, and the block is left all the same."""
+    (tmp_path / "stubborn.py").write_text(STUBBORN)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(module, "MODULE", "stubborn")
+    monkeypatch.setattr(module, "GRACE", 0.1)
+    async with simulator_process(speed=1) as address:
+        number = int(address.base_url)
+        os.kill(number, 0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(number, 0)
 
 
 async def test_what_does_not_come_up_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
