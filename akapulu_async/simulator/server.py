@@ -1,7 +1,9 @@
 """The server: sockets in front of the pure parts, which it asks in order."""
 
+import asyncio
 import errno
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from ipaddress import ip_address
 
 from aiohttp import web
@@ -21,6 +23,7 @@ __all__ = ["CannotListenError", "Listener", "Server", "url_of"]
 
 _SHUTDOWN_TIMEOUT = 0.1  # real seconds for answers under way; delayed ones are cut off
 _BACKLOG = 4096  # connections that may arrive at once
+_ACCEPTING = 3  # rounds of the loop from an accepted socket over its transport to a connection that is known here
 _OF_PORT = {errno.EADDRINUSE, errno.EACCES}
 _STORAGE = Match("storage")
 _TOO_LARGE = Refusal(413, "BODY_TOO_LARGE", "The body is larger than 1 MiB.")
@@ -118,7 +121,8 @@ class Listener:
 
     def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> None:
         self._handler = handler
-        self._runner: web.ServerRunner | None = None
+        self._server: asyncio.Server | None = None
+        self._connections: web.Server | None = None
         self._url = ""
 
     @property
@@ -130,26 +134,40 @@ class Listener:
 
     async def open(self, host: str, port: int, *, option: str = "port") -> None:
         """Listen; raises `CannotListenError` if that cannot be. `option` is what the port was given as."""
-        server = web.Server(self._handle, access_log=None, auto_decompress=False)  # JSON comes as it is, or is none
-        runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_TIMEOUT)
-        await runner.setup()
-        self._runner = runner
+        loop = asyncio.get_running_loop()
+        connections = web.Server(
+            self._handle, access_log=None, auto_decompress=False
+        )  # JSON comes as it is, or is none
         try:
-            await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()
+            server = await loop.create_server(connections, host, port, backlog=_BACKLOG)
         except OSError as error:
             raise CannotListenError(error, option if error.errno in _OF_PORT else "host") from error
-        address, bound, *_ = runner.addresses[0]  # as bound: a name may stand for several
+        self._server, self._connections = server, connections
+        address, bound, *_ = server.sockets[0].getsockname()  # as bound: a name may stand for several
         self._url = url_of(address, bound)
 
     async def close(self) -> None:
         """Close the socket and all connections; answers under way get a tenth of a second."""
         self._url = ""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        server, self._server = self._server, None
+        if server is not None and self._connections is not None:
+            await _accept_no_more(server)
+            server.close()
+            self._connections.pre_shutdown()
+            await self._connections.shutdown(_SHUTDOWN_TIMEOUT)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             return await self._handler(request)
         except ConnectionError:  # the client went away; what is returned is never sent
             return web.Response()
+
+
+async def _accept_no_more(server: asyncio.Server) -> None:
+    """Let asyncio finish with what it accepted just now: it fails on it once the server is closed."""
+    loop = asyncio.get_running_loop()
+    with suppress(NotImplementedError):  # a loop that has no readers accepts otherwise
+        for sock in server.sockets:
+            loop.remove_reader(sock.fileno())
+    for _ in range(_ACCEPTING):
+        await asyncio.sleep(0)

@@ -1,10 +1,12 @@
 """The server serves the API, the storage host and the control over real sockets."""
 
 import asyncio
+import gc
 import io
 import json
 import socket
 import time
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -208,3 +210,19 @@ async def test_a_port_in_use_is_an_error_and_leaves_nothing_open(open_sim: Any) 
                 pass
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("rounds", range(4))
+async def test_closed_while_connections_come(rounds: int) -> None:
+    """A listener that is closed while it accepts, at whichever step of it, closes what it accepted without a word."""
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    async with Simulator() as sim:
+        with socket.create_connection(("127.0.0.1", urlsplit(sim.base_url).port or 0), timeout=5) as client:
+            for _ in range(rounds):
+                await asyncio.sleep(0)
+            await sim.__aexit__(None, None, None)
+            with suppress(ConnectionResetError):  # it may never have been accepted
+                assert client.recv(1) == b""
+    gc.collect()
+    assert complaints == []
