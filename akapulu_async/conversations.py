@@ -16,6 +16,7 @@ from akapulu_async.models import Connection, ConnectRequest, ConversationDetail,
 from akapulu_async.recordings import Recording, open_recording
 from akapulu_async.sansio.http import Request, encode_json
 from akapulu_async.sansio.urls import check_path
+from akapulu_async.secret import excerpt
 from akapulu_async.tasks import in_thread
 from akapulu_async.transport import Transport
 
@@ -137,7 +138,8 @@ class Conversations:
                     detail = await self.detail(session_id)
                     if detail.recording.is_ready:
                         return detail
-                    status_text = detail.recording.status_text
+                    status_text = excerpt(detail.recording.status_text, self._transport.secrets)
+                    del detail  # which an error's frames would keep, words and all
                     await asyncio.sleep(interval)
         except TimeoutError:
             if not limit.expired():

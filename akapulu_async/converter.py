@@ -91,6 +91,8 @@ def _uuid(value: object, _: object) -> str:
 def _secret(value: object, _: object) -> Secret:
     if not isinstance(value, str) or not value:
         raise _wanted("a text that is not empty", value)
+    if not value.isprintable():  # a lone surrogate, say, with which no link can be made
+        raise ValueError("a text of printable characters is wanted")
     return Secret(value)
 
 
@@ -148,7 +150,7 @@ def _make_converter(*, detailed: bool) -> cattrs.Converter:
     def rows(value: object, _: object) -> tuple[TranscriptRow, ...]:
         if not isinstance(value, list):
             raise _wanted("a list", value)
-        return converter.structure(value, tuple[TranscriptRow, ...])
+        return converter.structure(_until_bad(value) if detailed else value, tuple[TranscriptRow, ...])
 
     optional = _optional_text
     _teach(converter, Avatar, id=_uuid)
@@ -160,6 +162,17 @@ def _make_converter(*, detailed: bool) -> cattrs.Converter:
     _teach_with_raw(converter, ConversationUpdate, conversation_session_id=_uuid, completion_percent=_percent)
     _teach_with_raw(converter, Connection, room_url=_web_url, token=_secret, conversation_session_id=_uuid)
     return converter
+
+
+def _until_bad(rows: list[object]) -> list[object]:
+    """Return the rows up to the first that is bad: an error for each of millions would take gigabytes."""
+    read = _converter().get_structure_hook(TranscriptRow)
+    for number, row in enumerate(rows):
+        try:
+            read(row, TranscriptRow)
+        except Exception:  # noqa: BLE001 - as in structure()
+            return rows[: number + 1]
+    return rows
 
 
 # Made when first needed: generating their code costs an import milliseconds.

@@ -41,7 +41,9 @@ class Recording:
     def etag(self) -> str | None:
         """What tells one version of it from another, byte for byte; None if there is no such thing."""
         etag = self._stream.headers.get("ETag")
-        return None if etag is None or etag.startswith("W/") else etag
+        # One with bytes beyond ASCII could not be sent back as it came.
+        strong = etag is not None and etag.isascii() and not etag.startswith("W/")
+        return etag if strong else None
 
     @property
     def partial(self) -> bool:
@@ -93,7 +95,7 @@ async def open_recording(
         content_type = stream.headers.get("Content-Type", "application/octet-stream")
         media_type = content_type.partition(";")[0].strip().lower()
         if media_type == "application/json" or stream.status not in {_OK, _PARTIAL_CONTENT}:
-            text = not_ready_text((await stream.read()).body)
+            text = not_ready_text((await stream.read()).body, transport.secrets)
             raise RecordingNotReadyError(session_id=session_id, status_text=text)
         problem = _problem(stream, media_type, headers)
         if problem is not None:

@@ -9,8 +9,9 @@ from urllib.parse import quote
 MASK = "***"
 
 # Texts, which `re` compiles when they are first needed: few programs need all, and an import would wait for each.
-_JWT = r"(?a)eyJ[\w-]+(\.[\w-]*){1,4}"
-_JWT_BEGINNING = r"(?a)eyJ[\w-]*\Z"
+# These two also match what is none, but without their group: else each `eyJ` of a long run would be tried to its end.
+_JWT = r"(?a)eyJ[\w-]++(\.[\w-]*){0,4}"
+_JWT_BEGINNING = r"(?a)eyJ[\w-]*+(\Z)?"
 _BEARER = r"(?i)\b(bearer\s+)[^\s\"',;}]+"
 # A value ends with the quote that it began with: `"`, `'`, or `\"` where JSON is quoted in JSON.
 _MEMBER = (
@@ -76,7 +77,7 @@ def redact(text: str, secrets: Collection[Secret] = ()) -> str:
     # The longest first: one secret may be a part of another.
     for form in sorted(_forms(secrets), key=len, reverse=True):
         text = text.replace(form, MASK)
-    text = re.sub(_JWT, MASK, text)
+    text = re.sub(_JWT, lambda match: match[0] if match[1] is None else MASK, text)
     for pattern in (_BEARER, _MEMBER, _QUERY):
         text = re.sub(pattern, rf"\g<1>{MASK}", text)
     return text
@@ -109,4 +110,4 @@ def _without_half(beginning: str, secrets: Collection[Secret]) -> str:
     for form in _forms(secrets):
         half = next((end for end in range(len(form) - 1, 0, -1) if beginning.endswith(form[:end])), 0)
         beginning = beginning[: len(beginning) - half]
-    return re.sub(_JWT_BEGINNING, "", beginning)
+    return re.sub(_JWT_BEGINNING, lambda match: match[0] if match[1] is None else "", beginning)

@@ -189,7 +189,7 @@ class SessionView:
             awaited=state,
             state=self.state,
             timeout=timeout or 0.0,
-            progress=f"{self.progress.percent:.0f} % {self.progress.text}".rstrip(),
+            progress=f"{self.progress.percent:.0f} % {excerpt(self.progress.text, self._secrets)}".rstrip(),
         )
 
     def events(self) -> AsyncIterator[SessionEvent]:
@@ -241,8 +241,11 @@ class SessionView:
         else:
             return ""
         # What a participant or a user's own signals raise may quote the token, and so may what the service says.
-        secrets = () if self._connection is None else (self._connection.token,)
-        return excerpt(because, secrets, limit=1000)
+        return excerpt(because, self._secrets, limit=1000)
+
+    @property
+    def _secrets(self) -> tuple[Secret, ...]:
+        return () if self._connection is None else (self._connection.token,)
 
     async def _reached(self, state: SessionState) -> None:
         if self._lifecycle.began_at is None:

@@ -73,7 +73,8 @@ class Transport:
         draw: Callable[[], float] = random.random,
     ) -> None:
         self.base_url = base_url
-        self._secrets = (api_key,)
+        self.secrets = (api_key,)
+        """What no error may show."""
         self._borrowed = http
         self._http: aiohttp.ClientSession | None = None
         """None: it is not open."""
@@ -332,7 +333,7 @@ class Transport:
             now=datetime.now(UTC),
             error_types=self._error_types,
             attempts=call.attempt,
-            secrets=self._secrets,
+            secrets=self.secrets,
         )
 
 

@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import tracemalloc
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import count
 from typing import Any
@@ -194,6 +195,7 @@ WRONG: list[tuple[str, tuple[str | int, ...], Any, str, str]] = [
     ("connection", ("token",), ..., "token", "it is missing"),
     ("connection", ("token",), None, "token", "a text that is not empty is wanted, not null"),
     ("connection", ("token",), "", "token", "a text that is not empty is wanted, not a text"),
+    ("connection", ("token",), "a\ud800", "token", "a text of printable characters is wanted"),
     ("connection", ("token",), ["a"], "token", "a text that is not empty is wanted, not a list"),
     ("connection", ("conversation_session_id",), ..., "conversation_session_id", "it is missing"),
     ("connection", ("conversation_session_id",), None, "conversation_session_id", "a UUID is wanted, not null"),
@@ -264,6 +266,21 @@ def test_the_whole_is_wrong(kind: str, payload: Any, found: str) -> None:
     with pytest.raises(PayloadError) as caught:
         READERS[kind][0](payload)
     assert (caught.value.field, caught.value.problem) == (None, f"an object is wanted, not {found}")
+
+
+def test_the_first_of_many_bad_rows() -> None:
+    """Of ever so many bad rows the first is named, in the memory that one takes."""
+    good = DETAIL["transcript_rows"][0]
+    payload = changed(DETAIL, ("transcript_rows",), [good] * 7 + [{}] * 20_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(PayloadError) as caught:
+            detail_reader(ID)(payload)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert caught.value.field == "transcript_rows[7].role"
+    assert peak < 2**20
 
 
 def test_an_error_holds_no_payload() -> None:

@@ -83,6 +83,16 @@ async def test_not_ready_is_told(behaviour: Behaviour, target: Path) -> None:
     assert files(target.parent) == []
 
 
+async def test_etag_that_is_not_text_is_none(target: Path) -> None:
+    """An ETag with bytes that cannot be sent back does no harm, and nothing is gone on with by it."""
+    head = b'HTTP/1.1 200 OK\r\nContent-Length: 4\r\nETag: "\xff"\r\n\r\n'
+    async with Server(raw(head, b"film")) as server, client_of(server) as client:
+        async with client.conversations.recording(SESSION) as recording:
+            assert recording.etag is None
+        await download(client, target)
+    assert target.read_bytes() == b"film"
+
+
 async def test_missing_recording_is_an_api_error() -> None:
     """A refusal that says nothing of readiness stays a refusal."""
     async with Server(answer({"error": "Unknown."}, 404)) as server, client_of(server) as client:

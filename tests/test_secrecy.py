@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from akapulu_async import AkapuluClient, AkapuluError, ConfigurationError, RetryPolicy, Timeouts
+from akapulu_async import AkapuluClient, AkapuluError, ConfigurationError, RecordingTimeoutError, RetryPolicy, Timeouts
 from akapulu_async.simulator import Simulator
 from tests.misbehaving import (
     CONNECTION,
@@ -83,6 +83,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "echo": echo,
     "echo in the head": echo_in_head,
     "echo in a refusal": said(f"Bad key {KEY} in request", 401),
+    "echo in words": said(f"Bad key {KEY} in request"),
     "key in a body": answer({**UPDATE, "latest_update_text": 5, "debug": f"Authorization: Bearer {KEY}"}),
     "wrong room": connection(room_url=5),
     "wrong id": connection(conversation_session_id="1"),
@@ -169,6 +170,20 @@ async def test_failures_show_no_secret(
     if error is not None:
         inspect(error)
     assert any("GET" in line or "POST" in line for line in everything.lines)
+
+
+async def test_words_on_a_recording_show_no_secret(everything: Everything) -> None:
+    """What the service says of a recording that does not come is a short line without the key."""
+    status = {"has_recording": True, "is_ready": False, "status_text": f"No\x1b[2J\n{KEY}" + "!" * 1000}
+    async with (
+        Server(answer({**DETAIL, "recording": status})) as server,
+        AkapuluClient(KEY, base_url=server.base_url) as client,
+    ):
+        error = await raised(client.conversations.wait_for_recording(SESSION, timeout=0.2))
+    assert isinstance(error, RecordingTimeoutError)
+    inspect(error)
+    assert error.status_text.startswith("No [2J ***!!!")
+    assert len(error.status_text) == 200
 
 
 async def test_results_show_no_secret(everything: Everything) -> None:

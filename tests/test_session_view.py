@@ -237,6 +237,19 @@ async def test_wait_for_timeout_ends_nothing() -> None:
         await ready_session(world, session)
 
 
+async def test_words_in_an_own_timeout() -> None:
+    """What the service says is told in a short line without the token."""
+    async with live() as (world, session):
+        world.service.says(completion_percent=50, latest_update_text=f"a\x1b[2J\n{TOKEN}" + "!" * 1000)
+        async for event in session.events():
+            if isinstance(event, ProgressChanged):
+                break
+        with pytest.raises(WaitTimeoutError) as caught:
+            await session.wait_for(BOT_READY, timeout=0.02)
+        assert caught.value.progress.startswith("50 % a [2J ***!!!")
+        assert len(caught.value.progress) == len("50 % ") + 200
+
+
 async def test_cancelled_wait_ends_nothing() -> None:
     """A wait that is cancelled, by whatever, ends nothing."""
     async with live() as (world, session):

@@ -33,6 +33,9 @@ ErrorTypes = Mapping[str, type[ApiError]]
 MAX_JSON_BYTES = 8 * 1024 * 1024
 """How large a JSON body may be. A day's transcript is a hundredth of it; more is a fault or an attack."""
 
+MAX_JSON_DEPTH = 100
+"""How many objects and lists may stand in each other. Seen are five; what json just so reads, pickle does not bear."""
+
 MAX_RETRY_AFTER = 10.0**9
 """Seconds (30 years): what longer `Retry-After` texts are read as, so that no digits overflow."""
 
@@ -188,6 +191,8 @@ _BYTE_ORDER_MARK = "\ufeff"
 
 _WHITE_SPACE = " \t\n\r"  # of JSON
 
+_GROUPS = (dict, list)
+
 
 def parse_json(body: bytes) -> Any:
     """Parse a JSON body, strictly: UTF-8, no NaN, no infinity.
@@ -203,7 +208,20 @@ def parse_json(body: bytes) -> Any:
     if end != len(text):
         extra = text[end:].lstrip(_WHITE_SPACE)
         raise json.JSONDecodeError("Extra data", text, len(text) - len(extra))
+    if text.count("[") + text.count("{") > MAX_JSON_DEPTH and _is_too_deep(payload):
+        raise ValueError("it is nested too deeply")
     return payload
+
+
+def _is_too_deep(payload: Any) -> bool:
+    """Whether there is more nesting than allowed, found level by level: going down would meet Python's own limit."""
+    level = [payload]
+    for _ in range(MAX_JSON_DEPTH + 1):
+        groups = [value.values() if isinstance(value, dict) else value for value in level if value.__class__ in _GROUPS]
+        if not groups:
+            return False
+        level = [value for group in groups for value in group]
+    return True
 
 
 def encode_json(payload: Any) -> bytes:
@@ -302,7 +320,7 @@ def check_error_types(error_types: ErrorTypes) -> dict[str, type[ApiError]]:
     return dict(error_types)
 
 
-def not_ready_text(body: bytes) -> str:
+def not_ready_text(body: bytes, secrets: Collection[Secret] = ()) -> str:
     """Return what a JSON answer to a recording's request says of why there are no bytes; it may say nothing."""
     try:
         payload = parse_json(body)
@@ -310,7 +328,7 @@ def not_ready_text(body: bytes) -> str:
         return ""
     if not isinstance(payload, Mapping):
         return ""
-    return excerpt(_first_text(payload, "status_text", "error", "detail", "message") or "")
+    return excerpt(_first_text(payload, "status_text", "error", "detail", "message") or "", secrets)
 
 
 @attrs.frozen

@@ -6,6 +6,10 @@ import attrs
 
 from akapulu_async.sansio.lifecycle import EndReason
 
+LONGEST_TEXT = 1000
+"""Characters: a longer text means nothing. Those seen have three words, and what a pattern takes to search may grow
+faster than the text, while the event loop waits."""
+
 
 @attrs.frozen
 class UpdateSignals:
@@ -13,7 +17,7 @@ class UpdateSignals:
 
     The list of the service's texts is not published, and neither is what it answers after an end. So a text that no
     pattern knows means nothing, and no text ever makes a session ready: only `call_is_ready` does [documented].
-    Patterns are searched for anywhere in the text.
+    Patterns are searched for anywhere in the text, if it has no more than a thousand characters.
     """
 
     joined: re.Pattern[str] = re.compile(r"(?i)\bjoined\b.*\broom\b")
@@ -40,10 +44,12 @@ class UpdateSignals:
 
     def reads_as_join(self, text: str) -> bool:
         """Whether the text reports that somebody joined the room."""
-        return self.joined.search(text) is not None
+        return len(text) <= LONGEST_TEXT and self.joined.search(text) is not None
 
     def reads_as_end(self, text: str) -> EndReason | None:
         """Return why the conversation ended, if the text reports that."""
+        if len(text) > LONGEST_TEXT:
+            return None
         if self.duration_limit_reached.search(text):
             return EndReason.DURATION_LIMIT_REACHED
         if self.participant_join_timeout.search(text):

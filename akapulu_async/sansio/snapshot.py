@@ -92,11 +92,16 @@ class SessionSnapshot:
 _LONGEST = 10.0**9
 """Seconds (30 years): no conversation lasts as long."""
 
+_LAST_YEAR = 9000
+"""What is added to a moment must remain one, and there are none after 9999."""
+
 
 def _moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError("began_at has no zone")
+    if moment.year > _LAST_YEAR:
+        raise ValueError("began_at is too far in the future")
     return moment.astimezone(UTC)
 
 

@@ -17,7 +17,8 @@ _PATH = r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*"
 _DOT_SEGMENT = r"(?i)(?:/|%2f|%5c)(?:\.|%2e){1,2}(?:/|%2f|%5c|$)"
 
 # Host and port. All that other parsers might read in another way is left out: user names, backslashes, `[::1]x`.
-_AUTHORITY = r"(?ai)(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
+# A name's parts have 1 to 63 letters: what has not cannot even be asked for.
+_AUTHORITY = r"(?ai)(?:(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
 
 
 def is_loopback(host: str | None) -> bool:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import math
+import pickle
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -252,6 +253,18 @@ def test_what_surrounds_json_is_borne(body: bytes) -> None:
 def test_a_number_too_long_to_read() -> None:
     """An integer of more digits than Python reads is a bad answer, not a crash."""
     assert "4300" in nonsense(200, b"1" * 5000).problem
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_depth_is_bounded(opening: str, closing: str) -> None:
+    """What is nested a hundred times is read; more is a bad answer, since what comes of it could not be pickled."""
+    within = f"{opening * 100}1{closing * 100}".encode()
+    assert pickle.loads(pickle.dumps(answered(200, within))) == json.loads(within)  # noqa: S301 - our own
+    for more in (101, 300, 900):
+        problem = nonsense(200, f"{opening * more}1{closing * more}".encode()).problem
+        assert problem == "it is not JSON (no content type): it is nested too deeply"
+    wide = b"[" + b"[[]]," * 1000 + b'"' + b"[" * 1000 + b'"]'
+    assert answered(200, wide) == json.loads(wide)
 
 
 def test_the_field_is_named() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from akapulu_async.sansio.lifecycle import EndReason, Signals
-from akapulu_async.sansio.signals import UpdateSignals
+from akapulu_async.sansio.signals import LONGEST_TEXT, UpdateSignals
 
 SIGNALS = UpdateSignals()
 
@@ -79,6 +79,16 @@ def test_any_text(text: str) -> None:
     """Any text is read without an error."""
     SIGNALS.reads_as_join(text)
     SIGNALS.reads_as_end(text)
+
+
+@pytest.mark.parametrize("text", ["bot joined daily room", "duration_limit_reached", "conversation ended"])
+def test_long_text(text: str) -> None:
+    """A text of more than a thousand characters means nothing, however it begins, and costs no time."""
+    long = text + "!" * (LONGEST_TEXT - len(text))
+    assert SIGNALS.reads_as_join(long) or SIGNALS.reads_as_end(long)
+    assert not SIGNALS.reads_as_join(f"{long}!")
+    assert SIGNALS.reads_as_end(f"{long}!") is None
+    assert not SIGNALS.reads_as_join("joined " * 1_000_000)  # hours of searching
 
 
 def test_every_part_can_be_replaced() -> None:

@@ -149,6 +149,7 @@ def test_nothing_to_take() -> None:
         {"began_at": "yesterday"},
         {"began_at": "2026-03-10T18:10:02"},  # in which zone?
         {"began_at": "0001-01-01T00:00:00+14:00"},
+        {"began_at": "9999-12-31T23:59:59+00:00"},  # to which nothing can be added
         {"elapsed": None},
         {"elapsed": 7},
         {"elapsed": {"connecting": None}},
