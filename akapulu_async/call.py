@@ -12,7 +12,13 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_writer import StreamWriter
 from yarl import URL
 
-from akapulu_async.errors import InvalidResponseError, RequestTimeoutError, TransportError
+from akapulu_async.errors import (
+    AkapuluError,
+    ConfigurationError,
+    InvalidResponseError,
+    RequestTimeoutError,
+    TransportError,
+)
 from akapulu_async.http_session import failure_reason, never_sent, system_cause
 from akapulu_async.limits import Deadline, Places
 from akapulu_async.log import logger
@@ -20,6 +26,9 @@ from akapulu_async.sansio.http import MAX_JSON_BYTES, Request, Response, invalid
 from akapulu_async.sansio.policies import Timeouts
 
 T = TypeVar("T")
+
+REQUEST_ERRORS = (aiohttp.ClientError, OSError, ValueError)
+"""What sending a request with aiohttp raises; see `Call.failure()`."""
 
 
 class Headers(dict[str, str]):
@@ -43,8 +52,13 @@ class Call:
     last_failure: str = ""
     deadline: Deadline | None = None
 
-    def failure(self, error: Exception) -> TransportError:
+    def failure(self, error: Exception) -> AkapuluError:
         """Return what an exception of aiohttp's means for the caller."""
+        if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError):
+            return ConfigurationError(
+                f"http: aiohttp does not send with this session: {error}; "
+                "it must have no auth= of its own, and with trust_env no .netrc entry for the service"
+            )
         kind, reason = TransportError, failure_reason(error)
         if isinstance(error, TimeoutError):
             never = never_sent(error)
@@ -87,6 +101,13 @@ class Call:
                 raise
         raise self.too_late()
 
+    def at_hand(self, response: aiohttp.ClientResponse) -> Response | None:
+        """Return the answer if all of it came with its headers, as short ones do, and if it is in order; else None."""
+        content = response.content
+        if not content.is_eof() or content.exception() is not None:
+            return None
+        return self._whole(response, content.read_nowait())
+
     async def read(self, response: aiohttp.ClientResponse) -> Response:
         """Return the whole answer, if its body is as short as JSON may be, and close the response."""
         self.doing = "in the middle of the answer"
@@ -95,13 +116,16 @@ class Call:
         except (aiohttp.ClientError, OSError) as error:
             failure = self.failure(error)
         else:
-            if body is None:
-                raise self.invalid(response, f"it is larger than {MAX_JSON_BYTES // 2**20} MiB")
-            # As a value that does not show its body: it may bear a token, and tracebacks may show variables.
-            return Response(response.status, response.headers, body)
+            return self._whole(response, body)
         finally:
             response.close()
         raise failure
+
+    def _whole(self, response: aiohttp.ClientResponse, body: bytes | None) -> Response:
+        if body is None or len(body) > MAX_JSON_BYTES:
+            raise self.invalid(response, f"it is larger than {MAX_JSON_BYTES // 2**20} MiB")
+        # As a value that does not show its body: it may bear a token, and tracebacks may show variables.
+        return Response(response.status, response.headers, body)
 
     async def logged(self, attempt: Callable[["Call"], Awaitable[T]]) -> T:
         """Make an attempt, and log what became of it."""
@@ -195,13 +219,11 @@ class Body(aiohttp.BytesPayload):
 
 async def _read(response: aiohttp.ClientResponse) -> bytes | None:
     """Return the body, or None if it is larger than JSON may be."""
-    length, content = response.content_length, response.content
+    length = response.content_length
     if length is not None and length > MAX_JSON_BYTES:
         return None
-    if content.is_eof():  # a short one comes with its headers
-        return content.read_nowait()
     body = bytearray()
-    while piece := await content.readany():
+    while piece := await response.content.readany():
         body += piece
         if len(body) > MAX_JSON_BYTES:
             return None

@@ -187,6 +187,11 @@ def _naming_converter() -> cattrs.Converter:
     return _make_converter(detailed=True)
 
 
+@cache
+def _reading(model: Any) -> Callable[[object, object], Any]:
+    return _converter().get_structure_hook(model)
+
+
 def structure(payload: object, model: type[Model]) -> Model:
     """Read a model from parsed JSON.
 
@@ -194,9 +199,11 @@ def structure(payload: object, model: type[Model]) -> Model:
         PayloadError: The payload is not what the interface says.
     """
     try:
-        return _converter().structure(payload, model)
+        whole: Model = _reading(model)(payload, model)  # type: ignore[arg-type]  # a class can be hashed
     except Exception:  # noqa: BLE001, S110 - cattrs raises whatever the hooks raise; the second reading tells
         pass
+    else:
+        return whole
     try:
         return _naming_converter().structure(payload, model)
     except Exception as error:  # noqa: BLE001 - as above

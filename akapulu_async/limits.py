@@ -17,10 +17,16 @@ class Places:
         self._free = count
         self._waiting: deque[asyncio.Future[None]] = deque()
 
+    def taken(self) -> bool:
+        """Take a place if one is free; whether it was."""
+        if not self._free:
+            return False
+        self._free -= 1
+        return True
+
     async def take(self) -> None:
         """Take a place; wait until there is one. A cancelled wait takes none."""
-        if self._free:
-            self._free -= 1
+        if self.taken():
             return
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
@@ -67,7 +73,7 @@ class Deadline:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._deadlines.over(self)
+        self._deadlines.running.pop(self, None)
         task, self.task = self.task, None  # whose cancellation's frames would keep it, and it them
         if self.expired and task is not None:
             # If more than ours is left, there was a cancel from outside too, which goes before.
@@ -85,11 +91,14 @@ class Deadlines:
 
     Args:
         seconds: How long they are; None for no limit.
+
+    Attributes:
+        running: Those that have begun and are not over.
     """
 
     def __init__(self, seconds: float | None) -> None:
         self._seconds = seconds
-        self._running: dict[Deadline, None] = {}
+        self.running: dict[Deadline, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, deadline: Deadline) -> None:
@@ -98,13 +107,9 @@ class Deadlines:
             return
         loop = asyncio.get_running_loop()
         deadline.when = loop.time() + self._seconds
-        self._running[deadline] = None
+        self.running[deadline] = None
         if self._timer is None:
             self._timer = loop.call_at(deadline.when, self._look)
-
-    def over(self, deadline: Deadline) -> None:
-        """Forget one."""
-        self._running.pop(deadline, None)
 
     def close(self) -> None:
         """Let go of the timer; who still waits has no deadline any more."""
@@ -116,7 +121,7 @@ class Deadlines:
         """Cancel those whose time has come, and look again when the next one's comes."""
         loop = asyncio.get_running_loop()
         now, self._timer = loop.time(), None
-        for deadline in self._running:
+        for deadline in self.running:
             assert deadline.when is not None
             if deadline.when > now:
                 self._timer = loop.call_at(deadline.when, self._look)

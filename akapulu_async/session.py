@@ -86,6 +86,9 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
     bears a note that names it, and a warning in the log does.
     """
 
+    # Not the loop's time: uvloop's is one of whole milliseconds, taken when its round began.
+    _now = staticmethod(time.monotonic)
+
     def __init__(
         self,
         conversations: Conversations,
@@ -331,8 +334,3 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
                 callback()
         if self._listener is not None:
             self._listener(events)
-
-    @staticmethod
-    def _now() -> float:
-        # Not the loop's time: uvloop's is one of whole milliseconds, taken when its round began.
-        return time.monotonic()

@@ -12,7 +12,7 @@ import aiohttp
 from aiohttp.client_middlewares import ClientMiddlewareType
 from yarl import URL
 
-from akapulu_async.call import Body, Call, Headers, Stream
+from akapulu_async.call import REQUEST_ERRORS, Body, Call, Headers, Stream
 from akapulu_async.errors import ApiError, ConfigurationError, TransportError
 from akapulu_async.http_session import USER_AGENT, make_http, without_credentials
 from akapulu_async.limits import Deadline, Deadlines, Places
@@ -131,12 +131,12 @@ class Transport:
 
         When cancelled, the request may have reached the service or not; but see `Request.late`.
         """
-        return self._call(Call(request, self._url(request), self._timeouts), self._exchange, attempts)
+        return self.sender(request, attempts=attempts)()
 
     def sender(self, request: Request[T], *, attempts: int | None = None) -> Callable[[], Coroutine[Any, Any, T]]:
         """Return what sends a request each time it is called, as `send()` does: for what is asked again and again."""
-        url = self._url(request)
-        return lambda: self._call(Call(request, url, self._timeouts), self._exchange, attempts)
+        url, exchange = self._url(request), self._exchange if request.late is None else self._seen_through
+        return lambda: self._call(Call(request, url, self._timeouts), exchange, attempts)
 
     @asynccontextmanager
     async def stream(self, request: Request[Any], headers: Mapping[str, str]) -> AsyncGenerator[Stream]:
@@ -192,22 +192,25 @@ class Transport:
         raise call.too_late()
 
     async def _exchange(self, call: Call) -> Any:
-        call.doing = self._wait_for_place
-        await self._places.take()
+        if not self._places.taken():
+            call.doing = self._wait_for_place
+            await self._places.take()
         try:
-            late = call.request.late
-            return await (self._on_the_wire(call) if late is None else self._seen_through(call, late))
+            headers = self._headers if call.request.safe else self._unsafe_headers
+            try:
+                response = await self._request(self._service_http(), call, call.url, self._call_timeout, headers)
+            except REQUEST_ERRORS as error:
+                failure = call.failure(error)
+            else:
+                call.status = response.status
+                return self._decipher(call, call.at_hand(response) or await call.read(response))
+            raise failure
         finally:
             self._places.give_back()
 
-    async def _on_the_wire(self, call: Call) -> Any:
-        headers = self._headers if call.request.safe else self._unsafe_headers
-        response = await self._request(self._service_http(), call, call.url, self._call_timeout, headers)
-        return self._decipher(call, await call.read(response))
-
-    async def _seen_through(self, call: Call, late: Callable[[Any], object]) -> Any:
+    async def _seen_through(self, call: Call) -> Any:
         """Exchange in a task of its own, so that a cancel does not lose an answer that is on its way."""
-        task = asyncio.create_task(self._on_the_wire(call))
+        task = asyncio.create_task(self._exchange(call))
         try:
             await asyncio.wait((task,))
         except asyncio.CancelledError:
@@ -219,8 +222,8 @@ class Transport:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await settle((task,), None)
-            if not task.cancelled() and task.exception() is None:
-                late(task.result())
+            if call.request.late is not None and not task.cancelled() and task.exception() is None:
+                call.request.late(task.result())
             elif bears_waiting:
                 what = f"{call.request.method} {call.request.path}"
                 logger.warning("! %s was cancelled, and its answer did not come: it may have been done", what)
@@ -243,8 +246,8 @@ class Transport:
 
     async def _follow(self, call: Call, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         """Return the answer at the end of the redirects."""
-        url, limits = call.url, self._stream_timeout
-        response = await self._request(self._service_http(), call, url, limits, Headers(self._headers, **headers))
+        own_headers = Headers(self._headers, **headers)
+        response = await self._begun(self._service_http(), call, call.url, own_headers)
         if response.status not in _REDIRECTS:
             return await self._accept(call, response)
         for _ in range(MAX_REDIRECTS):
@@ -253,9 +256,7 @@ class Transport:
             if target is None:
                 raise call.invalid(response, "it redirects to where it must not be followed: only to https")
             url, bare = URL(target, encoded=True), {**self._foreign_headers, **headers}
-            response = await self._request(
-                self._foreign_http, call, url, limits, bare, middlewares=(without_credentials,)
-            )
+            response = await self._begun(self._foreign_http, call, url, bare, middlewares=(without_credentials,))
             if response.status not in _REDIRECTS:
                 return self._accept_foreign(call, response)
         response.close()
@@ -275,8 +276,27 @@ class Transport:
             )
         return response
 
-    async def _request(
+    async def _begun(
         self,
+        http: aiohttp.ClientSession,
+        call: Call,
+        url: URL,
+        headers: Mapping[str, str],
+        *,
+        middlewares: Sequence[ClientMiddlewareType] | None = None,
+    ) -> aiohttp.ClientResponse:
+        """Return the beginning of an answer that is read in pieces."""
+        try:
+            response = await self._request(http, call, url, self._stream_timeout, headers, middlewares=middlewares)
+        except REQUEST_ERRORS as error:
+            failure = call.failure(error)
+        else:
+            call.status = response.status
+            return response
+        raise failure
+
+    @staticmethod
+    def _request(
         http: aiohttp.ClientSession,
         call: Call,
         url: URL,
@@ -284,36 +304,24 @@ class Transport:
         headers: Mapping[str, str],
         *,
         middlewares: Sequence[ClientMiddlewareType] | None = None,
-    ) -> aiohttp.ClientResponse:
-        """Send one request and return the answer's beginning."""
+    ) -> Awaitable[aiohttp.ClientResponse]:
+        """Send one request; what is returned waits for the answer's beginning, and raises `REQUEST_ERRORS`."""
         request = call.request
         call.doing = "while waiting for the answer" if request.safe else "while connecting"
         call.sent = request.safe
-        try:
-            response = await http.request(
-                request.method,
-                url,
-                data=None if request.safe else Body(call),
-                headers=headers,
-                allow_redirects=False,
-                raise_for_status=False,
-                auto_decompress=False,
-                timeout=client_timeout,
-                # A name of its own in the pool, see the class.
-                server_hostname=None if request.safe else url.raw_host,
-                middlewares=middlewares,
-            )
-        except (aiohttp.ClientError, OSError) as error:
-            failure: Exception = call.failure(error)
-        except ValueError as error:
-            failure = ConfigurationError(
-                f"http: aiohttp does not send with this session: {error}; "
-                "it must have no auth= of its own, and with trust_env no .netrc entry for the service"
-            )
-        else:
-            call.status = response.status
-            return response
-        raise failure
+        return http.request(
+            request.method,
+            url,
+            data=None if request.safe else Body(call),
+            headers=headers,
+            allow_redirects=False,
+            raise_for_status=False,
+            auto_decompress=False,
+            timeout=client_timeout,
+            # A name of its own in the pool, see the class.
+            server_hostname=None if request.safe else url.raw_host,
+            middlewares=middlewares,
+        )
 
     def _service_http(self) -> aiohttp.ClientSession:
         if self._http is None:

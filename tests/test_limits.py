@@ -141,7 +141,7 @@ async def test_many_deadlines() -> None:
         gate.set()
     await asyncio.gather(*tasks)
     assert passed == [1, 3, 5]
-    assert not deadlines._running
+    assert not deadlines.running
 
 
 async def test_a_cancel_from_outside_is_none_of_its() -> None:

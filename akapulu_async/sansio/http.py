@@ -91,7 +91,7 @@ class Request(Generic[T]):
         return self.method in {"GET", "HEAD"}
 
 
-@attrs.frozen
+@attrs.define
 class Response:
     """What came back. `headers` is asked with lower-case names, and must not care for case or be lower-case."""
 
