@@ -96,6 +96,8 @@ def _failures(result: LoadResult) -> RenderableType:
 
 def _how_measured(result: LoadResult) -> str:
     said = ["Latencies count from when a conversation was due."]
+    if result.ready.count < len(result.attempts):
+        said.append("The time to ready is that of those alone that got ready.")
     if result.resolution is not None:
         said.append(f"A readiness is seen up to {result.resolution:.2g} s late, since it is polled for.")
     if result.cpu_share is not None:

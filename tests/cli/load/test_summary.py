@@ -51,11 +51,18 @@ def test_the_summary_of_a_test() -> None:
         "failed because of",
         "ready_timeout 1",
         "",
-        "Latencies count from when a conversation was due. A readiness is seen up to 0.55",
-        "s late, since it is polled for. The load generator used 31% of a core.",
+        "Latencies count from when a conversation was due. The time to ready is that of",
+        "those alone that got ready. A readiness is seen up to 0.55 s late, since it is",
+        "polled for. The load generator used 31% of a core.",
         "ready_p95>20: kept, it is 2",
         "failures>=1: crossed, it is 1",
     ]
+
+
+def test_who_did_not_get_ready_is_told_only_if_there_is_one() -> None:
+    """If all got ready, nothing is said of those that did not."""
+    rows = shown(result([attempt(0)]))
+    assert rows[-1] == "Latencies count from when a conversation was due."
 
 
 def test_what_was_not_measured_has_no_row() -> None:
