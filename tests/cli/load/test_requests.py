@@ -5,9 +5,11 @@ from itertools import islice
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from akapulu_async import ConfigurationError, ConnectRequest
-from akapulu_async.cli.load.requests import FIELDS, in_turns, read_requests
+from akapulu_async.cli.load.requests import FIELDS, _parse, in_turns, read_requests
 
 SCENARIO, AVATAR = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 LINE = {"scenario": SCENARIO, "avatar": AVATAR}
@@ -83,6 +85,24 @@ def test_a_bad_line_is_named(write: Any, line: Any, said: Any) -> None:
     assert f"--requests {path}: line 3: " in str(caught.value)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from([SCENARIO, AVATAR]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.text() | st.dictionaries(st.sampled_from(sorted(FIELDS)), JSON).map(lambda fields: json.dumps(LINE | fields)))
+def test_any_line_is_a_request_or_refused(line: str) -> None:
+    """Whatever stands in a line, it is a request, or refused with the place and the reason in one line."""
+    try:
+        said = repr(_parse(line, "here"))
+    except ConfigurationError as error:
+        said = str(error)
+    assert said.startswith(("here: ", "ConnectRequest("))
+    assert len(said.splitlines()) == 1
 
 
 def test_a_file_without_lines_is_refused(write: Any) -> None:

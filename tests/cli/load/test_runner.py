@@ -68,8 +68,8 @@ async def test_polling_tells_of_a_readiness_late_by_its_interval_at_the_most() -
     late = [each.time_to_ready - 1.0 for each in recorder.attempts if each.time_to_ready is not None]
     assert len(late) == 60
     assert min(late) > 0
-    assert max(late) < 0.44 + 0.1  # and what the polls and the loop take on a busy machine
-    assert statistics.fmean(late) == pytest.approx(0.2, abs=0.08)
+    assert max(late) < 0.44 + 0.3  # and what the polls and the loop take on a busy machine
+    assert statistics.fmean(late) == pytest.approx(0.2, abs=0.1)
 
 
 async def test_a_stall_of_the_service_shows_in_all_that_were_due_meanwhile() -> None:
