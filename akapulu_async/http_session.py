@@ -141,7 +141,8 @@ def _system_text(error: OSError) -> str:
 
 def _without_quote(message: str) -> str:
     """Leave out what aiohttp quotes of the answer: it may be any part of it, a token's too."""
-    return excerpt(re.split(r":?\s+b?['\"]", message)[0])
+    # Below a long quote is a line of as many blanks, over which the search would take its square.
+    return excerpt(re.split(r":?\s+(?:bytearray\()?b?['\"]", message[:200])[0])
 
 
 # The first that fits counts: subclasses stand before their bases.

@@ -44,7 +44,9 @@ QUICK = RetryPolicy(attempts=3, base=0.01, cap=0.01)
 PATIENCE = 5.0
 """Seconds after which a test gives up on something that should come at once."""
 
-_OWN = "misbehaving"
+OWN = "misbehaving"
+"""The name of the tasks of the tests' own servers."""
+
 _LINGER_ZERO = struct.pack("ii", 1, 0)  # on, 0 s: close() sends RST
 
 
@@ -155,7 +157,7 @@ def gated(first: bytes, gate: asyncio.Event, rest: bytes = b"") -> Behaviour:
 
     async def behave(peer: Peer, _: Seen) -> None:
         await peer.send(first)
-        opened, gone = (asyncio.create_task(wait, name=_OWN) for wait in (gate.wait(), peer.gone()))
+        opened, gone = (asyncio.create_task(wait, name=OWN) for wait in (gate.wait(), peer.gone()))
         try:
             await asyncio.wait((opened, gone), return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -242,7 +244,7 @@ class Server:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        task.set_name(_OWN)
+        task.set_name(OWN)
         self._tasks.add(task)
         self.connections += 1
         self.open_connections += 1
@@ -296,7 +298,7 @@ def _client_tasks() -> set["asyncio.Task[Any]"]:
     return {
         task
         for task in asyncio.all_tasks()
-        if task.get_name() != _OWN and "_accept_connection" not in repr(task.get_coro())
+        if task.get_name() != OWN and "_accept_connection" not in repr(task.get_coro())
     }
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import re
+import time
 
 import pytest
 
@@ -88,6 +89,17 @@ async def test_connect_that_breaks_off_is_never_sent_twice(behaviour: Behaviour,
     assert reason in error.reason
     assert "may exist and hold a slot" in str(error)
     assert max(len(server.requests), server.connections) == 1
+
+
+async def test_what_follows_a_long_answer_costs_no_time() -> None:
+    """A byte too many after 100 KB ends the call at once: what the parser says of it, at length, is not searched."""
+    long = GOOD + b" " * 100_000
+    async with Server(raw(http(200, JSON, long + b"x", length=len(long)))) as server, client_of(server) as client:
+        began = time.monotonic()
+        error = await error_of(client.conversations.updates(SESSION, attempts=1))
+    assert time.monotonic() - began < 2
+    assert isinstance(error, TransportError)
+    assert "what came is not HTTP" in error.reason
 
 
 async def test_get_recovers() -> None:

@@ -172,11 +172,18 @@ def test_reasons_are_words(error: Exception, reason: str) -> None:
     assert failure_reason(error) == reason
 
 
-def test_parsers_complaint_is_told_without_its_quote() -> None:
+@pytest.mark.parametrize(
+    ("complaint", "reason"),
+    [
+        ("Invalid character in chunk size:\n\n  b'eyJhbGci'\n    ^", "Invalid character in chunk size"),
+        ("Got more than 8190 bytes when reading: bytearray(b'eyJhbGci", "Got more than 8190 bytes when reading"),
+    ],
+)
+def test_parsers_complaint_is_told_without_its_quote(complaint: str, reason: str) -> None:
     """What aiohttp quotes of a broken answer may be part of a token, so it is left out."""
     info: Any = None
-    error = aiohttp.ClientResponseError(info, (), message="Invalid character in chunk size:\n\n  b'eyJhbGci'\n    ^")
-    assert failure_reason(error) == "what came is not HTTP: Invalid character in chunk size"
+    error = aiohttp.ClientResponseError(info, (), message=complaint)
+    assert failure_reason(error) == f"what came is not HTTP: {reason}"
 
 
 def test_library_installs_no_handler() -> None:
