@@ -211,46 +211,48 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         return self._lifecycle.began + self._settings.ready_timeout - now
 
     async def _keep_polling(self) -> None:
+        lifecycle, pace = self._lifecycle, self._settings.pace
         try:
-            await self._poll()
+            poll = self._conversations.poller(self.id)
+            # What was just connected has no news; what is taken up may be ready.
+            pause = self._settings.poll.first_pause(self._settings.draw) if self._connection is not None else 0.0
+            while not self._over:
+                await asyncio.sleep(pause)
+                if pace is not None and (turn := pace(self._now())) > 0:
+                    await asyncio.sleep(turn)
+                began, retry_after = self._now(), None
+                try:
+                    update = await poll()
+                except AkapuluError as error:
+                    retry_after = getattr(error, "retry_after", None)
+                    self._poll_failures += 1
+                    lifecycle.receive_poll_failure(error, self._now())
+                else:
+                    lifecycle.receive_update(update, self._now())
+                pause = self._polled(began, retry_after)
         except (Exception, asyncio.CancelledError) as error:
             # Whatever it is, the watchers must know: nobody polls any more.
             self._finish(EndReason.FAILED, error)
             if isinstance(error, asyncio.CancelledError):
                 raise
 
-    async def _poll(self) -> None:
-        lifecycle, policy, draw, pace = self._lifecycle, self._settings.poll, self._settings.draw, self._settings.pace
-        poll = self._conversations.poller(self.id)
-        # What was just connected has no news; what is taken up may be ready.
-        pause = policy.first_pause(draw) if self._connection is not None else 0.0
-        while not self._over:
-            await asyncio.sleep(pause)
-            if pace is not None and (turn := pace(self._now())) > 0:
-                await asyncio.sleep(turn)
-            began, retry_after = self._now(), None
-            try:
-                update = await poll()
-                lifecycle.receive_update(update, self._now())
-            except AkapuluError as error:
-                retry_after = getattr(error, "retry_after", None)
-                self._poll_failures += 1
-                lifecycle.receive_poll_failure(error, self._now())
-            self._polls += 1
-            now = self._now()
-            if self._left_to_get_ready(now) <= 0:
-                lifecycle.receive_ready_timeout(now)
-            self._publish()
-            due = policy.pause(
-                ready=lifecycle.ready,
-                failures=lifecycle.failures,
-                draw=draw,
-                percent=lifecycle.progress.percent,
-                elapsed=now - lifecycle.began,
-                still=now - lifecycle.rose,
-                retry_after=retry_after,
-            )
-            pause = max(0.0, began + due - now)
+    def _polled(self, began: float, retry_after: float | None) -> float:
+        """Tell what followed from a poll, and return how many seconds to wait before the next."""
+        lifecycle, now = self._lifecycle, self._now()
+        self._polls += 1
+        if self._left_to_get_ready(now) <= 0:
+            lifecycle.receive_ready_timeout(now)
+        self._publish()
+        due = self._settings.poll.pause(
+            ready=lifecycle.ready,
+            failures=lifecycle.failures,
+            draw=self._settings.draw,
+            percent=lifecycle.progress.percent,
+            elapsed=now - lifecycle.began,
+            still=now - lifecycle.rose,
+            retry_after=retry_after,
+        )
+        return max(0.0, began + due - now)
 
     async def _attend(self, participant: Participant, connection: Connection) -> None:
         try:
