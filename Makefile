@@ -7,7 +7,7 @@ PYTHON ?= python3
 ARGS ?=
 run := .venv/bin/python
 
-.PHONY: help demo test examples lint format format-check types wheel bench ci clean
+.PHONY: help demo test chaos examples lint format format-check types wheel bench ci clean
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
@@ -89,6 +89,9 @@ ifeq ($(strip $(ARGS)),)
 else
 	@$(run) -m pytest $(ARGS)
 endif
+
+chaos: $(tools)  ## run conversations through faults and restarts, 100 seeds; ARGS="--seed N" repeats one
+	@$(run) -m tests.chaotic $(ARGS)
 
 lint: $(tools)  ## look for mistakes
 	@$(run) -m ruff check $(ARGS)

@@ -1,0 +1,370 @@
+"""A run through chaos, and the account of it: a flood of conversations, few slots, faults, restarts, from one seed.
+
+`python -m tests.chaotic` runs many seeds, `--seed N` one. A seed fixes which faults there are, what they hit, when bots
+get ready, what handlers do and when the service restarts; sockets and timers keep their own order.
+"""
+
+import argparse
+import asyncio
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import attrs
+
+from akapulu_async import (
+    AkapuluClient,
+    ConnectOutcomeUnknownError,
+    ConnectRequest,
+    ConversationSession,
+    EndReason,
+    FullPolicy,
+    InvalidResponseError,
+    ManagerStatistics,
+    Outcome,
+    PollPolicy,
+    RetryPolicy,
+    SessionManager,
+    SessionState,
+    StateChanged,
+    Timeouts,
+)
+from akapulu_async.simulator import Fault, Simulator
+from tests.managed import until
+from tests.misbehaving import REQUEST
+
+CONVERSATIONS = 500
+SLOTS = 50
+AT_WORK = 60
+"""More than there are slots, so that the account is full all the time."""
+
+FAULTY = 0.05
+"""Which share of all answers is a fault."""
+
+TIMEOUTS = Timeouts(connect=1.0, total=1.0)
+BLACK_HOLE = 1.3
+"""Seconds of silence: longer than the client waits."""
+
+FAULTS: tuple[dict[str, Any], ...] = (
+    {"status": 500},
+    {"status": 502, "body": "<html>Bad Gateway</html>", "content_type": "text/html"},
+    {"status": 503, "headers": {"Retry-After": "0"}},
+    {"status": 429},
+    {"reset": "before"},
+    {"reset": "after"},
+    {"truncate_at": 20},
+    {"headers": {"Content-Length": "20"}},
+    {"body": b"\x00\xff\xfe{]", "content_type": "application/octet-stream"},
+    {"body": {"completion_percent": "all", "room_url": 5}},
+    {"delay": 0.05},
+    {"bytes_per_second": 2000},
+)
+"""What goes wrong, each as often as the others. Beside them a few answers come too late."""
+
+QUICK_POLL = PollPolicy(interval=0.08, live_interval=0.08, max_failures=10)
+ENOUGH = CONVERSATIONS // 2
+"""How many conversations must do what their handlers want: faults cost some, not most."""
+
+Violations = list[str]
+
+
+class HandlerError(Exception):
+    """What a handler raises that is meant to."""
+
+
+@attrs.define
+class Account:
+    """What became of a run, for all that must hold after it."""
+
+    requests: list[ConnectRequest]
+    outcomes: list[Outcome[str]] = attrs.field(factory=list)
+    restarts: int = 0
+    hits: int = 0
+    peak: int = 0
+    left_open: int = 0
+    connected: dict[str, str] = attrs.field(factory=dict)
+    """The request's number of each conversation that the service knows."""
+
+    connects_handled: int = 0
+    statistics: ManagerStatistics | None = None
+    left: list[str] = attrs.field(factory=list)
+
+    def violations(self) -> Violations:
+        """Return what does not hold."""
+        checks = (_each_once, _no_twins, _all_known, _in_order, _figures, _nothing_left, _was_chaos)
+        return [violation for check in checks for violation in check(self)]
+
+
+def requests() -> list[ConnectRequest]:
+    """Return requests that bear their numbers, by which the service's conversations are told."""
+    return [
+        ConnectRequest(REQUEST.scenario_id, REQUEST.avatar_id, runtime_vars={"number": str(number)})
+        for number in range(CONVERSATIONS)
+    ]
+
+
+@contextmanager
+def held_port() -> Iterator[int]:
+    """Give a port that nobody else gets while nothing listens on it."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # so that the simulator may listen beside it
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
+
+
+async def run(seed: int) -> Account:
+    """Run one seed, and return the account of it."""
+    account, rng = Account(requests()), Random(seed)
+    before = _left()
+    with held_port() as port:
+        sim = Simulator(
+            port=port,
+            seed=seed,
+            speed=100,
+            max_concurrent=SLOTS,
+            auto_join=False,
+            participant_join_timeout=60,
+            requests_kept=None,
+        )
+        await sim.__aenter__()
+        try:
+            _add_faults(sim)
+            await _flood(sim, account, rng)
+        finally:
+            await sim.__aexit__(None, None, None)
+    _look_at_service(sim, account)
+    await _look_for_leftovers(account, before)
+    return account
+
+
+def _add_faults(sim: Simulator) -> None:
+    rate = FAULTY / len(FAULTS)
+    sim.add_fault(Fault(rate=0.001, delay=BLACK_HOLE))
+    for number, fault in enumerate(FAULTS):
+        # Each is asked only about what those before it left.
+        sim.add_fault(Fault(rate=rate / (1 - number * rate), **fault))
+
+
+async def _flood(sim: Simulator, account: Account, rng: Random) -> None:
+    retry = RetryPolicy(attempts=5, base=0.1, cap=0.2)
+    client = AkapuluClient(sim.api_key, base_url=sim.base_url, timeouts=TIMEOUTS, retry=retry, poll=QUICK_POLL)
+    full = FullPolicy(base=0.01, cap=0.1)
+    restarts = {rng.randrange(CONVERSATIONS // 5, CONVERSATIONS // 2), rng.randrange(CONVERSATIONS // 2, 400)}
+    one_at_a_time = asyncio.Lock()
+    async with (
+        client,
+        SessionManager(client, when_full="wait", full=full, participant=sim.participant) as manager,
+        asyncio.TaskGroup() as group,
+    ):
+        run = manager.run(account.requests, _handler(sim, rng), concurrency=AT_WORK)
+        async for outcome in run:
+            account.outcomes.append(outcome)
+            if len(account.outcomes) in restarts:
+                group.create_task(_restart(sim, manager, account, one_at_a_time))
+        await manager.drain()
+        account.statistics = manager.statistics()
+        account.left += [repr(session) for session in manager.sessions]
+        roster = manager._roster
+        account.left += [repr(left) for left in (*roster.entries, *roster.live, *roster.closers)]
+        account.left += [f"{roster.door.running} places taken"] * bool(roster.door.running)
+
+
+def _handler(sim: Simulator, rng: Random) -> Callable[[ConversationSession], Any]:
+    async def handle(session: ConversationSession) -> str:
+        what = rng.random()
+        if what < 0.1:
+            return "left at once"
+        await session.bot_ready.wait()
+        if what < 0.2:
+            raise HandlerError
+        if what < 0.3:
+            sim.end(session.id)
+            await session.ended.wait()
+            return "ended by the service"
+        return "was ready"
+
+    return handle
+
+
+async def _restart(sim: Simulator, manager: SessionManager, account: Account, one_at_a_time: asyncio.Lock) -> None:
+    """Break all connections, and listen again when enough have found nobody; conversations go on meanwhile."""
+    async with one_at_a_time:
+        await sim.__aexit__(None, None, None)
+        failed = manager.statistics().poll_failures
+        await until(lambda: manager.statistics().poll_failures > failed + SLOTS // 5)
+        await sim.__aenter__()
+        account.restarts += 1
+
+
+def _look_at_service(sim: Simulator, account: Account) -> None:
+    sim.advance(60)  # what nobody knows of ends since nobody joined it
+    statistics = sim.statistics()
+    account.peak, account.left_open = statistics.peak, statistics.open
+    account.hits = sum(request.fault is not None for request in sim.requests)
+    account.connects_handled = sum(
+        request.route == "connect" and request.status == 200 and not (request.fault and request.fault.made_up)
+        for request in sim.requests
+    )
+    account.connected = {
+        str(session_id): view.request.runtime_vars["number"] for session_id, view in sim.conversations.items()
+    }
+
+
+async def _look_for_leftovers(account: Account, before: Counter[str]) -> None:
+    try:
+        await until(lambda: not _left() - before)
+    except TimeoutError:
+        account.left += list((_left() - before).elements())
+
+
+def _left() -> Counter[str]:
+    return Counter(task.get_name() for task in asyncio.all_tasks()) + _descriptors()
+
+
+def _descriptors() -> Counter[str]:
+    """Return what this process has open, by kind, where the system tells."""
+    kinds: Counter[str] = Counter()
+    folder = Path("/proc/self/fd")
+    for link in folder.iterdir() if folder.exists() else ():
+        try:
+            kinds[str(link.readlink()).partition(":")[0]] += 1
+        except FileNotFoundError:  # the folder itself, by now
+            continue
+    return kinds
+
+
+# What must hold, each in its own function, which tells what does not.
+
+
+def _each_once(account: Account) -> Violations:
+    """Every request has exactly one outcome, its own."""
+    counts = Counter(outcome.index for outcome in account.outcomes)
+    wrong = [f"request {index} has {counts[index]} outcomes" for index in range(CONVERSATIONS) if counts[index] != 1]
+    wrong += [f"outcome {index} belongs to no request" for index in counts if not 0 <= index < CONVERSATIONS]
+    return wrong + [
+        f"outcome {outcome.index} bears another's request"
+        for outcome in account.outcomes
+        if outcome.request is not account.requests[outcome.index]
+    ]
+
+
+def _no_twins(account: Account) -> Violations:
+    """No request made two conversations, and each conversation was made by a connect that the service handled."""
+    wrong = [
+        f"request {number} was connected {count} times"
+        for number, count in Counter(account.connected.values()).items()
+        if count > 1
+    ]
+    if account.connects_handled != len(account.connected):
+        wrong.append(f"{account.connects_handled} connects made {len(account.connected)} conversations")
+    return wrong
+
+
+def _all_known(account: Account) -> Violations:
+    """The service and the outcomes know the same conversations, but for those whose connect's answer was lost."""
+    wrong, made = [], {number: session_id for session_id, number in account.connected.items()}
+    for outcome in account.outcomes:
+        there = made.get(str(outcome.index))
+        here = None if outcome.session is None else outcome.session.id
+        if here != there and not (here is None and _in_doubt(outcome.error)):
+            wrong.append(f"request {outcome.index}: the service knows {there}, the outcome {here}: {outcome.error!r}")
+    return wrong
+
+
+def _in_doubt(error: BaseException | None) -> bool:
+    """Whether an error says that a conversation may exist: its connect's answer was lost, or cannot be read."""
+    unreadable = isinstance(error, InvalidResponseError) and 200 <= error.status < 300
+    return isinstance(error, ConnectOutcomeUnknownError) or unreadable
+
+
+def _in_order(account: Account) -> Violations:
+    """Each session went through its states in their order, none left out on the way to ready, and ended."""
+    wrong, ways = [], _possible_ways()
+    for outcome in account.outcomes:
+        if outcome.session is not None:
+            way = [event.state for event in outcome.session._log._events if isinstance(event, StateChanged)]
+            if way not in ways:
+                wrong.append(f"request {outcome.index} went through {way}")
+    return wrong
+
+
+def _possible_ways() -> list[list[SessionState]]:
+    states = list(SessionState)
+    return [[*states[:length], SessionState.ENDED] for length in range(1, len(states))]
+
+
+def _figures(account: Account) -> Violations:
+    """The manager's figures add up, to what the sessions themselves say."""
+    figures, sessions = account.statistics, [outcome.session for outcome in account.outcomes if outcome.session]
+    assert figures is not None
+    came_up = figures.started - figures.ended[EndReason.CONNECT_FAILED]
+    pairs: Mapping[str, tuple[int, int]] = {
+        "started and ended": (figures.started, sum(figures.ended.values())),
+        "started and live": (sum(figures.live.values()), 0),
+        "waiting": (figures.waiting, 0),
+        "sessions": (came_up, len(sessions)),
+        "ready": (figures.ready, sum(session.bot_ready.is_set() for session in sessions)),
+        "polls": (figures.polls, sum(session.polls for session in sessions)),
+        "failed polls": (figures.poll_failures, sum(session.poll_failures for session in sessions)),
+    }
+    return [f"{what}: {one} is not {other}" for what, (one, other) in pairs.items() if one != other]
+
+
+def _nothing_left(account: Account) -> Violations:
+    """Neither a session, a task nor a socket is left, and the service has all its slots."""
+    wrong = [f"left: {what}" for what in account.left]
+    if account.left_open:
+        wrong.append(f"{account.left_open} conversations are open")
+    return wrong
+
+
+def _was_chaos(account: Account) -> Violations:
+    """The run was what it is meant to be."""
+    good = sum(outcome.error is None for outcome in account.outcomes)
+    facts = {
+        "two restarts": account.restarts == 2,
+        "a full account": account.peak == SLOTS,
+        "faults": account.hits >= CONVERSATIONS * FAULTY,
+        f"{ENOUGH} handled, not {good}": good >= ENOUGH,
+    }
+    return [f"there should have been {fact}" for fact, true in facts.items() if not true]
+
+
+# From the command line.
+
+
+def main() -> int:
+    """Run seeds until one fails; the exit code is 1 then."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaotic", description="Run conversations through chaos.")
+    parser.add_argument("--seed", type=int, help="run this one alone")
+    parser.add_argument("--seeds", type=int, default=100, help="how many to run, from 0 (default: 100)")
+    arguments = parser.parse_args()
+    seeds = range(arguments.seeds) if arguments.seed is None else [arguments.seed]
+    for seed in seeds:
+        began = time.perf_counter()
+        account = asyncio.run(run(seed))
+        print(f"seed {seed}: {time.perf_counter() - began:.1f} s, {_summary(account)}", flush=True)  # noqa: T201
+        if violations := account.violations():
+            print(*violations, f"To repeat it: {command(seed)}", sep="\n", file=sys.stderr)  # noqa: T201
+            return 1
+    return 0
+
+
+def command(seed: int) -> str:
+    """Return what repeats a seed."""
+    return f'make chaos ARGS="--seed {seed}"'
+
+
+def _summary(account: Account) -> str:
+    errors = Counter("done" if outcome.error is None else type(outcome.error).__name__ for outcome in account.outcomes)
+    return f"{account.hits} faults, " + ", ".join(f"{count} {what}" for what, count in errors.most_common())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,19 @@
+"""A flood through few slots, faults and restarts: nothing is lost, doubled or left, whatever the seed."""
+
+import pytest
+
+from tests.chaotic import command, run
+
+
+@pytest.fixture
+def no_blocking_calls() -> None:
+    """Let calls block: to watch for them takes longer than the runs, and all that runs here is watched elsewhere."""
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_chaos(seed: int) -> None:
+    """Each request has one outcome and one conversation at most, each conversation is known or said to be in doubt,
+    states come in order, figures add up, and nothing is left.
+    """
+    account = await run(seed)
+    assert account.violations() == [], f"to repeat it: {command(seed)}"
