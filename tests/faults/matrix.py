@@ -23,8 +23,8 @@ What to read out of it:
 - A **recording** that is read in pieces cannot be begun again behind its reader's back: once it has begun, a break is
   the reader's to handle. `download_recording` goes on from where it broke off, for as long as each try brings a
   further byte; its file is whole or not there.
-- A **session** bears failed polls, up to {TRIES - 1} in a row here, and ends with the cause when there are more. Entering
-  it raises what its connect raises: the first column, and wherever not even a connection comes about.
+- A **session** bears failed polls, up to {TRIES - 1} in a row here, and ends with the cause when there are more.
+  Entering it raises what its connect raises: the first column, and wherever not even a connection comes about.
 
 How to read a cell: `answer, 2x, at once` means that the caller got what was asked for, whole and right, that the
 service handled the request twice (of a session: its polls), and that nothing was waited for. "(not sent)" means that
