@@ -7,7 +7,7 @@ PYTHON ?= python3
 ARGS ?=
 run := .venv/bin/python
 
-.PHONY: help demo test chaos examples lint format format-check types wheel bench ci clean
+.PHONY: help demo test chaos examples fuzz lint format format-check types wheel bench ci clean
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
@@ -92,6 +92,11 @@ endif
 
 chaos: $(tools)  ## run conversations through faults and restarts, 100 seeds; ARGS="--seed N" repeats one
 	@$(run) -m tests.chaotic $(ARGS)
+
+# What only fuzzing needs is not in the extra, since there are no wheels of it for every interpreter.
+fuzz: $(tools)  ## fuzz what reads answers, guided by coverage, a minute each; ARGS="--seconds 600 detail"
+	@$(run) -c 'import atheris' 2>/dev/null || $(run) -m pip install --quiet --disable-pip-version-check --no-input atheris
+	@$(run) -m tests.fuzzing.run $(ARGS)
 
 lint: $(tools)  ## look for mistakes
 	@$(run) -m ruff check $(ARGS)

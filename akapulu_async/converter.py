@@ -8,7 +8,7 @@ is a `PayloadError`, which names the field.
 
 import math
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -102,6 +102,10 @@ def _moment(value: object, _: object) -> datetime:
     moment = datetime.fromisoformat(value)
     if moment.utcoffset() is None:
         raise ValueError("the time has no zone")
+    try:
+        moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the time has no equivalent in UTC") from None
     return moment
 
 

@@ -221,6 +221,10 @@ WRONG: list[tuple[str, tuple[str | int, ...], Any, str, str]] = [
     ("detail", ("created_at",), 1773166202.2, "created_at", "an ISO 8601 time is wanted, not a number"),
     ("detail", ("created_at",), "yesterday", "created_at", "Invalid isoformat string: 'yesterday'"),
     ("detail", ("created_at",), "2026-03-10T18:10:02", "created_at", "the time has no zone"),
+    (
+        "detail", ("created_at",), "9999-12-31T23:59:59-00:01", "created_at",
+        "the time has no equivalent in UTC",
+    ),
     ("detail", ("created_at",), "2026-03-10", "created_at", "the time has no zone"),
     ("detail", ("created_at_text",), ..., "created_at_text", "it is missing"),
     ("detail", ("duration_text",), 4, "duration_text", "a text is wanted, not a number"),
@@ -342,7 +346,7 @@ def test_percent_is_always_a_percent(value: float | None) -> None:
 offsets = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 
 
-@given(st.datetimes(timezones=offsets))
+@given(st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=offsets))  # noqa: DTZ001 - with zones
 def test_any_moment(moment: datetime) -> None:
     """Every aware time that Python writes is read as the same moment, in the same zone."""
     created_at = structure({**DETAIL, "created_at": moment.isoformat()}, ConversationDetail).created_at
