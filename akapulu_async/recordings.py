@@ -3,15 +3,18 @@
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 
 import attrs
 
 from akapulu_async.call import Stream
 from akapulu_async.errors import ApiError, RecordingNotReadyError
-from akapulu_async.sansio.http import Request, Response, invalid_response, not_ready_text, parse_content_range
+from akapulu_async.sansio.http import Request, Response, decipher, invalid_response, not_ready_text, parse_content_range
 from akapulu_async.transport import Transport
 
 _OK, _PARTIAL_CONTENT = 200, 206
+
+_JSON = "application/json"
 
 _COMPRESSIONS = frozenset({"br", "compress", "deflate", "gzip", "x-compress", "x-gzip", "zstd"})
 # Stores are known to name other "encodings" that change nothing, such as `aws-chunked`.
@@ -94,8 +97,12 @@ async def open_recording(
             raise RecordingNotReadyError(session_id=session_id, status_text=error.message) from error
         content_type = stream.headers.get("Content-Type", "application/octet-stream")
         media_type = content_type.partition(";")[0].strip().lower()
-        if media_type == "application/json" or stream.status not in {_OK, _PARTIAL_CONTENT}:
-            text = not_ready_text((await stream.read()).body, transport.secrets)
+        if media_type == _JSON or stream.status not in {_OK, _PARTIAL_CONTENT}:
+            response = await stream.read()
+            if media_type == _JSON and response.body:
+                # Raises if it is none: waiting would not make it ready.
+                decipher(request, response, now=datetime.now(UTC), secrets=transport.secrets)
+            text = not_ready_text(response.body, transport.secrets)
             raise RecordingNotReadyError(session_id=session_id, status_text=text)
         problem = _problem(stream, media_type, headers)
         if problem is not None:

@@ -67,6 +67,7 @@ async def test_simulators_recording_arrives(form: Any, target: Path) -> None:
 NOT_READY = {
     "200": answer({"status_text": "Processing"}),
     "202": answer({"status_text": "Processing"}, 202),
+    "202 and nothing": answer(status=202, body=b""),
     "204": raw(b"HTTP/1.1 204 No Content\r\n\r\n"),
     "code": answer({"error": "Processing", "error_code": "RECORDING_NOT_READY"}, 409),
 }
@@ -118,6 +119,14 @@ NO_RECORDING: dict[str, tuple[Behaviour, str]] = {
     "part": (
         raw(http(206, {"Content-Type": "video/mp4", "Content-Range": "bytes 5-9/10"}, b"abcde")),
         "it is a part, which was not asked for",
+    ),
+    "half of a JSON": (
+        raw(http(200, {"Content-Type": "application/json"}, b'{"status_text": "Proc')),
+        "it is not JSON (application/json): Unterminated string",
+    ),
+    "compressed JSON": (
+        raw(http(200, {"Content-Type": "application/json", "Content-Encoding": "gzip"}, gzip.compress(b"{}"))),
+        "it is compressed (gzip), which was not asked for",
     ),
     "huge JSON": (raw(http(200, {"Content-Type": "application/json"}, length=256 * MIB)), "larger than 8 MiB"),
 }
