@@ -4,7 +4,7 @@ import os
 import platform
 import re
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from http.cookies import BaseCookie, SimpleCookie
 from typing import Any
 from urllib.parse import urlsplit
@@ -66,6 +66,18 @@ def make_http(
         connector=connector, connector_owner=False, cookie_jar=cookies, proxy=proxy, middlewares=(sent_once,)
     )
     return service, foreign
+
+
+def let_go(service: aiohttp.ClientSession, foreign: aiohttp.ClientSession) -> None:
+    """Close both at once, as far as their loop lets them, so that they do not complain of having been dropped."""
+    connector = service.connector
+    foreign.detach()
+    service.detach()
+    if connector is not None:
+        closing = connector.close()
+        if isinstance(closing, Coroutine):
+            closing.send(None)  # its first step closes; the rest would wait
+            closing.close()
 
 
 def environment_proxy(url: str) -> str | None:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Literal, Protocol, Self, TypeVar
 from uuid import UUID
@@ -26,6 +26,7 @@ from akapulu_async.sansio.snapshot import SessionSnapshot, as_start
 from akapulu_async.sansio.statistics import ManagerStatistics
 from akapulu_async.session import READY_TIMEOUT, ConversationSession, Participant, SessionSettings
 from akapulu_async.tasks import settle
+from akapulu_async.unclosed import warn_unless_closed
 
 T = TypeVar("T")
 
@@ -105,6 +106,7 @@ class SessionManager(AsyncContextManagerMixin):
         door = Door(Admission(max_sessions, Pace(max_connects_per_second), pause, random.random))
         self._roster = Roster(client.conversations, settings, door)
         self._runs: set[asyncio.Task[None]] = set()
+        self._closed: Callable[[], object] = lambda: None
 
     # Opening and closing.
 
@@ -118,6 +120,11 @@ class SessionManager(AsyncContextManagerMixin):
 
     async def open(self) -> None:
         """Begin to take sessions. Sends nothing; does nothing if it is open."""
+        if not self._roster.is_open:
+            self._closed()
+            self._closed = warn_unless_closed(
+                self, "SessionManager", "use `async with`, or aclose(); sessions may live"
+            )
         self._roster.is_open = True
         self._roster.listeners.open()
 
@@ -144,6 +151,7 @@ class SessionManager(AsyncContextManagerMixin):
         It is shielded from cancellation, and takes 20 s at the most even if the service hangs. What cannot be ended by
         then is named in a warning.
         """
+        self._closed()
         self._refuse_more()
         # A task of its own, so that a cancel of this one skips no step of it.
         closing = asyncio.get_running_loop().create_task(self._end_all(), name="akapulu manager close")

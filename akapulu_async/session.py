@@ -23,6 +23,7 @@ from akapulu_async.sansio.snapshot import SessionSnapshot
 from akapulu_async.secret import excerpt
 from akapulu_async.session_view import SessionView
 from akapulu_async.tasks import settle
+from akapulu_async.unclosed import warn_unless_closed
 
 Participant = Callable[[Connection], AbstractAsyncContextManager[object]]
 """Takes the way into the room; what it returns is entered to join and left to leave."""
@@ -114,6 +115,7 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         self._attending = False
         self._letting_go: dict[tuple[asyncio.Task[None], ...], asyncio.Task[bool]] = {}
         self._ready_timer: asyncio.TimerHandle | None = None
+        self._closes: Callable[[], object] | None = None
 
     async def detail(self) -> ConversationDetail:
         """See `Conversations.detail()`."""
@@ -196,6 +198,8 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
 
     def _begin(self) -> None:
         loop = asyncio.get_running_loop()
+        if self._listener is None:  # else its owner sees to it
+            self._closes = warn_unless_closed(self, "ConversationSession", "use `async with`, or end()")
         self._poller = loop.create_task(self._keep_polling(), name=f"akapulu poll {self.id}")
         if self._settings.participant is not None and self._connection is not None:
             attendance = self._attend(self._settings.participant, self._connection)
@@ -287,6 +291,8 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         """
         if self._lifecycle.began_at is None:
             return True
+        if self._closes is not None:
+            self._closes()
         self._finish(reason)
         tasks = (self._poller, self._attendance)
         running = tuple(task for task in tasks if task is not None and task is not asyncio.current_task())

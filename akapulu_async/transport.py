@@ -6,6 +6,7 @@ import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import aiohttp
@@ -14,7 +15,7 @@ from yarl import URL
 
 from akapulu_async.call import REQUEST_ERRORS, Body, Call, Headers, Stream
 from akapulu_async.errors import ApiError, ConfigurationError, TransportError
-from akapulu_async.http_session import USER_AGENT, make_http, without_credentials
+from akapulu_async.http_session import USER_AGENT, let_go, make_http, without_credentials
 from akapulu_async.limits import Deadline, Deadlines, Places
 from akapulu_async.log import logger
 from akapulu_async.sansio.http import ERROR_TYPES, ErrorTypes, Request, Response, decipher
@@ -22,6 +23,7 @@ from akapulu_async.sansio.policies import RetryPolicy, Timeouts
 from akapulu_async.sansio.urls import redirect_target
 from akapulu_async.secret import Secret
 from akapulu_async.tasks import settle
+from akapulu_async.unclosed import warn_unless_closed
 
 T = TypeVar("T")
 
@@ -104,6 +106,12 @@ class Transport:
             if self._borrowed is None:
                 connections = self._pool_size + DOWNLOAD_POOL_SIZE
                 self._http, self._foreign_http = make_http(self.base_url, connections, self._service_headers)
+                self._closes = warn_unless_closed(
+                    self,
+                    "AkapuluClient",
+                    "use `async with`, or aclose()",
+                    partial(let_go, self._http, self._foreign_http),
+                )
             else:
                 self._http = self._foreign_http = self._borrowed
 
@@ -113,6 +121,7 @@ class Transport:
         if http is not None:
             self._deadlines.close()
             if http is not self._borrowed:
+                self._closes()
                 await self._foreign_http.close()
                 await http.close()
 

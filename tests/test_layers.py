@@ -22,6 +22,7 @@ LAYERS = [
     "log",
     "tasks",
     "limits",
+    "unclosed",
     "watching",
     "http_session",
     "call",

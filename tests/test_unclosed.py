@@ -1,0 +1,135 @@
+"""What is opened and never closed: told once, with the line that opened it, and nothing else complains."""
+
+import gc
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from anyio import run_process
+
+from akapulu_async import AkapuluClient, ConversationSession, SessionManager
+from akapulu_async.unclosed import warn_unless_closed
+from tests.managed import simulated
+from tests.misbehaving import API_KEY, REQUEST
+
+
+class Owner:
+    """Is opened."""
+
+
+async def opened(what: str, client: AkapuluClient) -> tuple[object, int]:
+    """Open something of a client's; return it, and the line that did."""
+    here = opened.__code__.co_firstlineno
+    if what == "AkapuluClient":
+        other = AkapuluClient(API_KEY, base_url=client.base_url)
+        await other.open()
+        return other, here + 5
+    if what == "SessionManager":
+        manager = SessionManager(client)
+        await manager.open()
+        return manager, here + 9
+    session = client.session(REQUEST)
+    await session.open()
+    return session, here + 12
+
+
+WHAT = pytest.mark.parametrize("what", ["AkapuluClient", "SessionManager", "ConversationSession"])
+
+
+def drop(things: list[object]) -> None:
+    """Let go of the last that knows them."""
+    things.clear()
+    gc.collect()
+
+
+async def close(thing: object) -> None:
+    """Close what was opened."""
+    assert isinstance(thing, AkapuluClient | SessionManager | ConversationSession)
+    await (thing.close() if isinstance(thing, ConversationSession) else thing.aclose())
+
+
+@WHAT
+async def test_dropped(what: str) -> None:
+    """Whoever drops what is open gets one warning, whose place is the line that opened it."""
+    async with simulated() as (sim, client):
+        thing, line = await opened(what, client)
+        if isinstance(thing, ConversationSession):  # its polling keeps it as long as the conversation goes on
+            sim.end(thing.id)
+            await thing.ended.wait()
+        things = [thing]
+        del thing
+        with pytest.warns(ResourceWarning) as caught:
+            drop(things)
+    told = [(str(warning.message), warning.filename, warning.lineno) for warning in caught]
+    (message, file, at), *more = told
+    assert more == []
+    assert message.startswith(f"{what} was opened here and never closed: ")
+    assert (file, at) == (__file__, line)
+
+
+@WHAT
+async def test_closed(what: str) -> None:
+    """What was closed is dropped without a word; what is opened again is open again."""
+    async with simulated() as (_, client):
+        thing, _ = await opened(what, client)
+        await close(thing)
+        if isinstance(thing, AkapuluClient | SessionManager):
+            await thing.open()
+            await thing.open()
+            await close(thing)
+        del thing
+        gc.collect()  # warnings are errors
+
+
+def test_what_is_let_go() -> None:
+    """What would complain by itself is done away with after the warning."""
+    let_go: list[str] = []
+    owner = Owner()
+    warn_unless_closed(owner, "It", "close it", lambda: let_go.append("gone"))
+    with pytest.warns(ResourceWarning, match="It was opened here and never closed: close it"):
+        del owner
+    assert let_go == ["gone"]
+
+
+AT_EXIT = f"""
+import asyncio, os
+from akapulu_async import AkapuluClient, ConnectRequest, PollPolicy, SessionManager
+
+kept = []
+
+
+async def main():
+    client = AkapuluClient(os.environ["KEY"], base_url=os.environ["URL"], poll=PollPolicy(interval=0.01))
+    await client.open()
+    manager = SessionManager(client)
+    await manager.open()
+    session = await manager.start(ConnectRequest("{REQUEST.scenario_id}", "{REQUEST.avatar_id}"))
+    await session.bot_ready.wait()
+    kept.extend([client, manager, session])
+
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("filters", ["default", "error", "ignore"])
+async def test_at_exit(filters: str, tmp_path: Path) -> None:
+    """A program that ends without closing is told of each thing once, by line, and of nothing inside it."""
+    script = tmp_path / "program.py"
+    script.write_text(AT_EXIT, encoding="utf-8")
+    async with simulated() as (sim, _):
+        env = {**os.environ, "KEY": sim.api_key, "URL": sim.base_url}
+        done = await run_process([sys.executable, "-W", f"{filters}::ResourceWarning", script], env=env)
+    told = done.stderr.decode()
+    if filters == "ignore":
+        assert told == ""
+        return
+    things = re.findall(r"ResourceWarning: (\w+) was opened here and never closed", told)
+    assert sorted(things) == ["AkapuluClient", "SessionManager"]
+    assert [words for words in ("Unclosed", "destroyed", "never awaited", "aiohttp") if words in told] == []
+    if filters == "default":
+        lines = {line.strip(): number for number, line in enumerate(AT_EXIT.splitlines(), 1)}
+        for line in ("await client.open()", "await manager.open()"):
+            assert re.search(rf"^{re.escape(str(script))}:{lines[line]}: .*\n  {re.escape(line)}$", told, re.MULTILINE)
