@@ -199,26 +199,6 @@ async def test_another_conversations_update_is_refused() -> None:
     assert OTHER_SESSION in error.problem
 
 
-OVERSIZED = {
-    "told": flood(http(200, JSON, length=256 * MIB), b" " * 65_536, 4096),
-    "untold": flood(CHUNKED, b"10000\r\n" + b" " * 65_536 + b"\r\n", 4096),
-}
-
-
-@pytest.mark.parametrize("behaviour", OVERSIZED.values(), ids=OVERSIZED)
-@both_calls
-@both_loops
-async def test_huge_body_is_not_read_to_its_end(behaviour: Behaviour, call: Call) -> None:
-    """A body above 8 MiB is refused, told in advance or not, and its sender is cut off."""
-    async with Server(behaviour) as server, client_of(server) as client:
-        error = await error_of(call(client))
-        await server.abandoned()
-    assert isinstance(error, InvalidResponseError)
-    assert "it is larger than 8 MiB" in error.problem
-    assert len(server.requests) == 1
-    assert server.bytes_sent < 32 * MIB
-
-
 # The deadline
 
 

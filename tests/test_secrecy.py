@@ -94,6 +94,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n" + TOKEN.encode() + b"\r\n"
     ),
     "body too short": raw(http(200, JSON, TOKEN.encode(), length=1000)),
+    "key as a compression": answer(body=b"", headers={"Content-Type": "a/b", "Content-Encoding": f"gzip, {KEY}"}),
     "redirect": redirect("https://files.example.invalid/a", 307),
     "redirect to http": redirect("http://files.example/a"),
 }
