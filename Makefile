@@ -7,7 +7,7 @@ PYTHON ?= python3
 ARGS ?=
 run := .venv/bin/python
 
-.PHONY: help demo test chaos examples fuzz lint format format-check types wheel bench ci clean
+.PHONY: help demo test chaos examples soak fuzz lint format format-check types wheel bench ci clean
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
@@ -74,6 +74,9 @@ bench: $(package)  ## measure the session manager with up to 10,000 sessions, an
 	@$(run) benchmarks/simulator.py
 	@echo && echo '== Sessions on one core'
 	@$(run) benchmarks/manager.py $(ARGS)
+
+soak: $(tools)  ## hold 200 sessions that turn over for 10 minutes, and see that nothing grows; ARGS="--minutes 1"
+	@$(run) benchmarks/soak.py $(ARGS)
 
 # What must hold. A part of the tests covers a part of the code, so with ARGS coverage is not looked at.
 

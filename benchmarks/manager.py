@@ -34,7 +34,7 @@ from akapulu_async import (
     SessionState,
     StateChanged,
 )
-from processes import cores, cpu_seconds, own_cpu_seconds, pin, resident, settle_allocator
+from processes import cores, cpu_seconds, descriptors, own_cpu_seconds, pin, resident, settle_allocator
 
 Figures = dict[str, float]
 
@@ -230,7 +230,7 @@ class _Measurement:
         await asyncio.sleep(self._seconds)
         elapsed = time.perf_counter() - start
         ours, theirs = own_cpu_seconds() - ours, cpu_seconds(self._pid) - theirs
-        lag, descriptors = _lag_figures(lags[sampled:]), _descriptors()
+        lag, opened = _lag_figures(lags[sampled:]), descriptors()
         statistics = manager.statistics()
         if statistics.poll_failures:
             raise RuntimeError(f"{statistics.poll_failures} polls failed")
@@ -239,8 +239,8 @@ class _Measurement:
             "cpu": ours / elapsed,
             "simulator_cpu": theirs / elapsed,
             "poll_p50_ms": 1000 * await self._round_trip(client, manager),
-            "descriptors": len(descriptors),
-            "sockets": sum(each.startswith("socket:") for each in descriptors),
+            "descriptors": len(opened),
+            "sockets": sum(each.startswith("socket:") for each in opened),
             **{f"lag_{name}": value for name, value in lag.items()},
         }
 
@@ -326,15 +326,6 @@ def _loop_factory(*, uvloop: bool) -> Callable[[], asyncio.AbstractEventLoop]:
     module = importlib.import_module("uvloop")
     factory: Callable[[], asyncio.AbstractEventLoop] = module.new_event_loop
     return factory
-
-
-def _descriptors() -> list[str]:
-    """Return what each file descriptor of this process leads to; none where /proc cannot tell."""
-    found = []
-    for path in Path("/proc/self/fd").glob("*"):
-        with contextlib.suppress(OSError):  # the one that lists them is gone by now
-            found.append(str(path.readlink()))
-    return found
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What the benchmarks share: cores, CPU seconds, and an allocator whose state does not depend on what ran before."""
 
+import contextlib
 import os
 import resource
 import sys
@@ -52,6 +53,15 @@ def resident() -> int:
         return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return 0
+
+
+def descriptors() -> list[str]:
+    """Return what each file descriptor of this process leads to; none where /proc cannot tell."""
+    found = []
+    for path in Path("/proc/self/fd").glob("*"):
+        with contextlib.suppress(OSError):  # the one that lists them is gone by now
+            found.append(str(path.readlink()))
+    return found
 
 
 def machine() -> dict[str, str]:

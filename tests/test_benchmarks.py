@@ -15,6 +15,9 @@ async def run(name: str, *arguments: str) -> str:
     return done.stdout.decode()
 
 
+SOAK = ("soak.py", "--minutes", "0.05", "--sessions", "40", "--speed", "50", "--json", "--page")
+
+
 async def test_manager() -> None:
     """A few sessions: everything is delivered, and nothing is left."""
     # Over 5 s: it runs what it measures twice, and a server in a process of its own.
@@ -49,3 +52,25 @@ async def test_simulator() -> None:
     figures = json.loads(await run("simulator.py", *arguments))
     assert figures["open conversations"] == 5
     assert figures["requests"] > 0
+
+
+async def test_soak(tmp_path: Path) -> None:
+    """A few seconds: sessions turn over, nothing grows and nothing is left, and the charts are drawn."""
+    # It may take over 5 s: a server in a process of its own, and the library that draws.
+    found = json.loads(await run(*SOAK, str(tmp_path / "charts" / "soak.html")))
+    assert found["problems"] == []
+    assert found["left"] == {"sessions": 0, "tasks": 0, "file descriptors": 0}
+    assert found["outcomes"].keys() == {"well", "LookupError", "TimeoutError"}
+    assert sum(found["outcomes"].values()) > 60
+    page = (tmp_path / "charts" / "soak.html").read_text("utf-8")
+    assert [name for name in ("memory, MB", "file descriptors", "tasks", "loop lag") if name not in page] == []
+
+
+async def test_soak_finds_a_leak(tmp_path: Path) -> None:
+    """If what each session had is kept, the soak fails, and names what grew."""
+    # It may take over 5 s, as above.
+    command = [sys.executable, *(str(BENCHMARKS / SOAK[0]), *SOAK[1:]), str(tmp_path / "soak.html"), "--leak"]
+    done = await run_process(command, check=False)
+    assert done.returncode == 1
+    assert b"StateChanged grew by" in done.stderr
+    assert any("StateChanged grew by" in problem for problem in json.loads(done.stdout)["problems"])

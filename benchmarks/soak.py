@@ -1,0 +1,296 @@
+"""Whether anything grows while sessions come and go: 200 at once, for ten minutes.
+
+    python benchmarks/soak.py [--minutes 10] [--sessions 200] [--speed 10] [--page build/soak.html] [--json] [--leak]
+
+The simulator runs in a process of its own, at ten times the speed, so that a call is over after some seconds. Sampled
+are memory, file descriptors, tasks, the event loop's lag, and the objects that the garbage collector knows, by type.
+The first half warms up; the second is judged, see trends.py. The exit code is 1 if something grew, or was left.
+--leak keeps what each session had, to see that this is found.
+"""
+
+# ruff: noqa: ARG001 - what handlers do with a session has one signature
+
+import argparse
+import asyncio
+import gc
+import itertools
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from uuid import uuid4
+
+import attrs
+
+from akapulu_async import (
+    AkapuluClient,
+    ConnectRequest,
+    ConversationSession,
+    PollPolicy,
+    RecordingNotReadyError,
+    SessionManager,
+    SessionState,
+)
+from processes import descriptors, resident, settle_allocator
+from soak_chart import page
+from trends import Allowance, Verdict, growers, judge
+
+LAG_INTERVAL = 0.01  # seconds between two samples of the loop's lag
+SAMPLES = 120  # in all, however long it takes: they must not be what grows
+POLL = PollPolicy(interval=0.2, live_interval=0.5)  # calls are short here
+SETTLING = 1.0  # seconds until what was closed is gone
+
+ALLOWANCES: Mapping[str, Allowance] = {
+    "memory, MB": Allowance(4.0, 0.0005),
+    "file descriptors": Allowance(10, 0.01),
+    "tasks": Allowance(30, 0.01),
+    "loop lag, p90 ms": Allowance(10, 0),
+}
+OBJECTS = Allowance(60, 0.05)
+"""Of each type: one in twenty sessions that leaves one behind is found."""
+
+
+@attrs.define
+class Samples:
+    """What was sampled, and what it was sampled over."""
+
+    times: list[float] = attrs.field(factory=list)
+    figures: dict[str, list[float]] = attrs.field(factory=lambda: {name: [] for name in ALLOWANCES})
+    types: list[dict[str, int]] = attrs.field(factory=list)
+    over: list[int] = attrs.field(factory=list)
+    """How many sessions were over by then."""
+
+    def verdicts(self) -> list[Verdict]:
+        """Judge the second half: the figures, then the types of objects."""
+        half = len(self.times) // 2
+        times, sessions = self.times[half:], self.over[-1] - self.over[half]
+        found = [judge(name, times, values[half:], ALLOWANCES[name], sessions) for name, values in self.figures.items()]
+        types = self.types[half:]
+        found += [
+            judge(name, times, [each.get(name, 0) for each in types], OBJECTS, sessions) for name in sorted(types[-1])
+        ]
+        return found
+
+
+def main() -> None:
+    """Soak, and tell what came of it."""
+    parser = argparse.ArgumentParser(description="See whether anything grows while sessions come and go.")
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long (10)")
+    parser.add_argument("--sessions", type=int, default=200, help="sessions at once (200)")
+    parser.add_argument("--speed", type=float, default=10.0, help="simulated seconds in a real one (10)")
+    parser.add_argument("--page", type=Path, default=Path("build/soak.html"), help="where the charts go")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
+    parser.add_argument("--leak", action="store_true", help="keep what each session had, to see that this is found")
+    arguments = parser.parse_args()
+    settle_allocator()
+    options = ["--speed", str(arguments.speed), "--recording-delay", "0", "--recording-size", "20000"]
+    command = [sys.executable, "-m", "akapulu_async", "simulate", *options]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as simulator,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        assert simulator.stdout is not None
+        try:
+            base_url, key = (simulator.stdout.readline().strip().partition("=")[2] for _ in range(2))
+            soak = Soak(arguments.sessions, arguments.minutes * 60, Path(folder), leak=arguments.leak)
+            asyncio.run(soak.run(base_url, key))
+        finally:
+            simulator.terminate()
+    verdicts = soak.samples.verdicts()
+    arguments.page.parent.mkdir(parents=True, exist_ok=True)
+    arguments.page.write_text(page(soak.samples, verdicts[: len(ALLOWANCES)], _shown(verdicts)), encoding="utf-8")
+    problems = _problems(soak, verdicts)
+    if arguments.json:
+        print(json.dumps({"outcomes": soak.reasons, "left": soak.left, "problems": problems}))
+    else:
+        print(rendered(soak, verdicts, arguments.page))
+    sys.exit("\n".join(f"soak: {problem}" for problem in problems) or 0)
+
+
+class Soak:
+    """One run: sessions that turn over, and what is sampled meanwhile."""
+
+    def __init__(self, sessions: int, seconds: float, folder: Path, *, leak: bool) -> None:
+        self.samples = Samples()
+        self.left: dict[str, int] = {}
+        self.reasons: Counter[str] = Counter()
+        self._sessions = sessions
+        self._seconds = seconds
+        self._folder = folder
+        self._kept: list[ConversationSession] | None = [] if leak else None
+        self._lags: list[float] = []
+        self._over = 0
+
+    async def run(self, base_url: str, key: str) -> None:
+        """Hold sessions for the time, and see what is left afterwards."""
+        before = (len(asyncio.all_tasks()), len(descriptors()))
+        async with AkapuluClient(key, base_url=base_url, poll=POLL) as client:
+            manager = SessionManager(client, max_sessions=self._sessions)
+            async with manager, asyncio.TaskGroup() as group:
+                beside = [group.create_task(work) for work in (self._lag(), self._sample(), self._listen(manager))]
+                await self._turn_over(client, manager)
+                for task in beside:
+                    task.cancel()
+            self.left["sessions"] = len(manager.sessions)
+        await asyncio.sleep(SETTLING)
+        self.left["tasks"] = len(asyncio.all_tasks()) - before[0]
+        self.left["file descriptors"] = len(descriptors()) - before[1]
+
+    async def _turn_over(self, client: AkapuluClient, manager: SessionManager) -> None:
+        uses = itertools.cycle(USES)
+        deadline = time.monotonic() + self._seconds
+
+        def requests() -> Iterator[ConnectRequest]:
+            while time.monotonic() < deadline:
+                yield ConnectRequest(uuid4(), uuid4(), record_conversation=True)
+
+        async def handle(session: ConversationSession) -> None:
+            await next(uses)(client, session, self._folder)
+
+        async with manager.run(requests(), handle) as outcomes:
+            async for outcome in outcomes:
+                self._over += 1
+                self.reasons["well" if outcome.error is None else type(outcome.error).__name__] += 1
+                if self._kept is not None and outcome.session is not None:
+                    self._kept.append(outcome.session)
+
+    async def _listen(self, manager: SessionManager) -> None:
+        async for _ in manager.events():
+            pass
+
+    async def _lag(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LAG_INTERVAL
+            await asyncio.sleep(LAG_INTERVAL)
+            self._lags.append(loop.time() - due)
+
+    async def _sample(self) -> None:
+        interval, began = self._seconds / SAMPLES, time.monotonic()
+        while time.monotonic() < began + self._seconds:  # what comes then is the end, in which all gets less
+            await asyncio.sleep(interval)
+            lags, self._lags = self._lags, []
+            if len(lags) < 2:
+                continue
+            self._take(time.monotonic() - began, 1000 * statistics.quantiles(lags, n=10)[8])
+            self._lags.clear()  # the looking itself is no lag
+
+    def _take(self, at: float, lag: float) -> None:
+        gc.collect()
+        samples = self.samples
+        samples.times.append(at)
+        samples.over.append(self._over)
+        counts = Counter(map(type, gc.get_objects()))
+        samples.types.append({_name(kind): count for kind, count in counts.items() if count > OBJECTS.once})
+        values = (resident() / 2**20, len(descriptors()), len(asyncio.all_tasks()), lag)
+        for series, value in zip(samples.figures.values(), values, strict=True):
+            series.append(value)
+
+
+@cache
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+# What handlers do with a session, in turn: all that a program may do, and some that it should not.
+
+EXPECTED = {"well", "LookupError", "TimeoutError"}
+Use = Callable[[AkapuluClient, ConversationSession, Path], Awaitable[None]]
+
+
+async def to_the_end(client: AkapuluClient, session: ConversationSession, folder: Path) -> None:
+    """Wait for the end."""
+    await session.bot_ready.wait()
+    await session.ended.wait()
+
+
+async def with_events(client: AkapuluClient, session: ConversationSession, folder: Path) -> None:
+    """Watch all that happens."""
+    async for _ in session.events():
+        pass
+
+
+async def with_transcript(client: AkapuluClient, session: ConversationSession, folder: Path) -> None:
+    """Ask for the transcript after the end."""
+    await session.ended.wait()
+    (await client.conversations.detail(session.id)).transcript_text()
+
+
+async def with_recording(client: AkapuluClient, session: ConversationSession, folder: Path) -> None:
+    """Bring the recording after the end."""
+    await session.ended.wait()
+    path = folder / f"{session.id}.mp4"
+    try:
+        await client.conversations.download_recording(session.id, path, wait=5)
+    except RecordingNotReadyError:
+        return
+    await asyncio.to_thread(path.unlink)
+
+
+async def left_when_ready(client: AkapuluClient, session: ConversationSession, folder: Path) -> None:
+    """Leave as soon as the bot is there."""
+    async with session.ready():
+        await session.end()
+
+
+async def watched_twice(client: AkapuluClient, session: ConversationSession, folder: Path) -> None:
+    """Attach to the same conversation, and lose patience."""
+    async with client.attach(session.snapshot()) as twin:
+        try:
+            await twin.wait_for(SessionState.ENDED, timeout=0.5)
+        except TimeoutError:
+            return
+
+
+async def with_a_bug(client: AkapuluClient, session: ConversationSession, folder: Path) -> None:
+    """Fail."""
+    await session.room_joined.wait()
+    raise LookupError("a bug of the handler's")
+
+
+async def cancelled(client: AkapuluClient, session: ConversationSession, folder: Path) -> None:
+    """Give up in the middle of a wait."""
+    async with asyncio.timeout(0.2):
+        await session.ended.wait()
+
+
+USES: Sequence[Use] = (
+    *(to_the_end, with_events, to_the_end, with_transcript, to_the_end, with_recording, to_the_end, left_when_ready),
+    *(to_the_end, watched_twice, to_the_end, with_a_bug, to_the_end, cancelled),
+)
+
+
+def _problems(soak: Soak, verdicts: Sequence[Verdict]) -> list[str]:
+    grown = [
+        f"{each.name} grew by {each.sure:,.1f} at the least in {each.seconds:,.0f} s; {each.bound:,.1f} are borne"
+        for each in verdicts
+        if not each.passed
+    ]
+    wrong = [f"{count:,} sessions failed with {name}" for name, count in soak.reasons.items() if name not in EXPECTED]
+    return grown + wrong + [f"{count:,} {name} were left" for name, count in soak.left.items() if count > 0]
+
+
+def _shown(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    return growers(verdicts[len(ALLOWANCES) :], 8)
+
+
+def rendered(soak: Soak, verdicts: Sequence[Verdict], path: Path) -> str:
+    """Return the table."""
+    lines = [f"{sum(soak.reasons.values()):,} sessions, {verdicts[0].seconds:,.0f} s judged; charts: {path}", ""]
+    lines += [f"{name:<24}{count:>8,}" for name, count in soak.reasons.most_common()]
+    lines += ["", f"{'':<52}{'grew by':>10}{'surely':>10}{'borne':>10}"]
+    for each in [*verdicts[: len(ALLOWANCES)], *_shown(verdicts)]:
+        mark = "" if each.passed else "  GREW"
+        lines.append(f"{each.name[-51:]:<52}{each.growth:>10,.1f}{each.sure:>10,.1f}{each.bound:>10,.1f}{mark}")
+    left = ", ".join(f"{count:,} {name}" for name, count in soak.left.items())
+    return "\n".join([*lines, "", f"left afterwards: {left}"])
+
+
+if __name__ == "__main__":
+    main()
