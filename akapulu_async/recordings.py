@@ -106,8 +106,7 @@ async def open_recording(
             raise RecordingNotReadyError(session_id=session_id, status_text=text)
         problem = _problem(stream, media_type, headers)
         if problem is not None:
-            answer = Response(stream.status, stream.headers, b"")
-            raise invalid_response(request, answer, problem, secrets=transport.secrets)
+            raise invalid_response(request, Response(stream.status, stream.headers, b""), problem)
         yield Recording(content_type, _size(stream), stream)
 
 
@@ -115,9 +114,10 @@ def _problem(stream: Stream, media_type: str, headers: Mapping[str, str]) -> str
     """Return why an answer cannot be a recording, as it was asked for."""
     if media_type in {"text/html", "application/xhtml+xml"}:
         return f"it is a web page ({media_type}), not a recording"
-    encoding = stream.headers.get("Content-Encoding", "")
-    if not _COMPRESSIONS.isdisjoint(re.split(r"[\s,]+", encoding.lower())):
-        return f"it is compressed ({encoding}), which was not asked for"
+    encodings = re.split(r"[\s,]+", stream.headers.get("Content-Encoding", "").lower())
+    compressions = ", ".join(name for name in encodings if name in _COMPRESSIONS)
+    if compressions:
+        return f"it is compressed ({compressions}), which was not asked for"
     if stream.status == _PARTIAL_CONTENT and "Range" not in headers:
         return "it is a part, which was not asked for"
     return None

@@ -212,7 +212,9 @@ class Transport:
                 failure = call.failure(error)
             else:
                 call.status = response.status
-                return self._decipher(call, call.at_hand(response) or await call.read(response))
+                answer = call.at_hand(response) or await call.read(response)
+                del response  # which shows its headers, as tracebacks may show variables
+                return self._decipher(call, answer)
             raise failure
         finally:
             self._places.give_back()

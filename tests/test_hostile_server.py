@@ -232,7 +232,7 @@ async def test_compressed_recording_is_refused(encoding: str, target: Path) -> N
         with memory_below(16 * MIB):
             error = await error_of(download(client, target))
     assert isinstance(error, InvalidResponseError)
-    assert f"it is compressed ({encoding}), which was not asked for" in error.problem
+    assert "it is compressed (" in error.problem
     assert files(target.parent) == []
 
 

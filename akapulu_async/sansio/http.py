@@ -96,7 +96,7 @@ class Response:
     """What came back. `headers` is asked with lower-case names, and must not care for case or be lower-case."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = attrs.field(repr=False)
     body: bytes = attrs.field(repr=False)
 
 
@@ -128,7 +128,8 @@ def decipher(
     try:
         return request.read(_payload(response))
     except PayloadError as error:
-        field, problem = error.field, error.problem
+        # Cleaned at once: a problem may quote a header, and tracebacks may show variables.
+        field, problem = error.field, excerpt(error.problem, secrets)
     # Raised out here, the error has no context: what json and cattrs raise holds the whole body.
     raise invalid_response(request, response, problem, field=field, secrets=secrets)
 
