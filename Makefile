@@ -60,20 +60,30 @@ $(tools): pyproject.toml
 
 # What users run.
 
-demo: $(package)  ## hold one conversation with the embedded simulator, then 50 through 10 slots
-	@echo '== One conversation, from its connect to its transcript'
-	@$(run) examples/first_conversation.py --simulator
-	@echo && echo '== 50 conversations through 10 slots'
-	@$(run) examples/fan_out.py --simulator --conversations 50 --slots 10
+demo: $(package)  ## put a load of 300 conversations on a simulator, and write build/load.html
+	@mkdir -p build
+	@.venv/bin/akapulu-async load --simulator --conversations 300 --rate 20 --hold 2 --report build/load.html
 
 examples: $(package)  ## run every example against the embedded simulator
 	@set -e; for example in examples/*.py; do echo "-- $$example"; $(run) "$$example" --simulator; done
 
-bench: $(package)  ## measure the session manager with up to 10,000 sessions, and the simulator
-	@echo '== Polls that the simulator bears'
+bench: $(tools)  ## measure what README.md shows, in about nine minutes, on a machine that does nothing else
+	@echo '== A poll, side by side with loops written by hand'
+	@$(run) benchmarks/poll.py
+	@echo && echo '== The session layer, without I/O'
+	@$(run) benchmarks/layer.py
+	@echo && echo '== Sessions that one core sustains at 0.5 s'
+	@$(run) benchmarks/sustained.py
+	@echo && echo '== Many sessions in one manager'
+	@$(run) benchmarks/manager.py --seconds 6
+	@echo && echo '== Polls a conversation, and how late readiness is seen'
+	@mkdir -p build && $(run) benchmarks/polling.py --sessions 20000 --chart build/polling.html
+	@echo && echo '== The import'
+	@$(run) benchmarks/imports.py
+	@echo && echo '== Recordings'
+	@$(run) benchmarks/download.py --rounds 5
+	@echo && echo '== Polls that the simulator bears'
 	@$(run) benchmarks/simulator.py
-	@echo && echo '== Sessions on one core'
-	@$(run) benchmarks/manager.py $(ARGS)
 
 soak: $(tools)  ## hold 200 sessions that turn over for 10 minutes, and see that nothing grows; ARGS="--minutes 1"
 	@$(run) benchmarks/soak.py $(ARGS)
@@ -132,6 +142,7 @@ loaded = sorted(set(parts) & set(sys.modules))
 assert not loaded, f"import akapulu_async also imports {loaded}"
 '
 "$$clean/bin/python" -I examples/first_conversation.py --simulator >"$$clean/out"
+"$$clean/bin/akapulu-async" simulate --help >"$$clean/out"
 echo "The wheel installs, imports without simulator and command line, and connects:"
 ls dist/*.whl
 endef

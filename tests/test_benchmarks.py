@@ -1,17 +1,19 @@
 """The benchmarks run, and their figures hang together: how good they are is not tested."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
+import pytest
 from anyio import run_process
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
-async def run(name: str, *arguments: str) -> str:
+async def run(name: str, *arguments: str, errors: bytes = b"") -> str:
     done = await run_process([sys.executable, str(BENCHMARKS / name), *arguments])
-    assert done.stderr == b""
+    assert done.stderr == errors
     return done.stdout.decode()
 
 
@@ -44,6 +46,50 @@ async def test_polling(tmp_path: Path) -> None:
     page, drawn = chart.read_text("utf-8"), {row["policy"] for row in figures["rows"] if row["table"] == "curves"}
     assert len(drawn) == 5
     assert [policy for policy in drawn if f'"name":"{policy}"' not in page] == []
+
+
+async def test_poll() -> None:
+    """A few conversations polled by either client, plain, encrypted and on uvloop: each is measured in each case."""
+    # Over 5 s: each client is measured in a process of its own in each case.
+    figures = json.loads(await run("poll.py", "--quick", "--json", errors=b"round 1 of 1\n"))
+    assert [(row["scheme"], row["loop"]) for row in figures["polls"]] == [
+        ("http", "asyncio"),
+        ("https", "asyncio"),
+        ("http", "uvloop"),
+    ]
+    for row in figures["polls"]:
+        assert row["ratio"] == pytest.approx(row["akapulu_async_us"] / row["yardstick_us"])
+    assert {"cpu", "python", "aiohttp"} <= figures["machine"].keys()
+
+
+async def test_layer() -> None:
+    """A few rounds without I/O: every poll has its event."""
+    figures = json.loads(await run("layer.py", "--rounds", "2", "--seconds", "0.05", "--json"))
+    assert 0 < figures["best_us"] <= figures["median_us"]
+
+
+async def test_sustained() -> None:
+    """A few sessions for a moment: about as many polls as are due."""
+    # Over 5 s: the polls get into their pace for two seconds, and two processes start.
+    figures = json.loads(await run("sustained.py", "--sessions", "20", "--seconds", "2", "--json"))
+    assert figures["sessions"] == 20
+    assert 0.5 < figures["share_on_time"] < 1.5
+
+
+async def test_imports() -> None:
+    """Two imports of either."""
+    figures = json.loads(await run("imports.py", "--quick", "--json"))
+    assert figures["bar"] is None
+    assert 0 < figures["libraries_ms"]["low"] <= figures["libraries_ms"]["median"] <= figures["libraries_ms"]["high"]
+    assert figures["ratio"]["median"] > 0
+
+
+async def test_download() -> None:
+    """Two small downloads by either, whose bytes are compared."""
+    figures = json.loads(await run("download.py", "--quick", "--json"))
+    assert (figures["mebibytes"], figures["rounds"], figures["bar"]) == (8, 2, None)
+    assert figures["akapulu_async_speed"]["low"] > 0
+    assert ("ratio" in figures) == (shutil.which("curl") is not None)
 
 
 async def test_simulator() -> None:

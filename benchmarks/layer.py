@@ -1,0 +1,87 @@
+"""What the session layer itself costs: from a poll's result to the event at a watcher, without any I/O.
+
+    python benchmarks/layer.py [--rounds 15] [--seconds 0.2] [--json]
+
+A session polls what answers at once, each time with other words, and a watcher gets an event for each poll. The turns
+of the event loop for the poll and for the watcher count. The best of the rounds is given, and the median.
+"""
+
+import argparse
+import asyncio
+import gc
+import json
+import statistics
+from collections.abc import Callable, Coroutine
+from itertools import cycle
+from typing import Any, cast
+
+from akapulu_async import ConversationUpdate, PollPolicy
+from akapulu_async.conversations import Conversations
+from akapulu_async.session import ConversationSession, SessionSettings
+from processes import cores, own_cpu_seconds, pin
+
+ID = "00000000-0000-0000-0000-000000000001"
+BAR = 12.0  # microseconds
+
+
+class AtOnce:
+    """Stands for what asks the service, and has the answers already."""
+
+    def poller(self, session_id: str) -> Callable[[], Coroutine[Any, Any, ConversationUpdate]]:
+        """Return what answers at once."""
+        updates = cycle(
+            [
+                ConversationUpdate(session_id, call_is_ready=False, completion_percent=10.0, latest_update_text=text)
+                for text in ("loading the avatar", "loading the voice")
+            ]
+        )
+
+        async def poll() -> ConversationUpdate:
+            return next(updates)
+
+        return poll
+
+
+async def measure(rounds: int, seconds: float) -> dict[str, float]:
+    """Return the CPU microseconds of a poll."""
+    told = 0
+
+    async def watch() -> None:
+        nonlocal told
+        async for _ in session.events():
+            told += 1
+
+    settings = SessionSettings(poll=PollPolicy(interval=1e-6))
+    session = ConversationSession(cast(Conversations, AtOnce()), ID, settings)
+    figures = []
+    async with session:
+        watching = asyncio.create_task(watch())
+        await asyncio.sleep(seconds)
+        for _ in range(rounds):
+            gc.collect()
+            before, cpu = session.polls, own_cpu_seconds()
+            await asyncio.sleep(seconds)
+            figures.append((own_cpu_seconds() - cpu) / (session.polls - before) * 1e6)
+    await watching
+    if told < session.polls:
+        raise RuntimeError(f"{session.polls} polls, but {told} events")
+    return {"best_us": min(figures), "median_us": statistics.median(figures), "bar_us": BAR}
+
+
+def main() -> None:
+    """Measure, and print the figures."""
+    parser = argparse.ArgumentParser(description="Measure the session layer without I/O.")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--seconds", type=float, default=0.2, help="how long a round is (0.2)")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    pin(0, cores()[0])
+    figures = asyncio.run(measure(arguments.rounds, arguments.seconds))
+    if arguments.json:
+        print(json.dumps(figures))
+    else:
+        print("a poll's result to its event: best {best_us:.1f} us, median {median_us:.1f} us".format(**figures))
+
+
+if __name__ == "__main__":
+    main()
