@@ -1,5 +1,6 @@
 """Exit codes: one table, from the errors to what scripts branch on."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -77,3 +78,10 @@ def test_table() -> None:
     assert all(code.meaning in line for code, line in zip(ExitCode, lines, strict=True))
     assert max(map(len, lines)) <= 78
     assert len({code.meaning for code in ExitCode}) == len(ExitCode)
+
+
+def test_the_readme_has_the_table() -> None:
+    """README.md tells of each code, in the same words."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8").replace("`", "")
+    for code in ExitCode:
+        assert f"| {int(code)} | {code.meaning} |" in readme
