@@ -71,8 +71,7 @@ class AkapuluClient(AsyncContextManagerMixin):
         source = "AKAPULU_API_KEY" if api_key is None else "api_key"
         api_key = _read_api_key(api_key)
         _check_api_key(api_key, source)
-        if pool_size < 1:
-            raise ConfigurationError(f"pool_size: {pool_size!r} is less than 1")
+        _check_pool_size(pool_size)
         self._transport = Transport(
             base_url=check_base_url(base_url or os.environ.get("AKAPULU_BASE_URL") or DEFAULT_BASE_URL),
             api_key=api_key,
@@ -191,7 +190,7 @@ class AkapuluClient(AsyncContextManagerMixin):
             _check_method(method),
             check_path(path),
             body=None if json is None else encode_json(json),
-            params={name: _param(name, value) for name, value in (params or {}).items()},
+            params=_params(params),
         )
         if request.safe and request.body is not None:
             raise ConfigurationError(f"json: a {request.method} has no body; use params for the query")
@@ -205,25 +204,52 @@ def _read_api_key(api_key: str | Secret | None) -> Secret:
         if api_key is None:
             raise ConfigurationError("There is no API key: set AKAPULU_API_KEY, or pass api_key=, on a server only")
     # A key that was read from a file tends to end in a line break.
-    return Secret((api_key.reveal() if isinstance(api_key, Secret) else api_key).strip())
+    text: Any = api_key.reveal() if isinstance(api_key, Secret) else api_key
+    return Secret(text.strip() if isinstance(text, str) else text)
 
 
 def _check_api_key(api_key: Secret, source: str) -> None:
+    if not isinstance(api_key.reveal(), str):
+        raise ConfigurationError(f"{source}: it is no text")
     if not api_key.reveal():
         raise ConfigurationError(f"{source}: it is empty")
     if not re.fullmatch("[!-~]+", api_key.reveal()):
         raise ConfigurationError(f"{source}: it contains white space, or characters that no key has")
 
 
-def _check_method(method: str) -> str:
-    if not re.fullmatch("[A-Za-z]+", method, re.ASCII):
+def _check_pool_size(size: object) -> None:
+    # NaN, above all, would bound nothing.
+    if not isinstance(size, int) or size < 1:
+        raise ConfigurationError(f"pool_size: {size!r:.80} is not a whole number, 1 or more")
+
+
+def _check_method(method: object) -> str:
+    # CONNECT and TRACE are not for services: the one asks for a tunnel, the other for the headers, key and all.
+    if not isinstance(method, str) or not re.fullmatch("(?ai)(?!connect$|trace$)[a-z]+", method):
         raise ConfigurationError(f"method: {method!r:.80} is not one such as 'GET'")
     return method.upper()
 
 
-def _param(name: str, value: str | float | bool) -> str:  # noqa: FBT001 - a value, not a switch
+def _params(params: object) -> dict[str, str] | None:
+    if params is None:
+        return None
+    if not isinstance(params, Mapping):
+        raise ConfigurationError(f"params: {type(params).__name__} is no mapping of names to values")
+    return {_query_text("params: a name", name): _param(name, value) for name, value in params.items()}
+
+
+def _param(name: str, value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, str | int | float):
+    if isinstance(value, int | float):
         return str(value)
-    raise ConfigurationError(f"params[{name!r}]: {value!r:.80} is neither a text nor a number")
+    return _query_text(f"params[{name!r}]", value)
+
+
+def _query_text(what: str, text: object) -> str:
+    if not isinstance(text, str):
+        raise ConfigurationError(f"{what}: {text!r:.80} is neither a text nor a number")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        # It would be left out in silence.
+        raise ConfigurationError(f"{what}: the lone surrogate in it cannot be sent")
+    return text

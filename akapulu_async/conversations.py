@@ -23,6 +23,8 @@ from akapulu_async.transport import Transport
 RECORDING_PATH = "/conversations/{session_id}/recording/"
 """Where a recording is. Not published, so it is assumed; `AkapuluClient(recording_path=...)` overrides it."""
 
+_FIELD = "{session_id}"
+
 RECORDING_INTERVAL = 2.0
 """Seconds between two looks at whether a recording is ready, as in the vendor's example [seen]."""
 
@@ -176,6 +178,8 @@ class Conversations:
             OSError: The file cannot be written.
         """
         session_id, target = checked_id("session_id", session_id), Path(path)
+        if "\0" in str(target):
+            raise ConfigurationError("path: the character '\\0' is not allowed")
         await in_thread(check_target, target, overwrite)
         if wait is not None:
             await self.wait_for_recording(session_id, timeout=wait)
@@ -183,7 +187,7 @@ class Conversations:
         return target
 
     def _path(self, session_id: str) -> str:
-        return self._recording_path.format(session_id=session_id)
+        return self._recording_path.replace(_FIELD, session_id)
 
 
 def _updates_request(session_id: str) -> Request[ConversationUpdate]:
@@ -204,9 +208,8 @@ def check_recording_path(path: str) -> str:
         ConfigurationError: It has no `{session_id}`, or something else in braces.
     """
     try:
-        filled = path.format(session_id="id")
-        fits = filled != path and check_path(filled) == filled
-    except (LookupError, ValueError, AttributeError):
+        fits = check_path(path.replace(_FIELD, "id")) != path
+    except (AttributeError, TypeError, ConfigurationError):
         fits = False
     if not fits:
         raise ConfigurationError(f"recording_path: {path!r:.200} is not usable; wanted is one like {RECORDING_PATH!r}")

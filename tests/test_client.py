@@ -120,18 +120,37 @@ def test_unusable_base_url_is_refused(url: str, monkeypatch: pytest.MonkeyPatch)
 # Other settings
 
 
-@pytest.mark.parametrize("size", [0, -1])
-def test_pool_holds_a_connection_at_least(size: int) -> None:
+@pytest.mark.parametrize("size", [0, -1, 1.5, float("nan"), "5", None])
+def test_pool_holds_a_connection_at_least(size: Any) -> None:
     """A pool without connections is refused."""
     with pytest.raises(ConfigurationError, match="pool_size: "):
         AkapuluClient(API_KEY, pool_size=size)
 
 
-def test_error_types_are_checked() -> None:
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [({"NO_SLOT": ValueError}, "NO_SLOT"), ({5: ApiError}, "5 is no code"), ("NO_SLOT", "str is no mapping")],
+)
+def test_error_types_are_checked(wrong: Any, words: str) -> None:
     """Codes can only be taught errors of the service."""
-    wrong: Any = {"NO_SLOT": ValueError}
-    with pytest.raises(ConfigurationError, match="NO_SLOT"):
+    with pytest.raises(ConfigurationError, match=f"error_types.*{words}"):
         AkapuluClient(API_KEY, error_types=wrong)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"api_key": API_KEY.encode()}, "api_key: it is no text"),
+        ({"api_key": 5}, "api_key: it is no text"),
+        ({"base_url": LOCAL.encode()}, "base_url: bytes is no text"),
+        ({"base_url": Secret(API_KEY)}, "base_url: Secret is no text"),
+    ],
+)
+def test_settings_that_are_no_text_are_told(options: dict[str, Any], words: str) -> None:
+    """What is not even a text is refused with the name of the setting, without being shown."""
+    with pytest.raises(ConfigurationError, match=f"^{words}") as caught:
+        AkapuluClient(**{"api_key": API_KEY, **options})
+    assert API_KEY not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -239,9 +258,11 @@ async def test_request_has_the_errors_of_all_calls() -> None:
         "/é",
         "/%zz",
         "/@evil.example:80//",
+        None,
+        b"/things/",
     ],
 )
-async def test_path_cannot_leave_the_base_url(path: str) -> None:
+async def test_path_cannot_leave_the_base_url(path: Any) -> None:
     """A path that is not one is refused before anything is sent."""
     async with Server(answer({})) as server, client_of(server) as client:
         error = await error_of(client.request("GET", path))
@@ -250,8 +271,8 @@ async def test_path_cannot_leave_the_base_url(path: str) -> None:
     assert server.connections == 0
 
 
-@pytest.mark.parametrize("method", ["", "GET /", "G\r\nET", "GÉT", "GET\n", "1"])
-async def test_method_cannot_be_injected(method: str) -> None:
+@pytest.mark.parametrize("method", ["", "GET /", "G\r\nET", "GÉT", "GET\n", "1", "CONNECT", "trace", None, b"GET"])
+async def test_method_cannot_be_injected(method: Any) -> None:
     """A method that is no word is refused before anything is sent."""
     async with Server(answer({})) as server, client_of(server) as client:
         error = await error_of(client.request(method, "/things/"))
@@ -267,6 +288,11 @@ async def test_method_cannot_be_injected(method: str) -> None:
         ({"json": float("nan")}, "json: not writable as JSON"),
         ({"params": {"a": None}}, "params['a']: None is neither a text nor a number"),
         ({"params": {"a": [1]}}, "params['a']: [1] is neither a text nor a number"),
+        ({"params": {"a": "\ud800"}}, "params['a']: the lone surrogate in it cannot be sent"),
+        ({"params": {"\ud800": "a"}}, "params: a name: the lone surrogate in it cannot be sent"),
+        ({"params": {1: "a"}}, "params: a name: 1 is neither a text nor a number"),
+        ({"params": {None: "a"}}, "params: a name: None is neither a text nor a number"),
+        ({"params": "a=b"}, "params: str is no mapping of names to values"),
     ],
 )
 async def test_unusable_arguments_are_told(options: dict[str, Any], words: str) -> None:

@@ -209,8 +209,23 @@ async def test_recordings_path_can_be_given() -> None:
     assert server.requests[0].target == f"/api/media/{SESSION}/film/"
 
 
-@pytest.mark.parametrize("path", ["", "/recording/", "/{id}/", "/{session_id}/{}", "/{session_id", "/{session_id.x}/"])
-def test_recordings_path_must_bear_the_id(path: str) -> None:
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/recording/",
+        "/{id}/",
+        "/{session_id}/{}",
+        "/{session_id",
+        "/{session_id.x}/",
+        "/{session_id[0]}/",
+        "/{session_id!r}/",
+        "/{session_id:>9}/",
+        None,
+        b"/{session_id}/",
+    ],
+)
+def test_recordings_path_must_bear_the_id(path: Any) -> None:
     """A path without the id, or with something else in braces, is refused."""
     with pytest.raises(ConfigurationError, match="recording_path: "):
         AkapuluClient("key", recording_path=path)

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from blockbuster import BlockBuster
 
-from akapulu_async import ApiError, TransportError
+from akapulu_async import ApiError, ConfigurationError, TransportError
 from tests.calls import error_of
 from tests.misbehaving import Behaviour, Peer, Seen, Server, answer, client_of, gated, http, raw, reset
 from tests.storing import CONTENT, MIB, OTHER, chunked, download, files, store
@@ -353,6 +353,14 @@ async def test_folder_in_the_files_place_is_told_first(overwrite: bool, tmp_path
             error = await error_of(download(client, target, overwrite=overwrite))
             assert type(error) is kind
             assert words in str(error)
+    assert server.requests == []
+
+
+async def test_name_that_no_file_can_have_is_told_first(tmp_path: Path) -> None:
+    """A name with a null character, which systems take for the name's end, is told before anything is sent."""
+    async with Server(store()) as server, client_of(server) as client:
+        error = await error_of(download(client, tmp_path / "call\0.mp4"))
+    assert type(error) is ConfigurationError
     assert server.requests == []
 
 

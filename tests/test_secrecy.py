@@ -245,6 +245,7 @@ async def test_storage_never_sees_the_key() -> None:
         {"error_types": {"A": int}},
         {"api_key": f"{KEY} {KEY}"},
         {"api_key": f"{KEY}\0"},
+        {"api_key": KEY.encode()},
     ],
 )
 def test_refused_settings_show_no_key(options: dict[str, Any]) -> None:

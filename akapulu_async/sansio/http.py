@@ -309,13 +309,17 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
     return min(max(0.0, (moment - now).total_seconds()), MAX_RETRY_AFTER)
 
 
-def check_error_types(error_types: ErrorTypes) -> dict[str, type[ApiError]]:
+def check_error_types(error_types: Any) -> dict[str, type[ApiError]]:
     """Return a copy of what a user teaches about error codes.
 
     Raises:
         ConfigurationError: Something in it is not an `ApiError` class.
     """
-    for code, error_type in dict[str, Any](error_types).items():
+    if not isinstance(error_types, Mapping):
+        raise ConfigurationError(f"error_types: {type(error_types).__name__} is no mapping of codes to errors")
+    for code, error_type in error_types.items():
+        if not isinstance(code, str):
+            raise ConfigurationError(f"error_types: {code!r:.80} is no code; codes are texts")
         if not (isinstance(error_type, type) and issubclass(error_type, ApiError)):
             raise ConfigurationError(f"error_types[{code!r}]: {error_type!r} is no subclass of ApiError")
     return dict(error_types)

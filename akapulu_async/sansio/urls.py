@@ -2,6 +2,7 @@
 
 import re
 from ipaddress import ip_address
+from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from akapulu_async.errors import ConfigurationError
@@ -43,7 +44,9 @@ def check_base_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def _base_url_problem(url: str) -> str | None:  # noqa: PLR0911 - a check a line
+def _base_url_problem(url: Any) -> str | None:  # noqa: PLR0911 - a check a line
+    if not isinstance(url, str):
+        return f"{type(url).__name__} is no text"
     if not url.isprintable() or " " in url:
         return "it contains white space or control characters"
     # Neither of these shows the URL, nor lets a parser's error do so: a password or a token may stand in it.
@@ -78,13 +81,13 @@ def _stays_below(path: str) -> bool:
     return bool(re.fullmatch(_PATH, path)) and not re.search(_DOT_SEGMENT, path) and "//" not in path
 
 
-def check_path(path: str) -> str:
+def check_path(path: Any) -> str:
     """Return a path that stays below the base URL when it is appended.
 
     Raises:
         ConfigurationError: It does not, or bears characters that are not of a path.
     """
-    if not _stays_below(path):
+    if not isinstance(path, str) or not _stays_below(path):
         raise ConfigurationError(
             f"path: {excerpt(repr(path))} is not usable; wanted is one like '/scenarios/', "
             "percent-encoded, without '.' or '..', its query given as params"
