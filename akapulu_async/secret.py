@@ -15,7 +15,7 @@ _JWT_BEGINNING = r"(?a)eyJ[\w-]*+(\Z)?"
 _BEARER = r"(?i)\b(bearer\s+)[^\s\"',;}]+"
 # A value ends with the quote that it began with: `"`, `'`, or `\"` where JSON is quoted in JSON.
 _MEMBER = (
-    r"""(?is)(["'][\w-]*(?:token|api[_-]?key|secret|password|authorization)\\?["']"""
+    r"""(?is)((?:token|api[_-]?key|secret|password|authorization)\\?["']"""
     r"""\s*:\s*(\\?["']))(?:(?!\2)(?:\\.|.))*"""
 )
 # `&` also as HTML (`&amp;`) and as careful JSON (`\u0026`) write it.

@@ -133,6 +133,7 @@ def test_copies_are_the_same() -> None:
         ('{"client_secret":"a","password":"b"}', '{"client_secret":"***","password":"***"}'),
         ('"{\\"token\\": \\"abc\\", \\"x\\": 1}"', '"{\\"token\\": \\"***\\", \\"x\\": 1}"'),
         ('{"token": "abc', '{"token": "***'),
+        ('ut": 1, my_token": "abc", "x": 1}', 'ut": 1, my_token": "***", "x": 1}'),
         ("https://x.daily.co/r?t=abc&x=1", "https://x.daily.co/r?t=***&x=1"),
         (
             "https://s3/x?X-Amz-Date=1&X-Amz-Signature=ab%2F&response=2",

@@ -28,10 +28,11 @@ from akapulu_async.errors import (
 from akapulu_async.http_session import environment_proxy, sent_once
 from akapulu_async.sansio.policies import RetryPolicy, Timeouts
 from akapulu_async.sansio.urls import DEFAULT_BASE_URL
+from akapulu_async.secret import Secret
 
 PATIENCE = Timeouts(connect=5.0, total=10.0)
 
-MADE_UP_KEY = "made-up-by-doctor"
+MADE_UP_KEY = Secret("made-up-by-doctor")
 """A key that no service takes."""
 
 CLOCK_TOLERANCE = 5.0
@@ -44,7 +45,7 @@ async def examine(target: Target) -> list[Finding]:
         async with target.simulated() as sim:
             key = Finding("key", Status.OK, "the simulator's own")
             address = Finding("address", Status.OK, f"{sim.base_url} (embedded simulator)")
-            return [key, address, *await _ask(sim.base_url, sim.api_key)]
+            return [key, address, *await _ask(sim.base_url, Secret(sim.api_key))]
     try:
         base_url, source = target.address()
         proxy = environment_proxy(base_url)
@@ -54,7 +55,7 @@ async def examine(target: Target) -> list[Finding]:
     through = "" if proxy is None else f", through the proxy {urlsplit(proxy).hostname}"
     key, address = key_finding(), Finding("address", Status.OK, f"{base_url} ({source}){through}")
     usable = key.status is Status.OK
-    return [key, address, *await _ask(base_url, os.environ["AKAPULU_API_KEY"] if usable else None)]
+    return [key, address, *await _ask(base_url, Secret(os.environ["AKAPULU_API_KEY"]) if usable else None)]
 
 
 def key_finding() -> Finding:
@@ -87,7 +88,7 @@ class Probe:
         return self.error is None or isinstance(self.error, ApiError)
 
 
-async def _ask(base_url: str, api_key: str | None) -> list[Finding]:
+async def _ask(base_url: str, api_key: Secret | None) -> list[Finding]:
     """Ask with the key; and with one that is made up, if there is none or to see that the first was looked at."""
     own = None if api_key is None else await probe(base_url, api_key)
     if own is not None and not isinstance(own.error, NotFoundError):
@@ -98,7 +99,7 @@ async def _ask(base_url: str, api_key: str | None) -> list[Finding]:
     return [*_of_service(own, base_url), key_verdict(own.error, other.error)]
 
 
-async def probe(base_url: str, api_key: str) -> Probe:
+async def probe(base_url: str, api_key: Secret) -> Probe:
     """Ask for a conversation that there is not."""
     result = Probe()
     async with (
