@@ -15,6 +15,7 @@ from akapulu_async.log import logger
 from akapulu_async.models import Connection, ConnectRequest, ConversationDetail, ConversationUpdate, checked_id
 from akapulu_async.recordings import Recording, open_recording
 from akapulu_async.sansio.http import Request, encode_json
+from akapulu_async.sansio.policies import check_interval, check_patience
 from akapulu_async.sansio.urls import check_path
 from akapulu_async.secret import excerpt
 from akapulu_async.tasks import in_thread
@@ -132,6 +133,8 @@ class Conversations:
             RecordingTimeoutError: It did not become ready in time (also a `TimeoutError`).
         """
         session_id = checked_id("session_id", session_id)
+        check_patience("timeout", timeout)
+        check_interval("interval", interval)
         status_text = ""
         limit = asyncio.timeout(timeout)
         try:
@@ -180,6 +183,7 @@ class Conversations:
         session_id, target = checked_id("session_id", session_id), Path(path)
         if "\0" in str(target):
             raise ConfigurationError("path: the character '\\0' is not allowed")
+        check_patience("wait", wait)
         await in_thread(check_target, target, overwrite)
         if wait is not None:
             await self.wait_for_recording(session_id, timeout=wait)

@@ -20,7 +20,7 @@ from akapulu_async.models import ConnectRequest, checked_id
 from akapulu_async.roster import Roster
 from akapulu_async.sansio.admission import Admission, Pace
 from akapulu_async.sansio.lifecycle import EndReason, Signals
-from akapulu_async.sansio.policies import FullPolicy, PollPolicy
+from akapulu_async.sansio.policies import FullPolicy, PollPolicy, check_patience
 from akapulu_async.sansio.signals import UpdateSignals
 from akapulu_async.sansio.snapshot import SessionSnapshot, as_start
 from akapulu_async.sansio.statistics import ManagerStatistics
@@ -137,6 +137,7 @@ class SessionManager(AsyncContextManagerMixin):
         Args:
             timeout: Seconds to wait at the most; None for no limit.
         """
+        check_patience("timeout", timeout)
         self._refuse_more()
         try:
             async with asyncio.timeout(timeout):
@@ -198,6 +199,7 @@ class SessionManager(AsyncContextManagerMixin):
         When cancelled, or timed out, while it waits, it loses its place and no more is sent. When its connect is on
         its way, that goes on: the session then lives in the manager, in `sessions` and `events()`.
         """
+        check_patience("timeout", timeout)
         return await self._roster.wait(self._roster.arrive(request), timeout, goes_on=True)
 
     @asynccontextmanager
@@ -209,6 +211,7 @@ class SessionManager(AsyncContextManagerMixin):
         When cancelled or timed out while its connect is on its way, the connect is waited for, five seconds at the
         most, and the session ended.
         """
+        check_patience("timeout", timeout)
         entry = self._roster.arrive(request)
         reason = EndReason.LEFT
         try:

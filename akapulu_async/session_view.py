@@ -12,6 +12,7 @@ import attrs
 from akapulu_async.errors import ConfigurationError, SessionEndedError, WaitTimeoutError
 from akapulu_async.models import Connection
 from akapulu_async.sansio.lifecycle import EndReason, Lifecycle, Progress, SessionEvent, SessionState
+from akapulu_async.sansio.policies import check_patience
 from akapulu_async.sansio.snapshot import SessionSnapshot
 from akapulu_async.secret import Secret, excerpt
 from akapulu_async.watching import EventLog, Watcher
@@ -181,6 +182,7 @@ class SessionView:
 
         Can be cancelled; that ends nothing.
         """
+        check_patience("timeout", timeout)
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 return await self._reached(state)

@@ -162,6 +162,28 @@ async def test_wait_ends_when_patience_does(interval: float) -> None:
     assert "record_conversation=True" in str(error)
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"timeout": float("nan")}, "timeout: nan is neither a number of seconds nor None"),
+        ({"timeout": "5"}, "timeout: '5' is neither"),
+        ({"timeout": 5, "interval": 0}, "interval: 0 is not a number of seconds greater than 0"),
+        ({"timeout": 5, "interval": float("nan")}, "interval: nan is not"),
+    ],
+)
+async def test_unusable_waits_are_told(options: dict[str, Any], words: str) -> None:
+    """A wait that would have no end, or no pauses, is refused before anything is sent."""
+    async with Server(answer(NOT_YET)) as server, client_of(server) as client:
+        error = await error_of(client.conversations.wait_for_recording(SESSION, **options))
+        (wait, *interval) = options.values()
+        if not interval:
+            download = client.conversations.download_recording(SESSION, "unused.mp4", wait=wait)
+            assert str(await error_of(download)).startswith("wait: ")
+    assert type(error) is ConfigurationError
+    assert str(error).startswith(words)
+    assert server.requests == []
+
+
 async def test_wait_ends_during_a_call() -> None:
     """A call that hangs does not stretch the wait."""
     async with Server(hang) as server, client_of(server) as client:

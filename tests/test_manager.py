@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import math
 import time
 import weakref
 from collections import Counter
@@ -316,6 +317,20 @@ async def test_draining_lets_finish(anyio_backend: object) -> None:
         assert [session.end_reason for session in running] == [EndReason.COMPLETED] * 2
         assert session_tasks() == []
         assert await manager.drain(timeout=0) is True
+
+
+async def test_patience_is_a_number() -> None:
+    """A limit that is no number of seconds is refused, and nothing is started or drained."""
+    async with crowded() as world, SessionManager(world.client) as manager:
+        for call in (
+            manager.start(REQUEST, timeout=math.nan),
+            manager.session(REQUEST, timeout=math.nan).__aenter__(),
+            manager.drain(timeout=math.nan),
+        ):
+            with pytest.raises(ConfigurationError, match=r"^timeout: nan is neither a number of seconds nor None"):
+                await call
+        assert world.server.requests == []
+        await manager.start(REQUEST)
 
 
 async def test_draining_gives_up_in_time() -> None:

@@ -237,6 +237,14 @@ async def test_wait_for_timeout_ends_nothing() -> None:
         await ready_session(world, session)
 
 
+@pytest.mark.parametrize("timeout", [float("nan"), "5"])
+async def test_patience_is_a_number(timeout: Any) -> None:
+    """A limit that is no number of seconds is refused: NaN would be none, and disturb each timer of the program."""
+    async with live() as (_, session):
+        with pytest.raises(ConfigurationError, match=r"^timeout: .* is neither a number of seconds nor None"):
+            await session.wait_for(BOT_READY, timeout=timeout)
+
+
 async def test_words_in_an_own_timeout() -> None:
     """What the service says is told in a short line without the token."""
     async with live() as (world, session):

@@ -27,6 +27,26 @@ def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
 
 
+def check_patience(name: str, seconds: object) -> None:
+    """See to it that a wait's limit is a number of seconds, or None.
+
+    Raises:
+        ConfigurationError: It is something else. NaN, above all, would put the event loop's timers in disorder.
+    """
+    if seconds is not None and not _is_number(seconds):
+        raise ConfigurationError(f"{name}: {seconds!r:.80} is neither a number of seconds nor None for no limit")
+
+
+def check_interval(name: str, seconds: object) -> None:
+    """See to it that an interval is a number of seconds greater than 0: without a pause, the service is flooded.
+
+    Raises:
+        ConfigurationError: It is something else.
+    """
+    if not (_is_number(seconds) and seconds > 0):
+        raise ConfigurationError(f"{name}: {seconds!r:.80} is not a number of seconds greater than 0")
+
+
 def _refuse(attribute: "attrs.Attribute[Any]", value: object, wanted: str) -> NoReturn:
     raise ConfigurationError(f"{attribute.name}: {value!r:.80} is not {wanted}")
 
