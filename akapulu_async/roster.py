@@ -35,6 +35,8 @@ class Entry:
     """Whether it came up, and so gives a place back when it ends."""
 
     tries: int = 0
+    refusal: list[SessionEvent] | None = None
+    """The end of the last try, met by a full account, which is no end unless there is no other try."""
 
 
 class Roster:
@@ -136,16 +138,17 @@ class Roster:
         while True:
             await self.door.enter(ticket)
             session = self._make(entry, request)
-            entry.connecting = True
+            entry.connecting, entry.refusal = True, None
             entry.tries += 1
             self.tally.started += entry.tries == 1
             try:
                 await session.open()
-            except ConcurrencyLimitError:
+            except ConcurrencyLimitError as error:
                 if not self._may_wait_again(entry):
                     self.door.failed(ticket)
                     raise
                 entry.connecting, entry.session = False, None
+                error.__traceback__ = None  # which would keep the session as long as this waits
                 self.door.refused(ticket)
                 continue
             except MinutesLimitError as error:
@@ -164,6 +167,8 @@ class Roster:
         if task.cancelled() or task.exception() is not None:
             self._forget(entry)
             entry.session = None
+            if entry.refusal is not None:  # and now nobody tries again
+                self._tell(entry, entry.refusal)
 
     def _make(self, entry: Entry, start: ConnectRequest | SessionSnapshot | str) -> ConversationSession:
         entry.session = ConversationSession(
@@ -184,7 +189,11 @@ class Roster:
     def _hear(self, entry: Entry, events: list[SessionEvent]) -> None:
         last = events[-1]
         if isinstance(last, StateChanged) and self._will_try_again(entry, last):
+            entry.refusal = events
             return
+        self._tell(entry, events)
+
+    def _tell(self, entry: Entry, events: list[SessionEvent]) -> None:
         for event in events:
             if isinstance(event, StateChanged):
                 self._count(entry, event)
@@ -202,10 +211,11 @@ class Roster:
     def _count(self, entry: Entry, event: StateChanged) -> None:
         if event.state is SessionState.BOT_READY:
             self.tally.count_ready(event, seen_from_start=entry.request is not None)
-        elif event.end_reason is not None and entry.session is not None:
+        elif event.end_reason is not None:
             session = entry.session
-            self.tally.count_end(event.end_reason, polls=session.polls, poll_failures=session.poll_failures)
-            if entry.settled:
+            polls, failures = (0, 0) if session is None else (session.polls, session.poll_failures)
+            self.tally.count_end(event.end_reason, polls=polls, poll_failures=failures)
+            if entry.settled and session is not None:
                 self._let_go(entry, session)
 
     def _let_go(self, entry: Entry, session: ConversationSession) -> None:

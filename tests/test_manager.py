@@ -793,6 +793,30 @@ async def test_a_slot_given_back_elsewhere_is_found() -> None:
             await asyncio.wait(waiting)
 
 
+@pytest.mark.parametrize("how", ["cancelled", "drained", "timed out"])
+async def test_given_up_while_it_waits_for_a_slot(how: str) -> None:
+    """Whoever met a full account and gives up before another try has failed to connect, in figures and events."""
+    never = FullPolicy(base=60, cap=60)
+    async with crowded() as world, SessionManager(world.client, when_full="wait", full=never) as manager:
+        events = manager.events()
+        world.crowd.refusals = [FULL]
+        task = starting(manager, timeout=0.05 if how == "timed out" else None)
+        await until(lambda: world.connects == 1 and manager.statistics().waiting == 1)
+        if how == "cancelled":
+            task.cancel()
+        elif how == "drained":
+            await manager.drain()
+        given_up = {"cancelled": asyncio.CancelledError, "drained": ManagerClosedError, "timed out": StartTimeoutError}
+        with pytest.raises(given_up[how]):
+            await soon(task)
+        await until(lambda: manager.statistics().ended[EndReason.CONNECT_FAILED] == 1)
+        assert (manager.statistics().started, manager.statistics().waiting, world.connects) == (1, 0, 1)
+        await manager.aclose()
+        heard = [event async for event in events if isinstance(event, StateChanged)]
+        assert [event.state for event in heard] == [CONNECTING, ENDED]
+        assert isinstance(heard[-1].cause, ConcurrencyLimitError)
+
+
 async def test_refused_and_given_up() -> None:
     """Whose caller has left is not started later, when its connect was refused."""
     async with crowded() as world, SessionManager(world.client, when_full="wait", full=QUICK_FULL) as manager:
