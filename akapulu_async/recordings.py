@@ -99,10 +99,10 @@ async def open_recording(
         media_type = content_type.partition(";")[0].strip().lower()
         if media_type == _JSON or stream.status not in {_OK, _PARTIAL_CONTENT}:
             response = await stream.read()
-            if media_type == _JSON and response.body:
-                # Raises if it is none: waiting would not make it ready.
-                decipher(request, response, now=datetime.now(UTC), secrets=transport.secrets)
             text = not_ready_text(response.body, transport.secrets)
+            if not text and media_type == _JSON and response.body:
+                # Raises if it is no JSON: waiting would not make it ready.
+                decipher(request, response, now=datetime.now(UTC), secrets=transport.secrets)
             raise RecordingNotReadyError(session_id=session_id, status_text=text)
         problem = _problem(stream, media_type, headers)
         if problem is not None:

@@ -13,10 +13,10 @@ ANSWER = "answer"
 TRIES = 3
 """How often each request is tried, and each session's poll may fail in a row before the session ends."""
 
-SLACK = 2.0
+SLACK = 4.0
 """Seconds that a busy machine may take for what takes none."""
 
-_AMPLE, _TOTAL, _CONNECT = 10.0, 0.25, 0.1
+_AMPLE, _TOTAL, _CONNECT = 10.0, 0.5, 0.1
 _SLOW = 0.02  # what a slow link takes for the least
 
 
