@@ -7,7 +7,7 @@ PYTHON ?= python3
 ARGS ?=
 run := .venv/bin/python
 
-.PHONY: help demo test chaos examples soak fuzz lint format format-check types wheel bench ci clean
+.PHONY: help demo test chaos examples soak fuzz secrets lint format format-check types wheel bench ci clean
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
@@ -110,6 +110,9 @@ chaos: $(tools)  ## run conversations through faults and restarts, 100 seeds; AR
 fuzz: $(tools)  ## fuzz what reads answers, guided by coverage, a minute each; ARGS="--seconds 600 detail"
 	@$(run) -c 'import atheris' 2>/dev/null || $(run) -m pip install --quiet --disable-pip-version-check --no-input atheris
 	@$(run) -m tests.fuzzing.run $(ARGS)
+
+secrets: $(tools)  ## run the tests with all logged, and look for keys and tokens in all that comes out
+	@$(run) -m pytest -n 2 --dist worksteal --scan-secrets $(ARGS)
 
 lint: $(tools)  ## look for mistakes
 	@$(run) -m ruff check $(ARGS)

@@ -7,8 +7,25 @@ from typing import Any
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from hypothesis import settings
 
 from tests.calls import Marks
+from tests.scanning import SecretScan
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the whole run be looked through."""
+    parser.addoption("--scan-secrets", action="store_true", help="look for keys and tokens in all that tests show")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marker, and look if that was asked for."""
+    config.addinivalue_line("markers", "shows_secrets: what it shows is what was asked for, or not the library's doing")
+    if config.getoption("--scan-secrets"):
+        config.pluginmanager.register(SecretScan())
+
+
+settings.register_profile("thorough", max_examples=4000)  # pytest --hypothesis-profile thorough --timeout 0
 
 
 @pytest.fixture

@@ -75,6 +75,7 @@ async def test_help(example: Path) -> None:
     assert "--simulator" in out
 
 
+@pytest.mark.shows_secrets  # the link, to the user who is to open it
 async def test_first_conversation(sim: Simulator, tmp_path: Path) -> None:
     """It shows each state and step as a plain line, ends with the transcript, and saves the recording."""
     recording = tmp_path / "call.wav"
@@ -102,6 +103,7 @@ async def test_first_conversation(sim: Simulator, tmp_path: Path) -> None:
     assert max(len(line) for line in out.splitlines() if "://" not in line and str(tmp_path) not in line) <= 80
 
 
+@pytest.mark.shows_secrets  # the link, to the user who is to open it
 async def test_end_without_an_update() -> None:
     """It takes a conversation that is gone for one that ended."""
     async with Simulator(speed=25, seed=1, ready_time=10, end_with_script=True, after_end="gone") as sim:
@@ -149,6 +151,7 @@ async def test_refused(sim: Simulator, status: int) -> None:
 
 
 @pytest.mark.parametrize("after", [0, 1])
+@pytest.mark.shows_secrets  # the link, to the user who is to open it
 async def test_failed(sim: Simulator, after: int) -> None:
     """A failure in mid-poll, before or after the bot was ready, never looks like an end."""
     sim.add_fault(Fault(route="updates", after=after, times=None, status=401))
@@ -304,6 +307,7 @@ def test_readme_blocks() -> None:
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.shows_secrets  # the link, to the user who is to open it
 async def test_readme_program(program: str, sim: Simulator) -> None:
     """The README's programs run as they stand, but for how often they connect."""
     # Over 5 s: it polls as by default, a live conversation each 5 s.

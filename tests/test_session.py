@@ -468,6 +468,7 @@ async def forever() -> None:
     ids=["fails", "cancelled", "no context manager"],
 )
 @pytest.mark.filterwarnings("ignore:coroutine 'fail' was never awaited")
+@pytest.mark.shows_secrets  # in the participant's own exception
 async def test_participant_cannot_join(participant: Any, cause: type[BaseException]) -> None:
     """If joining fails, the session ends with that cause, which is told without the token."""
     cause = (AttributeError, TypeError) if cause is AttributeError else cause  # type: ignore[assignment]
@@ -489,6 +490,7 @@ async def test_failing_participant_does_not_show_the_token() -> None:
             assert TOKEN not in str(error)
 
 
+@pytest.mark.shows_secrets  # in the participant's own exception
 async def test_events_do_not_show_the_token() -> None:
     """An event whose cause quotes the token shows the cause's kind, and not what it says."""
     async with steered() as world, world.client.session(REQUEST, participant=Guest(fail)) as session:
