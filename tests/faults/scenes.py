@@ -68,6 +68,7 @@ class _Failed(logging.Handler):
 async def restarting(bench: Bench, operation: str, timeouts: Timeouts) -> AsyncGenerator[AkapuluClient]:
     """Let the service die after its first answer (to a connect, of a session), and come back after a failed attempt."""
     logger, handler = logging.getLogger("akapulu_async"), _Failed()
+    level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)
     try:
@@ -83,7 +84,7 @@ async def restarting(bench: Bench, operation: str, timeouts: Timeouts) -> AsyncG
             await proxy.abandoned()
     finally:
         logger.removeHandler(handler)
-        logger.setLevel(logging.NOTSET)
+        logger.setLevel(level)
 
 
 async def _come_back(proxy: Proxy, failed: asyncio.Event) -> None:
