@@ -49,7 +49,7 @@ SETTLING = 1.0  # seconds until what was closed is gone
 
 ALLOWANCES: Mapping[str, Allowance] = {
     "memory, MB": Allowance(4.0, 0.0005),
-    "file descriptors": Allowance(10, 0.002),
+    "file descriptors": Allowance(30, 0.002),
     "tasks": Allowance(30, 0.002),
     "loop lag, p90 ms": Allowance(10, 0),
 }
