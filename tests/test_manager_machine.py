@@ -160,7 +160,7 @@ class AnyManager(Interleaved):
         live = sum(figures.live.values())
         assert live == sum(session.end_reason is None for session in self.manager.sessions)
         started = [session for session in self.manager.sessions if isinstance(session._start, ConnectRequest)]
-        assert len(started) <= MOST
+        assert sum(map(_lives, started)) <= MOST
         assert self.manager._roster.door.running <= MOST
         waiting_again = figures.started - sum(figures.ended.values()) - live
         refused = [entry for entry in self.manager._roster.entries if entry.tries and not _lives(entry.session)]
