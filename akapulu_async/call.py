@@ -51,6 +51,8 @@ class Call:
     status: int | None = None
     last_failure: str = ""
     deadline: Deadline | None = None
+    over: bool = False
+    """Whether it has ended, or was given up: what was not sent by then must not be sent any more."""
 
     def failure(self, error: Exception) -> AkapuluError:
         """Return what an exception of aiohttp's means for the caller."""
@@ -211,6 +213,8 @@ class Body(aiohttp.BytesPayload):
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         """Send it."""
+        if self._call.over:  # aiohttp writes in a task of its own, which may begin after its request was cancelled
+            raise ConnectionAbortedError("the call was given up before it was sent")
         self._call.sent, self._call.doing = True, "while waiting for the answer"
         if isinstance(writer, StreamWriter) and isinstance(writer.protocol, ResponseHandler):
             writer.protocol.force_close()

@@ -197,7 +197,7 @@ class Transport:
             if not deadline.expired:
                 raise
         finally:
-            call.deadline = None
+            call.deadline, call.over = None, True
         raise call.too_late()
 
     async def _exchange(self, call: Call) -> Any:
@@ -227,6 +227,7 @@ class Transport:
         except asyncio.CancelledError:
             # The deadline cancels too, and is not to be stretched.
             bears_waiting = call.sent and not (call.deadline and call.deadline.expired)
+            call.over = not call.sent
             with suppress(asyncio.CancelledError):
                 await settle((task,), LATE_ANSWER if bears_waiting else 0)
             if not task.done():

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import anyio
 import attrs
@@ -905,3 +906,24 @@ async def test_ten_thousand_cycles() -> None:
         assert descriptors_now <= descriptors + 2
         # One object kept by each session would be 9,000.
         assert objects_now <= objects + 500
+
+
+async def test_connect_cancelled_at_any_step() -> None:
+    """Whenever a connect is cancelled, it either never arrives or is known: no conversation is lost from sight."""
+    async with Simulator(speed=0, auto_join=False) as sim, AkapuluClient(sim.api_key, base_url=sim.base_url) as client:
+        made, known = 0, 0
+        for steps in range(25):
+            session = client.session(REQUEST)
+            opening = asyncio.create_task(session.open())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            opening.cancel()
+            await asyncio.wait([opening])
+            # What was sent has arrived when something that was sent later is answered.
+            with pytest.raises(NotFoundError):
+                await client.conversations.updates(uuid4())
+            now = len(sim.conversations)
+            assert (now > made) == (session._lifecycle.session_id is not None), f"cancelled at step {steps}"
+            made, known = now, known + (now > made)
+            await session.end()
+    assert 0 < known < 25
