@@ -25,6 +25,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(SecretScan())
 
 
+# How long an example takes says more of the machine than of us.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 settings.register_profile("thorough", max_examples=4000)  # pytest --hypothesis-profile thorough --timeout 0
 
 

@@ -124,4 +124,4 @@ class AnySession(Interleaved):
 
 
 TestAnySession = AnySession.TestCase
-TestAnySession.settings = examples(40)
+TestAnySession.settings = examples(20)
