@@ -214,6 +214,7 @@ async def test_argument_stays_in_its_place(name: str, text: str) -> None:
 @given(text=texts)
 @example(text="\r\nX-Injected: 1")
 @settings(max_examples=100, deadline=None)
+@pytest.mark.shows_secrets  # keys that are drawn as words, which stand elsewhere too
 async def test_key_stays_in_its_header(text: str) -> None:
     """A key that is accepted is sent as it is, but for white space around it, and adds no header."""
     async with Server(answer({})) as server:
