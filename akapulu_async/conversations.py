@@ -10,7 +10,13 @@ from uuid import UUID
 
 from akapulu_async.converter import detail_reader, read_connection, update_reader
 from akapulu_async.downloads import Download, check_target
-from akapulu_async.errors import ConfigurationError, ConnectOutcomeUnknownError, RecordingTimeoutError, TransportError
+from akapulu_async.errors import (
+    ConfigurationError,
+    ConnectOutcomeUnknownError,
+    InvalidResponseError,
+    RecordingTimeoutError,
+    TransportError,
+)
 from akapulu_async.log import logger
 from akapulu_async.models import Connection, ConnectRequest, ConversationDetail, ConversationUpdate, checked_id
 from akapulu_async.recordings import Recording, open_recording
@@ -59,6 +65,7 @@ class Conversations:
             ConcurrencyLimitError: All slots are taken.
             MinutesLimitError: The month's minutes are used up.
             ConnectOutcomeUnknownError: It was sent, but its answer was lost: it may hold a slot.
+            InvalidResponseError: It was answered, but with what makes no sense: it may hold a slot, too.
 
         When cancelled after it was sent, it stays for the answer, five seconds at the most and shielded, and tells
         it to `late`. Without an answer by then, the conversation may exist and hold a slot.
@@ -68,6 +75,9 @@ class Conversations:
             return await self._transport.send(
                 Request("POST", "/conversations/connect/", body=body, read=read_connection, late=late)
             )
+        except InvalidResponseError as error:
+            error.add_note("The connect may have been done all the same: then a conversation holds a slot.")
+            raise
         except TransportError as error:
             if not error.sent:
                 raise

@@ -140,12 +140,16 @@ class Transport:
 
         When cancelled, the request may have reached the service or not; but see `Request.late`.
         """
-        return self.sender(request, attempts=attempts)()
+        return self._send_to(self._url(request), request, attempts)
 
     def sender(self, request: Request[T], *, attempts: int | None = None) -> Callable[[], Coroutine[Any, Any, T]]:
         """Return what sends a request each time it is called, as `send()` does: for what is asked again and again."""
-        url, exchange = self._url(request), self._exchange if request.late is None else self._seen_through
-        return lambda: self._call(Call(request, url, self._timeouts), exchange, attempts)
+        # A partial is smaller than a closure: thousands of sessions keep one each.
+        return partial(self._send_to, self._url(request), request, attempts)
+
+    def _send_to(self, url: URL, request: Request[T], attempts: int | None) -> Coroutine[Any, Any, T]:
+        exchange = self._exchange if request.late is None else self._seen_through
+        return self._call(Call(request, url, self._timeouts), exchange, attempts)
 
     @asynccontextmanager
     async def stream(self, request: Request[Any], headers: Mapping[str, str]) -> AsyncGenerator[Stream]:

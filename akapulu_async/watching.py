@@ -19,16 +19,17 @@ class EventLog:
         self._events: list[SessionEvent] = []
         self._count = 0
         self._progress = 0
-        self._waiting: dict[asyncio.Future[None], None] = {}
+        self._waiting: dict[asyncio.Future[None], None] | None = None
 
     async def news(self) -> None:
         """Wait for the next publication. Nothing is missed between a look at what there is and this."""
         waiter = asyncio.get_running_loop().create_future()
-        self._waiting[waiter] = None
+        waiting = self._waiting = self._waiting or {}
+        waiting[waiter] = None
         try:
             await waiter
         finally:
-            self._waiting.pop(waiter, None)
+            waiting.pop(waiter, None)
 
     def publish(self, events: Iterable[SessionEvent]) -> None:
         """Add events, and wake who waits for them."""
@@ -40,8 +41,8 @@ class EventLog:
         if self._progress > 2 * KEPT_PROGRESS:
             self._forget()
         if self._waiting:
-            waiting, self._waiting = self._waiting, {}
-            for waiter in waiting:
+            waiting, self._waiting = self._waiting, None
+            for waiter in tuple(waiting):
                 if not waiter.done():
                     waiter.set_result(None)
 

@@ -19,6 +19,7 @@ from akapulu_async import (
     ConfigurationError,
     Connection,
     ConnectOutcomeUnknownError,
+    InvalidResponseError,
     MinutesLimitError,
     NotFoundError,
     RecordingTimeoutError,
@@ -86,6 +87,14 @@ async def test_connect_sends_what_was_asked() -> None:
     assert b'"show_ai_label": true' in seen.body
     assert connection.token.reveal() == TOKEN
     assert connection.conversation_session_id == SESSION
+
+
+async def test_connect_answered_with_nonsense_says_what_it_may_have_done() -> None:
+    """Who gets an answer to a connect that makes no sense is told that there may be a conversation."""
+    async with Server(answer({"token": TOKEN})) as server, client_of(server) as client:
+        error = await error_of(connect(client))
+    assert isinstance(error, InvalidResponseError)
+    assert error.__notes__ == ["The connect may have been done all the same: then a conversation holds a slot."]
 
 
 @pytest.mark.parametrize(
