@@ -93,7 +93,7 @@ soak: $(tools)  ## hold 200 sessions that turn over for 10 minutes, and see that
 test: $(tools)  ## run the tests, print branch coverage; akapulu_async/sansio must be covered whole
 ifeq ($(strip $(ARGS)),)
 	@rm -f .coverage .coverage.*
-	@$(run) -m coverage run -m pytest -n 3 --dist worksteal
+	@$(run) -m coverage run -m pytest -n 4 --dist worksteal
 	@$(run) -m coverage combine --quiet
 	@$(run) -m coverage report
 	@table=$$($(run) -m coverage report --include='akapulu_async/sansio/*' --fail-under=100) || \
@@ -112,7 +112,7 @@ fuzz: $(tools)  ## fuzz what reads answers, guided by coverage, a minute each; A
 	@$(run) -m tests.fuzzing.run $(ARGS)
 
 secrets: $(tools)  ## run the tests with all logged, and look for keys and tokens in all that comes out
-	@$(run) -m pytest -n 3 --dist worksteal --scan-secrets $(ARGS)
+	@$(run) -m pytest -n 4 --dist worksteal --scan-secrets $(ARGS)
 
 lint: $(tools)  ## look for mistakes
 	@$(run) -m ruff check $(ARGS)

@@ -33,7 +33,7 @@ def pytest_collection_finish() -> None:
 
 
 # How long an example takes says more of the machine than of us.
-settings.register_profile("suite", deadline=None, max_examples=50)
+settings.register_profile("suite", deadline=None, max_examples=30)
 settings.load_profile("suite")
 settings.register_profile("thorough", max_examples=4000)  # pytest --hypothesis-profile thorough --timeout 0
 

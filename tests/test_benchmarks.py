@@ -17,7 +17,7 @@ async def run(name: str, *arguments: str, errors: bytes = b"") -> str:
     return done.stdout.decode()
 
 
-SOAK = ("soak.py", "--minutes", "0.08", "--sessions", "100", "--speed", "50", "--json", "--page")
+SOAK = ("soak.py", "--minutes", "0.06", "--sessions", "100", "--speed", "50", "--json", "--page")
 
 
 async def test_manager() -> None:
@@ -71,7 +71,7 @@ async def test_layer() -> None:
 async def test_sustained() -> None:
     """A few sessions for a moment: about as many polls as are due."""
     # Over 5 s: the polls get into their pace for two seconds, and two processes start.
-    figures = json.loads(await run("sustained.py", "--sessions", "20", "--seconds", "2", "--json"))
+    figures = json.loads(await run("sustained.py", "--sessions", "20", "--seconds", "1", "--json"))
     assert figures["sessions"] == 20
     assert 0.5 < figures["share_on_time"] < 1.5
 
