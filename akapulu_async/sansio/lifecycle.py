@@ -294,11 +294,7 @@ class Lifecycle:
             elapsed = now - self.began
             self._events.append(
                 ProgressChanged(
-                    session_id=self.session_id,
-                    at=self._at(elapsed),
-                    elapsed=elapsed,
-                    percent=percent,
-                    text=text,
+                    session_id=self.session_id, at=self._at(elapsed), elapsed=elapsed, percent=percent, text=text
                 )
             )
 
