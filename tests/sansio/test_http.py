@@ -531,4 +531,4 @@ def test_error_types_are_checked_and_copied() -> None:
     assert kept == {"NO_CREDIT": NoCreditError}
     for wrong in (ValueError, "ConcurrencyLimitError", NoCreditError(status=400, method="GET", path="/"), None):
         with pytest.raises(ConfigurationError, match=r"^error_types\['X'\]: .* is no subclass of ApiError$"):
-            check_error_types({"X": wrong})  # type: ignore[dict-item]
+            check_error_types({"X": wrong})
