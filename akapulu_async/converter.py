@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn, override
 
@@ -118,29 +119,23 @@ def _web_url(value: object, _: object) -> str:
     return value
 
 
-def _teach(converter: cattrs.Converter, model: type[Model], **hooks: Any) -> None:
-    """Teach the converter a model whose fields are read by the given hooks, the others by their types."""
+def _teach(converter: cattrs.Converter, model: type[Any], **hooks: Any) -> None:
+    """Teach the converter a model whose fields are read by the given hooks, the others by their types.
+
+    A model with `.raw` keeps there what it was read from.
+    """
     overrides: dict[str, Any] = {name: override(struct_hook=hook) for name, hook in hooks.items()}
+    keeps_raw = "raw" in attrs.fields_dict(model)
+    if keeps_raw:
+        overrides["raw"] = override(omit=True)
     fill = make_dict_structure_fn(model, converter, **overrides)
 
-    def structure(payload: object, _: object) -> Model:
+    def structure(payload: object, _: object) -> Any:
         if not isinstance(payload, dict):  # which is all that JSON has
             raise _wanted("an object", payload)
-        return fill(payload, model)
-
-    converter.register_structure_hook(model, structure)
-
-
-def _teach_with_raw(converter: cattrs.Converter, model: type[Model], **hooks: Any) -> None:
-    """Like `_teach`, for a model that keeps what it was read from in `.raw`."""
-    overrides: dict[str, Any] = {name: override(struct_hook=hook) for name, hook in hooks.items()}
-    fill = make_dict_structure_fn(model, converter, raw=override(omit=True), **overrides)
-
-    def structure(payload: object, _: object) -> Model:
-        if not isinstance(payload, dict):
-            raise _wanted("an object", payload)
         whole = fill(payload, model)
-        object.__setattr__(whole, "raw", payload)
+        if keeps_raw:
+            object.__setattr__(whole, "raw", payload)
         return whole
 
     converter.register_structure_hook(model, structure)
@@ -159,12 +154,10 @@ def _make_converter(*, detailed: bool) -> cattrs.Converter:
     optional = _optional_text
     _teach(converter, Avatar, id=_uuid)
     _teach(converter, RecordingStatus)
-    _teach_with_raw(converter, TranscriptRow, node_id=optional, tool_call_id=optional)
-    _teach_with_raw(
-        converter, ConversationDetail, id=_uuid, created_at=_moment, scenario_id=_uuid, transcript_rows=rows
-    )
-    _teach_with_raw(converter, ConversationUpdate, conversation_session_id=_uuid, completion_percent=_percent)
-    _teach_with_raw(converter, Connection, room_url=_web_url, token=_secret, conversation_session_id=_uuid)
+    _teach(converter, TranscriptRow, node_id=optional, tool_call_id=optional)
+    _teach(converter, ConversationDetail, id=_uuid, created_at=_moment, scenario_id=_uuid, transcript_rows=rows)
+    _teach(converter, ConversationUpdate, conversation_session_id=_uuid, completion_percent=_percent)
+    _teach(converter, Connection, room_url=_web_url, token=_secret, conversation_session_id=_uuid)
     return converter
 
 
