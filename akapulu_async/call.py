@@ -54,6 +54,11 @@ class Call:
     over: bool = False
     """Whether it has ended, or was given up: what was not sent by then must not be sent any more."""
 
+    def begin(self) -> None:
+        """Let it be sent now. Until its body's sending begins, what has one is not known to be under way."""
+        self.sent = self.request.safe
+        self.doing = "while waiting for the answer" if self.sent else "while connecting"
+
     def failure(self, error: Exception) -> AkapuluError:
         """Return what an exception of aiohttp's means for the caller."""
         if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError):

@@ -15,7 +15,7 @@ from yarl import URL
 
 from akapulu_async.call import REQUEST_ERRORS, Body, Call, Headers, Stream
 from akapulu_async.errors import ApiError, ConfigurationError, TransportError
-from akapulu_async.http_session import USER_AGENT, let_go, make_http, without_credentials
+from akapulu_async.http_session import USER_AGENT, PreparedGet, let_go, make_http, without_credentials
 from akapulu_async.limits import Deadline, Deadlines, Places
 from akapulu_async.log import logger
 from akapulu_async.sansio.http import ERROR_TYPES, ErrorTypes, Request, Response, decipher
@@ -40,6 +40,9 @@ which conversation. A connect returns at once [documented]."""
 
 MAX_REDIRECTS = 5
 """How often a recording may be redirected."""
+
+_AS_IT_COMES: Mapping[str, Any] = {"allow_redirects": False, "raise_for_status": False, "auto_decompress": False}
+"""What each of aiohttp's requests is made with: answers are ours to read."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -103,6 +106,8 @@ class Transport:
             self._places = Places(self._pool_size)
             self._download_places = Places(DOWNLOAD_POOL_SIZE)
             self._deadlines = Deadlines(self._timeouts.total)
+            # As many as are under way at once, at the most. Of this session: one that ends late puts none to the next.
+            self._prepared: list[PreparedGet] = []
             if self._borrowed is None:
                 connections = self._pool_size + DOWNLOAD_POOL_SIZE
                 self._http, self._foreign_http = make_http(self.base_url, connections, self._service_headers)
@@ -176,7 +181,8 @@ class Transport:
 
     async def _call(self, call: Call, attempt: Callable[[Call], Awaitable[T]], attempts: int | None) -> T:
         """Make attempts, with pauses between them, until one succeeds or the deadline passes."""
-        self._service_http()
+        if self._http is None:
+            raise _not_open()
         deadline = call.deadline = Deadline(self._deadlines)
         try:
             with deadline:
@@ -209,12 +215,16 @@ class Transport:
             call.doing = self._wait_for_place
             await self._places.take()
         try:
-            headers = self._headers if call.request.safe else self._unsafe_headers
+            http, prepared = self._service_http(), self._prepared
+            get = self._prepared_get(http, prepared) if call.request.method == "GET" else None
+            call.begin()
             try:
-                response = await self._request(self._service_http(), call, call.url, self._call_timeout, headers)
+                response = await (self._request(http, call) if get is None else get.send(call.url))
             except REQUEST_ERRORS as error:
                 failure = call.failure(error)
             else:
+                if get is not None:
+                    prepared.append(get)
                 call.status = response.status
                 answer = call.at_hand(response) or await call.read(response)
                 del response  # which shows its headers, as tracebacks may show variables
@@ -222,6 +232,26 @@ class Transport:
             raise failure
         finally:
             self._places.give_back()
+
+    def _prepared_get(self, http: aiohttp.ClientSession, prepared: list[PreparedGet]) -> PreparedGet | None:
+        """Return a prepared request that is free, or a new one; None for a borrowed session, with its own ways."""
+        if prepared:
+            return prepared.pop()
+        return None if http is self._borrowed else PreparedGet(http, {**_AS_IT_COMES, "timeout": self._call_timeout})
+
+    def _request(self, http: aiohttp.ClientSession, call: Call) -> Awaitable[aiohttp.ClientResponse]:
+        """Send one request; what is returned waits for the answer's beginning, and raises `REQUEST_ERRORS`."""
+        safe = call.request.safe
+        return http.request(
+            call.request.method,
+            call.url,
+            data=None if safe else Body(call),
+            headers=self._headers if safe else self._unsafe_headers,
+            timeout=self._call_timeout,
+            # A name of its own in the pool, see the class.
+            server_hostname=None if safe else call.url.raw_host,
+            **_AS_IT_COMES,
+        )
 
     async def _seen_through(self, call: Call) -> Any:
         """Exchange in a task of its own, so that a cancel does not lose an answer that is on its way."""
@@ -302,8 +332,11 @@ class Transport:
         middlewares: Sequence[ClientMiddlewareType] | None = None,
     ) -> aiohttp.ClientResponse:
         """Return the beginning of an answer that is read in pieces."""
+        call.begin()
         try:
-            response = await self._request(http, call, url, self._stream_timeout, headers, middlewares=middlewares)
+            response = await http.request(
+                "GET", url, headers=headers, timeout=self._stream_timeout, middlewares=middlewares, **_AS_IT_COMES
+            )
         except REQUEST_ERRORS as error:
             failure = call.failure(error)
         else:
@@ -311,37 +344,9 @@ class Transport:
             return response
         raise failure
 
-    @staticmethod
-    def _request(
-        http: aiohttp.ClientSession,
-        call: Call,
-        url: URL,
-        client_timeout: aiohttp.ClientTimeout,
-        headers: Mapping[str, str],
-        *,
-        middlewares: Sequence[ClientMiddlewareType] | None = None,
-    ) -> Awaitable[aiohttp.ClientResponse]:
-        """Send one request; what is returned waits for the answer's beginning, and raises `REQUEST_ERRORS`."""
-        request = call.request
-        call.doing = "while waiting for the answer" if request.safe else "while connecting"
-        call.sent = request.safe
-        return http.request(
-            request.method,
-            url,
-            data=None if request.safe else Body(call),
-            headers=headers,
-            allow_redirects=False,
-            raise_for_status=False,
-            auto_decompress=False,
-            timeout=client_timeout,
-            # A name of its own in the pool, see the class.
-            server_hostname=None if request.safe else url.raw_host,
-            middlewares=middlewares,
-        )
-
     def _service_http(self) -> aiohttp.ClientSession:
         if self._http is None:
-            raise ConfigurationError("the client is not open: use `async with client:`, or await client.open()")
+            raise _not_open()
         if self._http.closed:
             raise ConfigurationError("the aiohttp session that the client works with was closed")
         return self._http
@@ -359,6 +364,10 @@ class Transport:
             attempts=call.attempt,
             secrets=self.secrets,
         )
+
+
+def _not_open() -> ConfigurationError:
+    return ConfigurationError("the client is not open: use `async with client:`, or await client.open()")
 
 
 def _succeeded(response: aiohttp.ClientResponse) -> bool:

@@ -293,6 +293,28 @@ async def _read_request(reader: asyncio.StreamReader, connection: int) -> Seen |
     return Seen(method, target, headers, body, connection)
 
 
+def tunnel_to(server: Server) -> Behaviour:
+    """Be a proxy that makes a tunnel to this server, whatever is asked for."""
+
+    async def behave(peer: Peer, _: Seen) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        await peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        try:
+            await asyncio.gather(_pipe(peer.reader, writer), _pipe(reader, peer.writer))
+        finally:
+            writer.close()
+        peer.open = False
+
+    return behave
+
+
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65_536):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+
+
 def _client_tasks() -> set["asyncio.Task[Any]"]:
     """Return the tasks that are not servers', nor asyncio's for their connections."""
     return {

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,19 @@ from typing import Any
 import aiohttp
 import pytest
 import trustme
+from yarl import URL
 
 from akapulu_async import AkapuluClient, ConfigurationError
-from akapulu_async.http_session import environment_proxy, failure_reason, make_http, system_cause
+from akapulu_async.http_session import (
+    BrokenConnectionError,
+    PreparedGet,
+    environment_proxy,
+    failure_reason,
+    make_http,
+    system_cause,
+)
 from tests.calls import server_tls
-from tests.misbehaving import API_KEY, SESSION, UPDATE, Server, answer, client_of, poll
+from tests.misbehaving import API_KEY, SESSION, UPDATE, Server, answer, client_of, close, leave, poll, tunnel_to
 
 PROXY = "http://proxy.example:3128"
 SERVICE = "https://akapulu.com/api"
@@ -101,7 +110,8 @@ import asyncio, sys
 from akapulu_async import AkapuluClient
 async def main():
     async with AkapuluClient("key", base_url=sys.argv[1]) as client:
-        print((await client.conversations.updates(sys.argv[2])).latest_update_text)
+        for _ in range(int(sys.argv[3])):
+            print((await client.conversations.updates(sys.argv[2])).latest_update_text)
 asyncio.run(main())
 """
 
@@ -113,10 +123,72 @@ async def test_own_authority_by_environment(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     async with Server(answer(UPDATE), tls=server_tls(authority)) as server:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", _POLL, server.base_url, SESSION, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            *(sys.executable, "-c", _POLL, server.base_url, SESSION, "1"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         output, errors = await process.communicate()
     assert output.decode().strip() == "bot joined daily room", errors.decode()
+
+
+class Counted(aiohttp.ClientRequest):
+    """Counts how many requests were made."""
+
+    made = 0
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        Counted.made += 1
+
+
+async def test_prepared_get_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prepared GET is made for its first URL, and then sent to others as it is, without a second try of aiohttp's."""
+    monkeypatch.setattr(Counted, "made", 0)
+    headers = {"Authorization": "Bearer key"}
+    async with (
+        Server(answer(UPDATE), answer(UPDATE), close) as server,
+        aiohttp.ClientSession(headers=headers, request_class=Counted) as session,
+    ):
+        get = PreparedGet(session, {"params": {"a": "b"}})
+        for path in ("/first", "/second", "/third"):
+            try:
+                response = await get.send(URL(server.url + path))
+            except aiohttp.ServerDisconnectedError:
+                assert path == "/third"
+            else:
+                assert await response.json() == UPDATE
+    assert Counted.made == 1
+    assert [seen.target for seen in server.requests] == ["/first?a=b", "/second", "/third"]
+    assert server.requests[0].headers == server.requests[1].headers == server.requests[2].headers
+    assert server.requests[0].headers["authorization"] == "Bearer key"
+
+
+async def test_prepared_get_is_sent_once_the_first_time_too() -> None:
+    """When the connection of a prepared GET's first sending breaks, aiohttp does not send it a second time."""
+    async with Server(close, answer(UPDATE)) as server, aiohttp.ClientSession() as session:
+        with pytest.raises(BrokenConnectionError):
+            await PreparedGet(session, {}).send(URL(server.url))
+    assert len(server.requests) == 1
+
+
+async def test_calls_through_the_environments_proxy(tmp_path: Path) -> None:
+    """Behind a proxy each call over a new connection asks for a tunnel, through which alone the key goes."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    server = Server(leave, tls=server_tls(authority, "akapulu.example"))
+    async with server, Server(tunnel_to(server)) as proxy:
+        environment = os.environ | {"HTTPS_PROXY": proxy.url, "SSL_CERT_FILE": str(tmp_path / "ca.pem")}
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", _POLL, "https://akapulu.example/api", SESSION, "3"),
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        output, errors = await process.communicate()
+    assert output.decode().splitlines() == ["bot joined daily room"] * 3, errors.decode()
+    assert [(seen.method, seen.target) for seen in proxy.requests] == [("CONNECT", "akapulu.example:443")] * 3
+    assert all("authorization" not in seen.headers for seen in proxy.requests)
+    assert [seen.headers["authorization"] for seen in server.requests] == ["Bearer key"] * 3
 
 
 async def test_making_and_opening_sends_nothing() -> None:

@@ -13,6 +13,7 @@ import aiohttp
 import anyio
 import pytest
 import trustme
+from yarl import URL
 
 from akapulu_async import (
     AkapuluClient,
@@ -49,6 +50,7 @@ from tests.misbehaving import (
     leave,
     poll,
     raw,
+    tunnel_to,
 )
 
 # Refusals
@@ -474,6 +476,24 @@ async def test_closed_client_says_what_to_do(opened: bool) -> None:
         assert str(error) == "the client is not open: use `async with client:`, or await client.open()"
 
 
+async def test_reopened_while_a_call_is_under_way() -> None:
+    """A client that is closed and opened again in the middle of a call serves those that come then."""
+    gate = asyncio.Event()
+    async with Server(answer(UPDATE), gated(b"", gate), answer(UPDATE)) as server:
+        client = AkapuluClient(API_KEY, base_url=server.base_url, retry=RetryPolicy(attempts=1))
+        await client.open()
+        await poll(client)
+        task = asyncio.create_task(error_of(poll(client)))
+        await server.seen(2)
+        await client.aclose()
+        await client.open()
+        assert isinstance(await task, TransportError)
+        for _ in range(3):
+            await poll(client)
+        await client.aclose()
+        await server.abandoned()
+
+
 async def test_close_under_way_ends_calls() -> None:
     """Closing the client ends what is under way with an error of ours."""
     async with Server(hang) as server:
@@ -565,21 +585,11 @@ async def test_borrowed_session_takes_its_proxy() -> None:
 async def test_tunnel_through_a_proxy(authority: trustme.CA) -> None:
     """An https call goes through a CONNECT proxy to the service, which alone sees the key."""
     async with Server(answer(UPDATE), tls=server_tls(authority)) as server:
-
-        async def tunnel(peer: Peer, _: Seen) -> None:
-            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-            await peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            try:
-                await asyncio.gather(_pipe(peer.reader, writer), _pipe(reader, peer.writer))
-            finally:
-                writer.close()
-            peer.open = False
-
         context = ssl.create_default_context()
         authority.configure_trust(context)
         connector = aiohttp.TCPConnector(ssl=context)
         async with (
-            Server(tunnel) as proxy,
+            Server(tunnel_to(server)) as proxy,
             aiohttp.ClientSession(proxy=proxy.url, connector=connector) as session,
             AkapuluClient(API_KEY, base_url=server.base_url, http=session, retry=RetryPolicy(attempts=1)) as client,
         ):
@@ -589,11 +599,31 @@ async def test_tunnel_through_a_proxy(authority: trustme.CA) -> None:
     assert server.requests[0].headers["authorization"] == f"Bearer {API_KEY}"
 
 
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65_536):
-        writer.write(data)
-        await writer.drain()
-    writer.close()
+async def test_borrowed_session_does_its_part_for_each_call() -> None:
+    """A borrowed session's cookies, middlewares and trace hooks are there for each call, not for the first alone."""
+    seen: list[str] = []
+
+    async def middleware(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        seen.append(f"middleware {request.url.path}")
+        return await handler(request)
+
+    async def traced(*_: object) -> None:
+        seen.append("trace")
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_start.append(traced)
+    async with (
+        Server(answer(UPDATE)) as server,
+        aiohttp.ClientSession(
+            middlewares=(middleware,), trace_configs=[trace], cookie_jar=aiohttp.CookieJar(unsafe=True)
+        ) as session,
+        AkapuluClient(API_KEY, base_url=server.base_url, http=session) as client,
+    ):
+        await poll(client)
+        session.cookie_jar.update_cookies({"team": "blue"}, URL(server.url))
+        await poll(client)
+    assert seen == ["trace", f"middleware /api{UPDATES}"] * 2
+    assert [request.headers.get("cookie") for request in server.requests] == [None, "team=blue"]
 
 
 # The good paths
