@@ -3,6 +3,7 @@
 import asyncio
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable, Iterable
+from operator import itemgetter
 
 from akapulu_async.sansio.lifecycle import ProgressChanged, SessionEvent
 
@@ -15,10 +16,11 @@ class EventLog:
     """The events of one session, in order, kept once for all watchers. Not for threads."""
 
     def __init__(self) -> None:
-        self._numbers: list[int] = []
-        self._events: list[SessionEvent] = []
-        self._count = 0
-        self._progress = 0
+        self._old: list[tuple[int, SessionEvent]] = []
+        """What is kept of those before `_recent`, with their numbers."""
+        self._recent: list[SessionEvent] = []
+        self._first = 0
+        """The number of the first of `_recent`."""
         self._waiting: dict[asyncio.Future[None], None] | None = None
 
     async def news(self) -> None:
@@ -33,12 +35,8 @@ class EventLog:
 
     def publish(self, events: Iterable[SessionEvent]) -> None:
         """Add events, and wake who waits for them."""
-        for event in events:
-            self._numbers.append(self._count)
-            self._events.append(event)
-            self._count += 1
-            self._progress += isinstance(event, ProgressChanged)
-        if self._progress > 2 * KEPT_PROGRESS:
+        self._recent += events
+        if len(self._recent) > KEPT_PROGRESS:
             self._forget()
         if self._waiting:
             waiting, self._waiting = self._waiting, None
@@ -48,20 +46,26 @@ class EventLog:
 
     def after(self, number: int) -> tuple[int, SessionEvent] | None:
         """Return the first event whose number is at least the given one, and its number; None if there is none."""
-        index = bisect_left(self._numbers, number)
-        return (self._numbers[index], self._events[index]) if index < len(self._numbers) else None
+        index = number - self._first
+        if index >= 0:
+            return (number, self._recent[index]) if index < len(self._recent) else None
+        index = bisect_left(self._old, number, key=itemgetter(0))
+        if index < len(self._old):
+            return self._old[index]
+        return (self._first, self._recent[0]) if self._recent else None
 
     def _forget(self) -> None:
-        """Drop the older half of the progress, and no change of state."""
-        surplus, kept = self._progress - KEPT_PROGRESS, []
-        for number, event in zip(self._numbers, self._events, strict=True):
-            if surplus and isinstance(event, ProgressChanged):
+        """Let all be old, and of that drop no change of state, and no progress but the oldest that is too much."""
+        self._old += enumerate(self._recent, self._first)
+        self._first += len(self._recent)
+        self._recent = []
+        surplus, kept = sum(isinstance(event, ProgressChanged) for _, event in self._old) - KEPT_PROGRESS, []
+        for numbered in self._old:
+            if surplus > 0 and isinstance(numbered[1], ProgressChanged):
                 surplus -= 1
             else:
-                kept.append((number, event))
-        self._numbers = [number for number, _ in kept]
-        self._events = [event for _, event in kept]
-        self._progress = KEPT_PROGRESS
+                kept.append(numbered)
+        self._old = kept
 
 
 class Watcher:

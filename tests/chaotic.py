@@ -36,7 +36,7 @@ from akapulu_async import (
     Timeouts,
 )
 from akapulu_async.simulator import Fault, Simulator
-from tests.managed import until
+from tests.managed import kept_events, until
 from tests.misbehaving import REQUEST
 
 CONVERSATIONS = 500
@@ -288,7 +288,7 @@ def _in_order(account: Account) -> Violations:
     wrong, ways = [], _possible_ways()
     for outcome in account.outcomes:
         if outcome.session is not None:
-            way = [event.state for event in outcome.session._log._events if isinstance(event, StateChanged)]
+            way = [event.state for event in kept_events(outcome.session) if isinstance(event, StateChanged)]
             if way not in ways:
                 wrong.append(f"request {outcome.index} went through {way}")
     return wrong

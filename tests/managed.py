@@ -10,7 +10,7 @@ from uuid import uuid4
 import attrs
 import pytest
 
-from akapulu_async import AkapuluClient, ConversationSession, PollPolicy, SessionManager
+from akapulu_async import AkapuluClient, ConversationSession, PollPolicy, SessionEvent, SessionManager
 from akapulu_async.simulator import Simulator
 from tests.misbehaving import CONNECTION, PATIENCE, REQUEST, UPDATE, Peer, Seen, Server, answer, client_of, gated, http
 from tests.steered import session_tasks
@@ -102,3 +102,8 @@ async def soon(what: Awaitable[Any]) -> Any:
     """Return what should come at once."""
     async with asyncio.timeout(PATIENCE):
         return await what
+
+
+def kept_events(session: ConversationSession) -> list[SessionEvent]:
+    """Return what a session's log keeps, in order."""
+    return [*(event for _, event in session._log._old), *session._log._recent]

@@ -31,6 +31,7 @@ from akapulu_async import (
     WaitTimeoutError,
 )
 from akapulu_async.watching import KEPT_PROGRESS
+from tests.managed import kept_events
 from tests.misbehaving import CONNECTION, REQUEST, SESSION, TOKEN, UPDATE, answer
 from tests.steered import READY, Steered, session_tasks, steered
 
@@ -441,7 +442,7 @@ async def test_slow_watcher() -> None:
                 if isinstance(event, ProgressChanged) and event.text == "word 2500":
                     break
             # Far more than 2,500 would be waiting for the slow one, were it a queue.
-            assert len(session._log._events) <= 2 * KEPT_PROGRESS + len(SessionState)
+            assert len(kept_events(session)) <= 2 * KEPT_PROGRESS + len(SessionState)
             await session.end()
             rest = [event async for event in slow]
         words = [int(event.text.split()[1]) for event in rest if isinstance(event, ProgressChanged)]
