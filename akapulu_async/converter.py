@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 import attrs
@@ -39,6 +39,11 @@ _JSON_NAMES = {
     float: "a number",
     type(None): "null",
 }
+
+
+_NUMBERS = (int, float)
+
+_FULL = 100.0  # percent
 
 
 class PayloadError(ValueError):
@@ -75,12 +80,15 @@ def _optional_text(value: object, _: object) -> str | None:
 def _percent(value: object, _: object) -> float:
     if value is None:
         return 0.0
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if value.__class__ not in _NUMBERS:  # not by isinstance(), to which booleans are numbers
         raise _wanted("a number", value)
-    if isinstance(value, float) and math.isnan(value):
-        raise ValueError("a number is wanted, not NaN")
-    # Clamped before it becomes a float: an integer of JSON may be too large for one.
-    return float(min(max(value, 0), 100))
+    number = cast(float, value)
+    if not 0.0 <= number <= _FULL:
+        if isinstance(value, float) and math.isnan(value):
+            raise ValueError("a number is wanted, not NaN")
+        # Clamped before it becomes a float: an integer of JSON may be too large for one.
+        number = min(max(number, 0.0), _FULL)
+    return float(number)
 
 
 def _uuid(value: object, _: object) -> str:

@@ -22,7 +22,7 @@ from akapulu_async.secret import Secret, excerpt
 MAX_STT_KEYWORDS = 5
 """How many speech recognition hints a connect takes [documented]."""
 
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def uuid_text(value: object) -> str:

@@ -228,21 +228,22 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
                 try:
                     update = await poll()
                 except AkapuluError as error:
-                    retry_after = getattr(error, "retry_after", None)
+                    now, retry_after = self._now(), getattr(error, "retry_after", None)
                     self._poll_failures += 1
-                    lifecycle.receive_poll_failure(error, self._now())
+                    lifecycle.receive_poll_failure(error, now)
                 else:
-                    lifecycle.receive_update(update, self._now())
-                pause = self._polled(began, retry_after)
+                    now = self._now()
+                    lifecycle.receive_update(update, now)
+                pause = self._polled(began, now, retry_after)
         except (Exception, asyncio.CancelledError) as error:
             # Whatever it is, the watchers must know: nobody polls any more.
             self._finish(EndReason.FAILED, error)
             if isinstance(error, asyncio.CancelledError):
                 raise
 
-    def _polled(self, began: float, retry_after: float | None) -> float:
+    def _polled(self, began: float, now: float, retry_after: float | None) -> float:
         """Tell what followed from a poll, and return how many seconds to wait before the next."""
-        lifecycle, now = self._lifecycle, self._now()
+        lifecycle = self._lifecycle
         self._polls += 1
         if self._left_to_get_ready(now) <= 0:
             lifecycle.receive_ready_timeout(now)

@@ -51,7 +51,7 @@ async def measure(rounds: int, seconds: float) -> dict[str, float]:
         async for _ in session.events():
             told += 1
 
-    settings = SessionSettings(poll=PollPolicy(interval=1e-6))
+    settings = SessionSettings(poll=PollPolicy(interval=1e-9))
     session = ConversationSession(cast(Conversations, AtOnce()), ID, settings)
     figures = []
     async with session:

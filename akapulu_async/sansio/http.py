@@ -209,7 +209,8 @@ def parse_json(body: bytes) -> Any:
     if end != len(text):
         extra = text[end:].lstrip(_WHITE_SPACE)
         raise json.JSONDecodeError("Extra data", text, len(text) - len(extra))
-    if text.count("[") + text.count("{") > MAX_JSON_DEPTH and _is_too_deep(payload):
+    # A short text, as most are, cannot be: each level opens and closes.
+    if len(text) > 2 * MAX_JSON_DEPTH and text.count("[") + text.count("{") > MAX_JSON_DEPTH and _is_too_deep(payload):
         raise ValueError("it is nested too deeply")
     return payload
 

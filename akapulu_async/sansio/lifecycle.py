@@ -274,7 +274,7 @@ class Lifecycle:
         self._show(update, now)
         if update.call_is_ready:
             self._on_reached(SessionState.BOT_READY, now)
-        elif self._signals.reads_as_join(update.latest_update_text):
+        elif SessionState.ROOM_JOINED not in self._elapsed and self._signals.reads_as_join(update.latest_update_text):
             self._on_reached(SessionState.ROOM_JOINED, now)
         reason = self._signals.reads_as_end(update.latest_update_text)
         if reason is not None:
@@ -285,11 +285,11 @@ class Lifecycle:
         return EndReason.FAILED if reason is EndReason.COMPLETED and not self.ready else reason
 
     def _show(self, update: ConversationUpdate, now: float) -> None:
-        percent = 100.0 if update.call_is_ready else max(self.progress.percent, update.completion_percent)
-        if percent > self.progress.percent:
+        before, text = self.progress, update.latest_update_text
+        percent = 100.0 if update.call_is_ready else max(before.percent, update.completion_percent)
+        if percent > before.percent:
             self.rose = now
-        text = update.latest_update_text
-        if percent != self.progress.percent or text != self.progress.text:
+        if percent != before.percent or text != before.text:
             self.progress = Progress(percent, text)
             elapsed = now - self.began
             self._events.append(
