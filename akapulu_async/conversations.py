@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID
 
 from akapulu_async.converter import detail_reader, read_connection, update_reader
-from akapulu_async.downloads import Download, check_target
 from akapulu_async.errors import (
     ConfigurationError,
     ConnectOutcomeUnknownError,
@@ -190,6 +189,9 @@ class Conversations:
             RecordingNotReadyError: It is not ready; `RecordingTimeoutError` if it was waited for.
             OSError: The file cannot be written.
         """
+        # Few programs need it, and all would wait for it.
+        from akapulu_async.downloads import Download, check_target  # noqa: PLC0415
+
         session_id, target = checked_id("session_id", session_id), Path(path)
         if "\0" in str(target):
             raise ConfigurationError("path: the character '\\0' is not allowed")
