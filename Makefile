@@ -69,21 +69,23 @@ examples: $(package)  ## run every example against the embedded simulator
 
 bench: $(tools)  ## measure what README.md shows, in about nine minutes, on a machine that does nothing else
 	@echo '== A poll, side by side with loops written by hand'
-	@$(run) benchmarks/poll.py
+	@$(run) benchmarks/poll.py --json build/bench/poll.json
 	@echo && echo '== The session layer, without I/O'
-	@$(run) benchmarks/layer.py
+	@$(run) benchmarks/layer.py --json build/bench/layer.json
 	@echo && echo '== Sessions that one core sustains at 0.5 s'
-	@$(run) benchmarks/sustained.py
+	@$(run) benchmarks/sustained.py --json build/bench/sustained.json
 	@echo && echo '== Many sessions in one manager'
-	@$(run) benchmarks/manager.py --seconds 6
+	@$(run) benchmarks/manager.py --seconds 6 --json build/bench/manager.json
+	@echo && echo '== How the cost grows with the sessions'
+	@$(run) benchmarks/growth.py --json build/bench/growth.json
 	@echo && echo '== Polls a conversation, and how late readiness is seen'
-	@mkdir -p build && $(run) benchmarks/polling.py --sessions 20000 --chart build/polling.html
+	@$(run) benchmarks/polling.py --sessions 20000 --chart build/bench/polling.html --json build/bench/polling.json
 	@echo && echo '== The import'
-	@$(run) benchmarks/imports.py
+	@$(run) benchmarks/imports.py --json build/bench/imports.json
 	@echo && echo '== Recordings'
-	@$(run) benchmarks/download.py --rounds 5
+	@$(run) benchmarks/download.py --rounds 5 --json build/bench/download.json
 	@echo && echo '== Polls that the simulator bears'
-	@$(run) benchmarks/simulator.py
+	@$(run) benchmarks/simulator.py --json build/bench/simulator.json
 
 soak: $(tools)  ## hold 200 sessions that turn over for 10 minutes, and see that nothing grows; ARGS="--minutes 1"
 	@$(run) benchmarks/soak.py $(ARGS)

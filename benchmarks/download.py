@@ -1,6 +1,6 @@
 """How fast a recording is downloaded over loopback, against curl.
 
-    python benchmarks/download.py [--mebibytes 1024] [--rounds 7] [--quick] [--json]
+    python benchmarks/download.py [--mebibytes 1024] [--rounds 7] [--quick] [--json [FILE]]
 
 A server in a process of its own, pinned to one core, sends one file over and over; curl and the library fetch it by
 turns, each time in a fresh process, into the same folder: in memory where there is /dev/shm. What is measured, and how,
@@ -26,7 +26,8 @@ from pathlib import Path
 from uuid import UUID
 
 from akapulu_async import AkapuluClient
-from processes import cores, machine, own_cpu_seconds, pin, resident
+from processes import cores, own_cpu_seconds, pin, resident
+from telling import add_json_option, tell
 
 Figures = dict[str, dict[str, float]]
 
@@ -52,7 +53,7 @@ def main() -> None:
     parser.add_argument("--mebibytes", type=int, default=1024, help="the recording's size (1024)")
     parser.add_argument("--rounds", type=int, default=7, help="downloads by either (7)")
     parser.add_argument("--quick", action="store_true", help="only see that it works, and judge nothing")
-    parser.add_argument("--json", action="store_true")
+    add_json_option(parser)
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--fetch", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -63,10 +64,8 @@ def main() -> None:
     else:
         mebibytes, rounds = QUICK if arguments.quick else (arguments.mebibytes, max(2, arguments.rounds))
         figures, bar = measure(mebibytes, rounds), None if arguments.quick else BAR
-        if arguments.json:
-            print(json.dumps({"machine": machine(), "mebibytes": mebibytes, "rounds": rounds, "bar": bar, **figures}))
-        else:
-            _print_table(figures, bar)
+        whole = {"mebibytes": mebibytes, "rounds": rounds, "bar": bar, **figures}
+        tell(whole, rendered(figures, bar), arguments.json)
 
 
 def measure(mebibytes: int, rounds: int) -> Figures:
@@ -180,17 +179,18 @@ def _summary(values: Sequence[float]) -> dict[str, float]:
     return {"median": median, "low": low, "high": high}
 
 
-def _print_table(figures: Figures, bar: float | None) -> None:
-    print(f"{'':<42}{'median':>10}{'quartiles':>20}")
+def rendered(figures: Figures, bar: float | None) -> str:
+    """Return the table."""
+    lines = [f"{'':<42}{'median':>10}{'quartiles':>20}"]
     for title, name in ROWS:
         if name in figures:
             row = figures[name]
-            print(f"{title:<42}{row['median']:>10,.2f}{row['low']:>10,.2f}{row['high']:>10,.2f}")
+            lines.append(f"{title:<42}{row['median']:>10,.2f}{row['low']:>10,.2f}{row['high']:>10,.2f}")
     if "ratio" not in figures:
-        print("there is no curl to compare with")
+        lines.append("there is no curl to compare with")
     elif bar is not None:
-        print(f"at least {bar}: {'yes' if figures['ratio']['median'] >= bar else 'NO'}")
-    print(", ".join(f"{name} {value}" for name, value in machine().items()))
+        lines.append(f"at least {bar}: {'yes' if figures['ratio']['median'] >= bar else 'NO'}")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

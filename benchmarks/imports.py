@@ -1,13 +1,12 @@
 """What `import akapulu_async` costs, against the import of the libraries that it stands on.
 
-    python benchmarks/imports.py [--rounds 25] [--quick] [--json]
+    python benchmarks/imports.py [--rounds 25] [--quick] [--json [FILE]]
 
 Each import happens in a fresh interpreter, one of either in turn, after a first of each that is not counted and leaves
 its bytecode in a folder of this run. What is measured, and how, is told in benchmarks/README.md.
 """
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -15,7 +14,8 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 
-from processes import cores, machine, pin
+from processes import cores, pin
+from telling import add_json_option, tell
 
 IMPORTS = {"libraries": "aiohttp, attrs, cattrs, anyio", "akapulu_async": "akapulu_async"}
 BAR = 1.15
@@ -46,14 +46,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the import.")
     parser.add_argument("--rounds", type=int, default=25, help="imports of either (25)")
     parser.add_argument("--quick", action="store_true", help="only see that it works, and judge nothing")
-    parser.add_argument("--json", action="store_true")
+    add_json_option(parser)
     arguments = parser.parse_args()
     rounds = QUICK_ROUNDS if arguments.quick else max(2, arguments.rounds)
     figures, bar = measure(rounds), None if arguments.quick else BAR
-    if arguments.json:
-        print(json.dumps({"machine": machine(), "rounds": rounds, "bar": bar, **figures}))
-    else:
-        _print_table(figures, bar)
+    tell({"rounds": rounds, "bar": bar, **figures}, rendered(figures, bar), arguments.json)
 
 
 def measure(rounds: int) -> Figures:
@@ -90,14 +87,15 @@ def _summary(values: Sequence[float]) -> dict[str, float]:
     return {"median": median, "low": low, "high": high}
 
 
-def _print_table(figures: Figures, bar: float | None) -> None:
-    print(f"{'':<42}{'median':>10}{'quartiles':>20}")
+def rendered(figures: Figures, bar: float | None) -> str:
+    """Return the table."""
+    lines = [f"{'':<42}{'median':>10}{'quartiles':>20}"]
     for title, name in ROWS:
         row = figures[name]
-        print(f"{title:<42}{row['median']:>10.2f}{row['low']:>10.2f}{row['high']:>10.2f}")
+        lines.append(f"{title:<42}{row['median']:>10.2f}{row['low']:>10.2f}{row['high']:>10.2f}")
     if bar is not None:
-        print(f"at most {bar}: {'yes' if figures['ratio']['median'] <= bar else 'NO'}")
-    print(", ".join(f"{name} {value}" for name, value in machine().items()))
+        lines.append(f"at most {bar}: {'yes' if figures['ratio']['median'] <= bar else 'NO'}")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

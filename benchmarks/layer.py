@@ -1,6 +1,6 @@
 """What the session layer itself costs: from a poll's result to the event at a watcher, without any I/O.
 
-    python benchmarks/layer.py [--rounds 15] [--seconds 0.2] [--json]
+    python benchmarks/layer.py [--rounds 15] [--seconds 0.2] [--json [FILE]]
 
 A session polls what answers at once, each time with other words, and a watcher gets an event for each poll. The turns
 of the event loop for the poll and for the watcher count. The best of the rounds is given, and the median.
@@ -9,7 +9,6 @@ of the event loop for the poll and for the watcher count. The best of the rounds
 import argparse
 import asyncio
 import gc
-import json
 import statistics
 from collections.abc import Callable, Coroutine
 from itertools import cycle
@@ -19,6 +18,7 @@ from akapulu_async import ConversationUpdate, PollPolicy
 from akapulu_async.conversations import Conversations
 from akapulu_async.session import ConversationSession, SessionSettings
 from processes import cores, own_cpu_seconds, pin
+from telling import add_json_option, tell
 
 ID = "00000000-0000-0000-0000-000000000001"
 BAR = 12.0  # microseconds
@@ -73,14 +73,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the session layer without I/O.")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=0.2, help="how long a round is (0.2)")
-    parser.add_argument("--json", action="store_true")
+    add_json_option(parser)
     arguments = parser.parse_args()
     pin(0, cores()[0])
     figures = asyncio.run(measure(arguments.rounds, arguments.seconds))
-    if arguments.json:
-        print(json.dumps(figures))
-    else:
-        print("a poll's result to its event: best {best_us:.1f} us, median {median_us:.1f} us".format(**figures))
+    told = "a poll's result to its event: best {best_us:.1f} us, median {median_us:.1f} us, at most {bar_us:g} us"
+    tell(figures, told.format(**figures), arguments.json)
 
 
 if __name__ == "__main__":

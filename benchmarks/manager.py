@@ -1,6 +1,6 @@
 """What it costs to hold thousands of sessions at once, on one core, with one budget of polls.
 
-    python benchmarks/manager.py [--sessions 1000 5000 10000] [--polls 2000] [--seconds 10] [--uvloop] [--json]
+    python benchmarks/manager.py [--sessions 1000 5000 10000] [--polls 2000] [--seconds 10] [--uvloop] [--json [FILE]]
 
 Each size is measured in a client process and a simulator process of its own, pinned to one core each where the system
 can do that. What is measured, and how, is told in benchmarks/README.md.
@@ -35,6 +35,7 @@ from akapulu_async import (
     StateChanged,
 )
 from processes import cores, cpu_seconds, descriptors, own_cpu_seconds, pin, resident, settle_allocator
+from telling import add_json_option, tell
 
 Figures = dict[str, float]
 
@@ -79,13 +80,13 @@ def main() -> None:
     parser.add_argument("--polls", type=float, default=2_000.0, help="polls a second, the budget (2000)")
     parser.add_argument("--seconds", type=float, default=10.0, help="how long the steady state is measured (10)")
     parser.add_argument("--uvloop", action="store_true", help="on uvloop instead of asyncio's own loop")
-    parser.add_argument("--json", action="store_true", help="one JSON object a size, instead of the table")
+    add_json_option(parser)
     arguments = parser.parse_args()
     if len(arguments.sessions) == 1:
         table = [measure(arguments.sessions[0], arguments.polls, arguments.seconds, uvloop=arguments.uvloop)]
     else:
         table = [measure_apart(sessions, arguments) for sessions in arguments.sessions]
-    print("\n".join(map(json.dumps, table)) if arguments.json else rendered(table))
+    tell({"sizes": table}, rendered(table), arguments.json)
 
 
 def measure_apart(sessions: int, arguments: argparse.Namespace) -> Figures:
@@ -93,8 +94,9 @@ def measure_apart(sessions: int, arguments: argparse.Namespace) -> Figures:
     print(f"measuring {sessions:,} sessions", file=sys.stderr, flush=True)
     options = ["--sessions", str(sessions), "--polls", str(arguments.polls), "--seconds", str(arguments.seconds)]
     command = [sys.executable, str(Path(__file__)), *options, "--json", *(["--uvloop"] if arguments.uvloop else [])]
-    figures: Figures = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-    return figures
+    (figures,) = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)["sizes"]
+    found: Figures = figures
+    return found
 
 
 def rendered(table: Sequence[Figures]) -> str:

@@ -1,6 +1,6 @@
 """What one poll of a live session costs, side by side with the loop that one would write by hand.
 
-    python benchmarks/poll.py [--rounds 7] [--seconds 1.0] [--conversations 50 500] [--quick] [--json]
+    python benchmarks/poll.py [--rounds 7] [--seconds 1.0] [--conversations 50 500] [--quick] [--json [FILE]]
 
 Each figure is the median over the rounds, in which all clients take turns, each in a process of its own. What is
 measured, and how, is told in benchmarks/README.md.
@@ -25,7 +25,8 @@ import aiohttp
 import trustme
 
 from akapulu_async import AkapuluClient, ConversationSession, PollPolicy
-from processes import cores, machine, own_cpu_seconds, pin, settle_allocator
+from processes import cores, own_cpu_seconds, pin, settle_allocator
+from telling import add_json_option, tell
 
 KEY = "benchmark-key"
 INTERVAL = 0.001  # seconds: so short that every poll is due when the one before is answered
@@ -241,7 +242,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1.0, help="how long each client is measured in each round (1)")
     parser.add_argument("--conversations", type=int, nargs="+", default=[50, 500])
-    parser.add_argument("--json", action="store_true", help="one JSON object, instead of the table")
+    add_json_option(parser)
     parser.add_argument("--quick", action="store_true", help="one short round with few conversations, without httpx")
     parser.add_argument("--here", choices=CLIENTS, help="measure this client alone, in this process")
     parser.add_argument("--url", help="where the stand-in is, with --here")
@@ -255,7 +256,7 @@ def main() -> None:
     if arguments.quick:
         arguments.rounds, arguments.seconds, arguments.conversations = 1, 0.1, [5]
     rows = run(arguments)
-    print(json.dumps({"machine": machine(), "polls": rows}) if arguments.json else rendered(rows))
+    tell({"polls": rows}, rendered(rows), arguments.json)
 
 
 if __name__ == "__main__":

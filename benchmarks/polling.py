@@ -1,6 +1,6 @@
 """How many polls it takes to see that a bot is ready, and how late that is seen: in simulation, with the real policies.
 
-    python benchmarks/polling.py [--sessions 40000] [--processes 2] [--chart build/polling.html] [--json]
+    python benchmarks/polling.py [--sessions 40000] [--processes 2] [--chart build/polling.html] [--json [FILE]]
 
 Nothing is polled: the service, its times to ready and its percent are made up (polling_worlds.py), and no request
 takes time or fails. Each policy gets the same sessions. *Requests* are the polls of a session up to and with the one
@@ -19,7 +19,6 @@ It takes about a minute on two cores.
 """
 
 import argparse
-import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -33,7 +32,7 @@ import attrs
 from akapulu_async import PollPolicy, ProgressPollPolicy
 from polling_rivals import Plain, best_schedule, learned
 from polling_worlds import SHAPES, TIMES, World, simulate
-from processes import machine
+from telling import STDOUT, add_json_option, tell
 
 PROBE, PROBE_SEED = 8_000, 5  # sessions for each step of a search, which are not those that are measured
 P95, P99 = 0.475, 0.5  # seconds: the lags that 95 and 99 of a hundred sessions have at a fixed 0.5 s, without jitter
@@ -98,7 +97,7 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=40_000, help="sessions a case (40000)")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="processes at once (all cores)")
     parser.add_argument("--chart", type=Path, help="write requests against lag to this HTML file")
-    parser.add_argument("--json", action="store_true", help="JSON instead of the tables")
+    add_json_option(parser)
     arguments = parser.parse_args()
     if arguments.chart and find_spec("plotly") is None:
         parser.error("--chart needs plotly: pip install 'akapulu-async[cli]'")
@@ -108,8 +107,8 @@ def main() -> None:
 
         arguments.chart.parent.mkdir(parents=True, exist_ok=True)
         arguments.chart.write_text(chart(figures["rows"]), encoding="utf-8")
-    print(json.dumps(figures) if arguments.json else rendered(figures))
-    if not arguments.json and arguments.chart:
+    tell(figures, rendered(figures), arguments.json)
+    if arguments.chart and arguments.json != STDOUT:
         print(f"\nThe chart is in {arguments.chart}.")
 
 
@@ -121,7 +120,7 @@ def measure(sessions: int, processes: int, *, curves: bool) -> dict[str, Any]:
     else:
         with ProcessPoolExecutor(processes) as pool:
             rows = list(pool.map(run, todo))
-    return {"machine": machine(), "sessions": sessions, "bars": bars(rows), "rows": rows}
+    return {"sessions": sessions, "bars": bars(rows), "rows": rows}
 
 
 def jobs(sessions: int, *, curves: bool) -> list[Job]:
@@ -182,8 +181,7 @@ def rendered(figures: dict[str, Any]) -> str:
     """Return the tables as text."""
     rows: list[Row] = figures["rows"]
     fixed = {row["times"]: row["requests"] for row in rows if row["policy"] == "fixed 0.5 s"}
-    lines = [", ".join(f"{name} {value}" for name, value in figures["machine"].items())]
-    lines += [f"{figures['sessions']:,} sessions a case; lags in seconds"]
+    lines = [f"{figures['sessions']:,} sessions a case; lags in seconds"]
     for table in (SHIPPED, EQUAL):
         head = "".join(f"{name:>10}" for name in ("requests", "saved", "mean lag", "p95", "p99", "longest"))
         lines += ["", f"{table:<56}{head}"]

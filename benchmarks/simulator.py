@@ -1,6 +1,6 @@
 """How many polls a second the simulator bears, on one core, with many conversations open.
 
-    python benchmarks/simulator.py [--seconds 5] [--conversations 2000] [--connections 50] [--json]
+    python benchmarks/simulator.py [--seconds 5] [--conversations 2000] [--connections 50] [--json [FILE]]
 
 The simulator runs in a process of its own, pinned to one core where the system can do that; the load comes from
 this process, pinned to another. Each connection sends its next request when it has the answer to the last one.
@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from processes import cores, cpu_seconds, pin
+from telling import add_json_option, tell
 
 _KEY = "simulator-key"
 
@@ -28,14 +29,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--conversations", type=int, default=2000)
     parser.add_argument("--connections", type=int, default=50)
-    parser.add_argument("--json", action="store_true")
+    add_json_option(parser)
     arguments = parser.parse_args()
     figures = measure(arguments.seconds, arguments.conversations, arguments.connections)
-    if arguments.json:
-        print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            print(f"{name:<28}{value:>12,.2f}")
+    tell(figures, "\n".join(f"{name:<28}{value:>12,.2f}" for name, value in figures.items()), arguments.json)
 
 
 def measure(seconds: float, conversations: int, connections: int) -> dict[str, float]:

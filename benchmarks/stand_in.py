@@ -19,7 +19,8 @@ import uvloop
 _REQUEST = re.compile(rb"GET /api/conversations/([0-9a-f-]{36})/updates/ HTTP/1\.1\r\n.*?\r\n\r\n", re.DOTALL)
 _BODY = b'{"conversation_session_id":"%s","call_is_ready":false,"completion_percent":%d,"latest_update_text":"%s"}'
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\nServer: stand-in\r\n\r\n"
-_NEWS = itertools.cycle([(percent, b"step %d of the way" % percent) for percent in range(10, 90, 10)])
+# So many, and a prime, that none asks twice in a row just when the same comes by.
+_NEWS = itertools.cycle([(10 + number % 80, b"step %d of the way" % number) for number in range(997)])
 
 
 class StandIn(asyncio.Protocol):

@@ -1,6 +1,6 @@
 """How many sessions one core sustains at a fixed interval of 0.5 s.
 
-    python benchmarks/sustained.py [--sessions 1000 2000 3000 4000] [--seconds 10] [--uvloop] [--json]
+    python benchmarks/sustained.py [--sessions 1000 2000 3000 4000] [--seconds 10] [--uvloop] [--json [FILE]]
 
 Each number of sessions is measured in a process of its own, against the stand-in on another core. A row holds if 98 %
 of the polls that are due are made, and the loop's lag stays below 50 ms (p99).
@@ -15,11 +15,13 @@ import json
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from akapulu_async import AkapuluClient, PollPolicy
 from poll import KEY, ids, stand_in
 from processes import cores, own_cpu_seconds, pin, settle_allocator
+from telling import add_json_option, tell
 
 INTERVAL = 0.5  # seconds
 LAG_INTERVAL = 0.005  # seconds between two samples of the loop's lag
@@ -67,7 +69,7 @@ async def measure(base_url: str, sessions: int, seconds: float) -> dict[str, flo
 def measure_apart(sessions: int, arguments: argparse.Namespace) -> dict[str, float]:
     """Measure in a process of its own."""
     command = [sys.executable, str(Path(__file__)), "--sessions", str(sessions), "--seconds", str(arguments.seconds)]
-    options = ["--json", *(["--uvloop"] if arguments.uvloop else [])]
+    options = ["--uvloop"] if arguments.uvloop else []
     with stand_in() as url:
         done = subprocess.run([*command, *options, "--url", url], stdout=subprocess.PIPE, check=True)
     figures: dict[str, float] = json.loads(done.stdout)
@@ -80,7 +82,7 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, nargs="+", default=[1000, 2000, 3000, 4000])
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--uvloop", action="store_true")
-    parser.add_argument("--json", action="store_true", help="one JSON object a row, instead of the table")
+    add_json_option(parser)
     parser.add_argument("--url", help="where a stand-in is: measure one number of sessions in this process")
     arguments = parser.parse_args()
     if arguments.url:
@@ -91,16 +93,19 @@ def main() -> None:
             print(json.dumps(runner.run(measure(arguments.url, arguments.sessions[0], arguments.seconds))))
         return
     rows = [measure_apart(sessions, arguments) for sessions in arguments.sessions]
-    if arguments.json:
-        print("\n".join(map(json.dumps, rows)))
-        return
-    print(f"{'sessions':>10} {'polls/s':>10} {'on time':>9} {'core':>6} {'lag p99':>10}")
+    tell({"rows": rows}, rendered(rows), arguments.json)
+
+
+def rendered(rows: Sequence[dict[str, float]]) -> str:
+    """Return the table."""
+    lines = [f"{'sessions':>10} {'polls/s':>10} {'on time':>9} {'core':>6} {'lag p99':>10}"]
     for each in rows:
         holds = each["share_on_time"] >= SHARE and each["lag_p99_ms"] < LAG
-        print(
+        lines.append(
             f"{each['sessions']:>10,.0f} {each['polls_per_second']:>10,.0f} {each['share_on_time']:>9.1%} "
             f"{each['cpu']:>6.2f} {each['lag_p99_ms']:>7.1f} ms  {'holds' if holds else 'does not hold'}"
         )
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ SOAK = ("soak.py", "--minutes", "0.06", "--sessions", "100", "--speed", "50", "-
 async def test_manager() -> None:
     """A few sessions: everything is delivered, and nothing is left."""
     # Over 5 s: it runs what it measures twice, and a server in a process of its own.
-    figures = json.loads(await run("manager.py", "--sessions", "20", "--seconds", "1", "--json"))
+    (figures,) = json.loads(await run("manager.py", "--sessions", "20", "--seconds", "1", "--json"))["sizes"]
     assert figures["sessions"] == 20
     assert figures["transitions"] == 80
     assert [figures[name] for name in ("transitions_missing", "sessions_left", "tasks_left")] == [0, 0, 0]
@@ -62,18 +62,33 @@ async def test_poll() -> None:
     assert {"cpu", "python", "aiohttp"} <= figures["machine"].keys()
 
 
-async def test_layer() -> None:
-    """A few rounds without I/O: every poll has its event."""
-    figures = json.loads(await run("layer.py", "--rounds", "2", "--seconds", "0.05", "--json"))
+async def test_layer(tmp_path: Path) -> None:
+    """A few rounds without I/O: every poll has its event. With a file for the JSON, the table is printed, too."""
+    told = tmp_path / "new" / "layer.json"
+    table = await run("layer.py", "--rounds", "2", "--seconds", "0.05", "--json", str(told))
+    figures = json.loads(told.read_text("utf-8"))
     assert 0 < figures["best_us"] <= figures["median_us"]
+    assert {"cpu", "python", "aiohttp"} <= figures["machine"].keys()
+    assert f"best {figures['best_us']:.1f} us" in table
+    assert f"aiohttp {figures['machine']['aiohttp']}" in table
 
 
 async def test_sustained() -> None:
     """A few sessions for a moment: about as many polls as are due."""
     # Over 5 s: the polls get into their pace for two seconds, and two processes start.
-    figures = json.loads(await run("sustained.py", "--sessions", "20", "--seconds", "1", "--json"))
+    (figures,) = json.loads(await run("sustained.py", "--sessions", "20", "--seconds", "1", "--json"))["rows"]
     assert figures["sessions"] == 20
     assert 0.5 < figures["share_on_time"] < 1.5
+
+
+async def test_growth() -> None:
+    """A few sessions for a moment: about as many polls as are due."""
+    # It may take over 5 s: the polls get into their pace for two seconds, and three processes start.
+    arguments = ("--sessions", "10", "--polls", "100", "--seconds", "1", "--json")
+    told = await run("growth.py", *arguments, errors=b"measuring 10 sessions\n")
+    (figures,) = json.loads(told)["rows"]
+    assert 50 < figures["polls_per_second"] < 150
+    assert figures["microseconds"] > 0
 
 
 async def test_imports() -> None:
