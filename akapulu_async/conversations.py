@@ -72,7 +72,9 @@ class Conversations:
         body, late = encode_json(request.to_json()), late or _warn_of_orphan
         try:
             return await self._transport.send(
-                Request("POST", "/conversations/connect/", body=body, read=read_connection, late=late)
+                Request(
+                    "POST", "/conversations/connect/", body=body, read=read_connection, late=late, confidential=True
+                )
             )
         except InvalidResponseError as error:
             error.add_note("The connect may have been done all the same: then a conversation holds a slot.")

@@ -97,6 +97,16 @@ async def test_connect_answered_with_nonsense_says_what_it_may_have_done() -> No
     assert error.__notes__ == ["The connect may have been done all the same: then a conversation holds a slot."]
 
 
+async def test_connects_damaged_answer_does_not_show_its_token() -> None:
+    """A token that does not stand in its field any more is not shown by the error either."""
+    damaged = answer({**CONNECTION, "token": None, "tokn": "room-0123456789"})
+    async with Server(damaged) as server, client_of(server) as client:
+        error = await error_of(connect(client))
+    assert isinstance(error, InvalidResponseError)
+    assert error.field == "token"
+    assert "room-0123456789" not in f"{error} {vars(error)}"
+
+
 @pytest.mark.parametrize(
     ("options", "kind"), [({"max_concurrent": 0}, ConcurrencyLimitError), ({"minutes": 0}, MinutesLimitError)]
 )

@@ -75,6 +75,7 @@ class Request(Generic[T]):
         read: What turns the parsed answer into what is wanted; raises `PayloadError` if it cannot.
         late: Given the answer if it comes, within a bounded time, after the call was cancelled. None: a cancelled
             call does not stay for its answer.
+        confidential: Whether the answer bears a credential, so that no error may quote it.
         safe: Whether it may be sent twice without doing anything twice.
     """
 
@@ -84,6 +85,7 @@ class Request(Generic[T]):
     params: Mapping[str, str] | None = None
     read: Callable[[Any], T] = _as_it_is
     late: Callable[[T], object] | None = None
+    confidential: bool = False
     safe: bool = attrs.field(init=False)
 
     @safe.default
@@ -150,8 +152,19 @@ def invalid_response(
         # A problem, and even a field's name, may quote what the peer sent.
         problem=excerpt(problem, secrets),
         field=field and excerpt(field, secrets),
-        excerpt="" if _compression(response) else excerpt(_text(response.body), secrets),
+        excerpt=excerpt(_text(response.body), secrets) if _may_be_quoted(request, response) else "",
     )
+
+
+def _may_be_quoted(request: Request[Any], response: Response) -> bool:
+    """Whether a bad answer may be shown: no noise, and nothing that a credential may stand in.
+
+    What is damaged may be so in the very name that tells a credential. But a web page, as a wrong address or a proxy
+    answers with, is something else, and the quickest way to see what is wrong.
+    """
+    if _compression(response) is not None:
+        return False
+    return not request.confidential or response.body.lstrip()[:1] == b"<"
 
 
 def _compression(response: Response) -> str | None:

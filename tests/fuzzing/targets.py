@@ -220,7 +220,9 @@ def snapshot(data: bytes) -> None:
 
 
 TARGETS: Mapping[str, Target] = {
-    "connect": _reads(Request("POST", "/conversations/connect/", body=b"{}", read=read_connection), use_connection),
+    "connect": _reads(
+        Request("POST", "/conversations/connect/", body=b"{}", read=read_connection, confidential=True), use_connection
+    ),
     "updates": _reads(Request("GET", f"/conversations/{ID}/updates/", read=update_reader(ID)), use_update),
     "detail": _reads(Request("GET", f"/conversations/{ID}/", read=detail_reader(ID)), use_detail),
     "request": _reads(Request("GET", "/scenarios/"), use_json),

@@ -51,7 +51,7 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJyIjoicm9vbSJ9.c2lnbmF0dXJl"
 NOW = datetime(2026, 3, 10, 18, 10, 2, tzinfo=UTC)
 
 ANYTHING: Request[Any] = Request("GET", "/scenarios/")
-CONNECT = Request("POST", "/conversations/connect/", body=b"{}", read=read_connection)
+CONNECT = Request("POST", "/conversations/connect/", body=b"{}", read=read_connection, confidential=True)
 UPDATES = Request("GET", f"/conversations/{ID}/updates/", read=update_reader(ID))
 DETAIL = Request("GET", f"/conversations/{ID}/", read=detail_reader(ID))
 
@@ -295,6 +295,28 @@ def test_errors_hold_no_body(status: int, body: bytes, request_: Request[Any]) -
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
     assert JWT not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("body", "quoted"),
+    [
+        (b'{"tokn": "room-secret"}', ""),
+        (b'{"token": "room-secret", "room_url": ', ""),
+        (b'x{"token: "room-secret"}', ""),
+        (b"room-secret", ""),
+        (b" \n<html>Sign in</html>", "<html>Sign in</html>"),
+    ],
+    ids=count(),
+)
+def test_bad_answer_that_may_bear_a_credential_is_not_quoted(body: bytes, quoted: str) -> None:
+    """A damaged answer to a connect may hold the token where nothing tells it, so that only a web page is quoted."""
+    with pytest.raises(InvalidResponseError) as caught:
+        answered(200, body, CONNECT)
+    assert caught.value.excerpt == quoted
+    assert "room-secret" not in f"{caught.value} {vars(caught.value)}"
+    with pytest.raises(InvalidResponseError) as caught:
+        answered(200, body, UPDATES)
+    assert caught.value.excerpt, "other answers are quoted"
 
 
 def plant(secret: str, place: int, filler: str) -> tuple[bytes, dict[str, str]]:
