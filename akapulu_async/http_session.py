@@ -43,6 +43,26 @@ class NoCookies(aiohttp.DummyCookieJar):
         return self._none
 
 
+class CleanConnector(aiohttp.TCPConnector):
+    """Uses no kept connection again on which something came that nobody asked for.
+
+    A service, or a proxy, that sends an answer twice would else have its second read as the answer to whatever is asked
+    next, and so on for as long as the connection is kept.
+    """
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.connector.Connection:
+        """Return a connection, new or kept."""
+        for _ in range(self.limit):  # so many are kept at the most
+            connection = await super().connect(req, traces, timeout)
+            protocol = connection.protocol
+            if protocol is None or not protocol.should_close:
+                return connection
+            connection.close()
+        return await super().connect(req, traces, timeout)
+
+
 def make_http(
     base_url: str, connections: int, headers: Mapping[str, str]
 ) -> tuple[aiohttp.ClientSession, aiohttp.ClientSession]:
@@ -57,7 +77,7 @@ def make_http(
         connections: How many there may be.
         headers: What the service gets with each request, and nobody else does.
     """
-    connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEPALIVE, ttl_dns_cache=DNS_TTL)
+    connector = CleanConnector(limit=connections, keepalive_timeout=KEEPALIVE, ttl_dns_cache=DNS_TTL)
     proxy, cookies = environment_proxy(base_url), NoCookies()
     service = aiohttp.ClientSession(
         connector=connector, cookie_jar=cookies, proxy=proxy, middlewares=(sent_once,), headers=headers

@@ -206,6 +206,9 @@ class Transport:
         except TimeoutError:
             if not deadline.expired:
                 raise
+        except asyncio.CancelledError as error:
+            # In aiohttp's frames are the headers, and with them the API key.
+            raise error.with_traceback(None)  # noqa: B904 - it is the same
         finally:
             call.deadline, call.over = None, True
         raise call.too_late()

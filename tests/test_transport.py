@@ -253,6 +253,26 @@ async def test_stale_connection_does_not_fail_a_poll() -> None:
     assert len(server.requests) == 4
 
 
+@both_loops
+async def test_answer_that_comes_twice_is_not_taken_for_the_next() -> None:
+    """When answers come again later, their connections are not used again, and each call gets what it asked for."""
+    peers: dict[int, Peer] = {}
+
+    async def tell(peer: Peer, seen: Seen) -> None:
+        peers[seen.connection] = peer
+        await answer(seen.target)(peer, seen)
+
+    async with Server(tell) as server, client_of(server) as client:
+        await asyncio.gather(*(client.request("GET", path) for path in ("/a/", "/b/")))
+        for peer in peers.values():
+            await answer("late")(peer, server.requests[0])
+        for _ in range(3):  # of the loop, in which what was sent arrives
+            await asyncio.sleep(0)
+        for path in ("/c/", "/d/", "/e/"):
+            assert await client.request("GET", path) == f"/api{path}"
+    assert server.connections == 3
+
+
 # TLS
 
 
