@@ -84,9 +84,13 @@ def redact(text: str, secrets: Collection[Secret] = ()) -> str:
 
 
 def _forms(secrets: Collection[Secret]) -> Iterator[str]:
-    """Yield how the secrets may be written: as they are, in JSON that escapes slashes, and in a URL."""
+    """Yield how the secrets may be written: as they are, in JSON that escapes slashes, in a URL, and in a page."""
     for text in filter(None, (secret.reveal() for secret in secrets)):
         yield from (text, text.replace("/", "\\/"), quote(text, safe="", errors="replace"))
+        # Not by the html module, whose thousands of names an import would wait for.
+        page = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        for double, single in (('"', "'"), ("&quot;", "&#x27;"), ("&#34;", "&#39;")):
+            yield page.replace('"', double).replace("'", single)
 
 
 def excerpt(text: str, secrets: Collection[Secret] = (), limit: int = 200) -> str:

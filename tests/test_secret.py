@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import html
 import json
 import logging
 import marshal
@@ -173,6 +174,21 @@ def test_redact_knows_how_secrets_are_written(text: str, key: str) -> None:
     clean = redact(text, [Secret(key)])
     assert MASK in clean
     assert "cd" not in clean
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "a&amp;b&lt;c&gt;d&quot;e&#x27;f-0123",
+        "a&amp;b&lt;c&gt;d&#34;e&#39;f-0123",
+        """a&amp;b&lt;c&gt;d"e'f-0123""",
+        html.escape("""a&b<c>d"e'f-0123"""),
+    ],
+    ids=count(),
+)
+def test_redact_knows_how_pages_write_a_secret(page: str) -> None:
+    """A page that quotes a secret writes some of its characters by name or number, which is masked, too."""
+    assert redact(f"<p>{page}</p>", [Secret("""a&b<c>d"e'f-0123""")]) == f"<p>{MASK}</p>"
 
 
 def test_a_secret_within_a_secret() -> None:
