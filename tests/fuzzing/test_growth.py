@@ -1,6 +1,7 @@
-"""Reading takes time in proportion to what is read: no text is searched in the square of its length."""
+"""Reading takes time and memory in proportion to what is read: no text is searched in the square of its length."""
 
 import time
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -15,6 +16,11 @@ LENGTH = 4_000
 """Characters of the shorter text."""
 MOMENT = 0.005
 """Seconds that are too few to tell anything by."""
+
+BYTES_A_BYTE = 50
+"""Of memory, for each of an answer. Python's smallest objects have 56 bytes, and JSON's 3 with the comma."""
+FIXED_BYTES = 20_000
+"""Of memory, whatever is read."""
 
 
 def update(text: str) -> bytes:
@@ -89,6 +95,21 @@ def slow(name: str, pieces: tuple[str, ...], length: int = LENGTH) -> dict[str, 
 def test_time_grows_with_the_text(name: str) -> None:
     """Whatever piece is repeated: eight times as much of it takes about eight times as long."""
     assert slow(name, READ[name][2]) == {}
+
+
+@pytest.mark.parametrize("row", ['{"role": "user"},', "{},", "[],", '{"": {}},', '{"": 0},', '"",', "0,"])
+@pytest.mark.parametrize("length", [20_000, 160_000])
+def test_memory_grows_with_the_text(row: str, length: int) -> None:
+    """However small the pieces of an answer are, reading it takes at the most so many bytes for each of its bytes."""
+    data = detail(row * (length // len(row)))
+    TARGETS["detail"](data)  # what is made at the first time stays
+    tracemalloc.start()
+    try:
+        TARGETS["detail"](data)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < FIXED_BYTES + BYTES_A_BYTE * len(data)
 
 
 def test_squares_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
