@@ -149,6 +149,7 @@ class SessionManager(AsyncContextManagerMixin):
     async def aclose(self) -> None:
         """Take no more sessions, and end those that run (`EndReason.LEFT`). Can be called again.
 
+        Conversations that go on, since nobody of this program is in their rooms to hang up, are named in warnings.
         It is shielded from cancellation, and takes 20 s at the most even if the service hangs. What cannot be ended by
         then is named in a warning.
         """
@@ -163,7 +164,10 @@ class SessionManager(AsyncContextManagerMixin):
             run.cancel()
         roster, loop = self._roster, asyncio.get_running_loop()
         deadline = loop.time() + CLOSE_GRACE
-        ends = [loop.create_task(roster.end(entry, EndReason.LEFT), name="akapulu end") for entry in roster.entries]
+        ends = [
+            loop.create_task(roster.end(entry, EndReason.LEFT, shutdown=True), name="akapulu end")
+            for entry in roster.entries
+        ]
         # What ends is closed by tasks that come up meanwhile.
         if not (
             await settle([*self._runs, *ends], CLOSE_GRACE) and await settle(roster.closers, deadline - loop.time())

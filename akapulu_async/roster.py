@@ -241,12 +241,12 @@ class Roster:
         if not self.entries:
             self._idle.set()
 
-    async def end(self, entry: Entry, reason: EndReason) -> None:
-        """End a session, or its coming up, and wait until nothing of it runs."""
+    async def end(self, entry: Entry, reason: EndReason, *, shutdown: bool = False) -> None:
+        """End a session, or its coming up, and wait until nothing of it runs. See `ConversationSession.close()`."""
         try:
             if entry.task is not None and not entry.task.done():
                 entry.task.cancel()
                 await settle((entry.task,), None)
         finally:
             if entry.session is not None:
-                await entry.session.close(reason)
+                await entry.session.close(reason, shutdown=shutdown)

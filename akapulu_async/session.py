@@ -1,6 +1,7 @@
 """One conversation as an object that lives: connected, watched, and over when its context is left."""
 
 import asyncio
+import logging
 import math
 import random
 import time
@@ -285,15 +286,22 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         self._lifecycle.receive_ended(reason, self._now(), cause)
         self._publish()
 
-    async def close(self, reason: EndReason = EndReason.LEFT) -> bool:
+    async def close(self, reason: EndReason = EndReason.LEFT, *, shutdown: bool = False) -> bool:
         """End the session, if it has not ended, and wait until nothing of it runs; whether that came to be.
 
         The wait is shielded from cancellation and takes ten seconds at the most. Can be called again.
+
+        Args:
+            reason: Why it ends.
+            shutdown: Whether its owner ends, too, so that a conversation that goes on is nobody's business any more.
         """
         if self._lifecycle.began_at is None:
             return True
         if self._closes is not None:
             self._closes()
+        if not self._over and self._attendance is None:
+            unmeant = shutdown or reason is EndReason.CANCELLED
+            self._tell_that_it_goes_on(logging.WARNING if unmeant else logging.INFO)
         self._finish(reason)
         tasks = (self._poller, self._attendance)
         running = tuple(task for task in tasks if task is not None and task is not asyncio.current_task())
@@ -312,6 +320,11 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
             self._letting_go.clear()
             return True
         return False
+
+    def _tell_that_it_goes_on(self, level: int) -> None:
+        """Name a conversation that has nobody of ours in its room to hang up."""
+        if self._lifecycle.session_id is not None:
+            logger.log(level, "! conversation %s goes on without this program; it holds a slot", self.id)
 
     async def _let_go(self, running: "tuple[asyncio.Task[None], ...]") -> bool:
         """Wait for what runs, cancel what does not end in time, and return whether all of it ended."""

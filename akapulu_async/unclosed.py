@@ -5,13 +5,17 @@ import warnings
 import weakref
 from collections.abc import Callable
 
+from akapulu_async.log import logger
+
 _NOT_THE_USER = {"akapulu_async", "anyio", "asyncio", "contextlib"}
 
 
 def warn_unless_closed(
     owner: object, name: str, closing: str, let_go: Callable[[], object] = lambda: None
 ) -> Callable[[], object]:
-    """Warn once (`ResourceWarning`) if an owner is dropped open, with where it was opened as the warning's place.
+    """Tell once if an owner is dropped open, with where it was opened: in the log, which is seen, and as a warning.
+
+    Python does not show a `ResourceWarning` unless asked to (`-X dev`), but test runners fail for it.
 
     Args:
         owner: What is opened now.
@@ -29,6 +33,7 @@ def warn_unless_closed(
 
 def _warn(message: str, file: str, line: int, let_go: Callable[[], object]) -> None:
     try:
+        logger.warning("! %s:%d: %s", file, line, message)
         warnings.warn_explicit(message, ResourceWarning, file, line)
     finally:
         let_go()

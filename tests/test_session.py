@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import logging
 import os
 import pickle
 import weakref
@@ -551,6 +552,29 @@ async def test_participant_leaves_when_the_conversation_ends() -> None:
             await left.wait()
             assert session.end_reason is EndReason.PARTICIPANT_JOIN_TIMEOUT
         assert guest.log == ["joins", "joined", "leaves", "left"]
+
+
+async def test_what_goes_on_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    """Who leaves a conversation that goes on without it is told which: at INFO, or at WARNING if it was cancelled."""
+    caplog.set_level(logging.INFO, "akapulu_async")
+    line = f"! conversation {SESSION} goes on without this program; it holds a slot"
+    async with steered() as world:
+        async with world.client.session(REQUEST):
+            pass
+        assert caplog.record_tuples == [("akapulu_async", logging.INFO, line)]
+        caplog.clear()
+        with anyio.CancelScope() as scope:
+            async with world.client.attach(SESSION):
+                scope.cancel()
+                await anyio.sleep_forever()
+        assert caplog.record_tuples == [("akapulu_async", logging.WARNING, line)]
+        caplog.clear()
+        async with world.client.session(REQUEST, participant=Guest()):
+            pass
+        async with world.client.session(REQUEST) as session:
+            world.service.refuses(404)
+            await session.ended.wait()
+        assert caplog.record_tuples == [], "whose participant hangs up, or what is over, does not go on"
 
 
 async def test_participant_still_joining_at_the_end(caplog: pytest.LogCaptureFixture) -> None:

@@ -52,7 +52,10 @@ async def ended(process: Process) -> tuple[str, str, float]:
     took = time.monotonic() - began
     assert process.stdout is not None
     assert process.stderr is not None
-    return await everything(process.stdout), await everything(process.stderr), took
+    # In development mode, asyncio also tells of what a busy machine made slow.
+    lines = (await everything(process.stderr)).splitlines(keepends=True)
+    errors = "".join(line for line in lines if not line.startswith("Executing <"))
+    return await everything(process.stdout), errors, took
 
 
 async def everything(stream: ByteReceiveStream) -> str:
@@ -83,15 +86,15 @@ async def test_alone(number: signal.Signals) -> None:
 
 @SIGNALS
 async def test_under_a_web_server(number: signal.Signals, tmp_path: Path) -> None:
-    """Who runs goes on without the backend, by the id that it told; who was just connected is named."""
+    """Who runs goes on without the backend, and is named, as is who was just connected."""
     backend = tmp_path / "backend.py"
     backend.write_text(BACKENDS[0], "utf-8")
     async with fanning_out(backend, late=0.5) as (sim, process):
         process.send_signal(number)
-        told, errors, took = await ended(process)
+        _, errors, took = await ended(process)
         there = set(map(str, sim.conversations))
     assert process.returncode == 0
-    assert set(told.split()) | named(errors) == there
+    assert named(errors) == there
     assert len(there) == shut_down.AT_WORK
     assert took < 4
 

@@ -133,7 +133,9 @@ async def test_sigterm_ends_it(still: Simulator) -> None:
         await still.wait_for_request("updates")
         process.send_signal(signal.SIGTERM)
         done = await rest_of(process)
-    assert (done.code, done.err) == (130, "")
+    (session_id,) = still.conversations
+    assert done.code == 130
+    assert done.err == f"! conversation {session_id} goes on without this program; it holds a slot\n"
     assert done.objects[-1]["end_reason"] == "cancelled"
 
 
