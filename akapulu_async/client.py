@@ -12,10 +12,10 @@ from anyio import AsyncContextManagerMixin
 
 from akapulu_async.conversations import RECORDING_PATH, Conversations, check_recording_path
 from akapulu_async.errors import ApiError, ConfigurationError
-from akapulu_async.models import ConnectRequest, check_request
+from akapulu_async.models import ConnectRequest, check_request, shown
 from akapulu_async.sansio.http import Request, check_error_types, encode_json
 from akapulu_async.sansio.lifecycle import Signals
-from akapulu_async.sansio.policies import PollPolicy, RetryPolicy, Timeouts
+from akapulu_async.sansio.policies import PollPolicy, RetryPolicy, Timeouts, check_count, check_kind
 from akapulu_async.sansio.signals import UpdateSignals
 from akapulu_async.sansio.snapshot import SessionSnapshot, as_start
 from akapulu_async.sansio.urls import DEFAULT_BASE_URL, check_base_url, check_path
@@ -71,14 +71,19 @@ class AkapuluClient(AsyncContextManagerMixin):
         source = "AKAPULU_API_KEY" if api_key is None else "api_key"
         api_key = _read_api_key(api_key)
         _check_api_key(api_key, source)
-        _check_pool_size(pool_size)
+        if http is not None:
+            check_kind("http", http, aiohttp.ClientSession)
+        check_kind("timeouts", timeouts, Timeouts)
+        check_kind("retry", retry, RetryPolicy)
+        check_kind("poll", poll, PollPolicy)
+        check_count("pool_size", pool_size)
         self._transport = Transport(
-            base_url=check_base_url(base_url or os.environ.get("AKAPULU_BASE_URL") or DEFAULT_BASE_URL),
+            base_url=check_base_url(_read_base_url(base_url)),
             api_key=api_key,
             http=http,
             timeouts=timeouts,
             retry=retry,
-            error_types=check_error_types(error_types or {}),
+            error_types=check_error_types({} if error_types is None else error_types),
             pool_size=pool_size,
         )
         self.poll = poll
@@ -197,6 +202,13 @@ class AkapuluClient(AsyncContextManagerMixin):
         return await self._transport.send(request)
 
 
+def _read_base_url(base_url: str | None) -> str:
+    """Return the base URL: the argument, else the environment's, else the default. An empty one counts as none."""
+    if base_url is None or base_url == "":
+        return os.environ.get("AKAPULU_BASE_URL") or DEFAULT_BASE_URL
+    return base_url
+
+
 def _read_api_key(api_key: str | Secret | None) -> Secret:
     """Return the key: the argument, else the environment's."""
     if api_key is None:
@@ -217,16 +229,10 @@ def _check_api_key(api_key: Secret, source: str) -> None:
         raise ConfigurationError(f"{source}: it contains white space, or characters that no key has")
 
 
-def _check_pool_size(size: object) -> None:
-    # NaN, above all, would bound nothing.
-    if not isinstance(size, int) or size < 1:
-        raise ConfigurationError(f"pool_size: {size!r:.80} is not a whole number, 1 or more")
-
-
 def _check_method(method: object) -> str:
     # CONNECT and TRACE are not for services: the one asks for a tunnel, the other for the headers, key and all.
     if not isinstance(method, str) or not re.fullmatch("(?ai)(?!connect$|trace$)[a-z]+", method):
-        raise ConfigurationError(f"method: {method!r:.80} is not one such as 'GET'")
+        raise ConfigurationError(f"method: {shown(method)} is not one such as 'GET'")
     return method.upper()
 
 
@@ -235,21 +241,29 @@ def _params(params: object) -> dict[str, str] | None:
         return None
     if not isinstance(params, Mapping):
         raise ConfigurationError(f"params: {type(params).__name__} is no mapping of names to values")
-    return {_query_text("params: a name", name): _param(name, value) for name, value in params.items()}
+    return {_query_text(name): _param(name, value) for name, value in params.items()}
 
 
 def _param(name: str, value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
-        return str(value)
-    return _query_text(f"params[{name!r}]", value)
+        try:
+            return str(value)
+        except ValueError:
+            raise _unusable_param(name, f"{shown(value)} has too many digits") from None
+    return _query_text(value, name)
 
 
-def _query_text(what: str, text: object) -> str:
+def _query_text(text: object, value_of: str | None = None) -> str:
     if not isinstance(text, str):
-        raise ConfigurationError(f"{what}: {text!r:.80} is neither a text nor a number")
+        raise _unusable_param(value_of, f"{shown(text)} is neither a text nor a number")
     if any("\ud800" <= character <= "\udfff" for character in text):
         # It would be left out in silence.
-        raise ConfigurationError(f"{what}: the lone surrogate in it cannot be sent")
+        raise _unusable_param(value_of, "the lone surrogate in it cannot be sent")
     return text
+
+
+def _unusable_param(name: str | None, why: str) -> ConfigurationError:
+    where = "params: a name" if name is None else f"params[{shown(name)}]"
+    return ConfigurationError(f"{where}: {why}")

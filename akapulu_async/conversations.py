@@ -1,6 +1,7 @@
 """What can be asked of the service about conversations."""
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from os import PathLike
@@ -17,10 +18,18 @@ from akapulu_async.errors import (
     TransportError,
 )
 from akapulu_async.log import logger
-from akapulu_async.models import Connection, ConnectRequest, ConversationDetail, ConversationUpdate, checked_id
+from akapulu_async.models import (
+    Connection,
+    ConnectRequest,
+    ConversationDetail,
+    ConversationUpdate,
+    check_request,
+    checked_id,
+    shown,
+)
 from akapulu_async.recordings import Recording, open_recording
 from akapulu_async.sansio.http import Request, encode_json
-from akapulu_async.sansio.policies import check_interval, check_patience
+from akapulu_async.sansio.policies import check_callable, check_count, check_interval, check_patience
 from akapulu_async.sansio.urls import check_path
 from akapulu_async.secret import excerpt
 from akapulu_async.tasks import in_thread
@@ -40,7 +49,8 @@ class Conversations:
 
     All methods raise what `Transport.send()` raises: a `TransportError` if no complete answer came, an
     `InvalidResponseError` if it made no sense, an `ApiError` if the service refused, a `ConfigurationError` for an
-    id that is no UUID. When one is cancelled, its request may have reached the service or not.
+    argument that cannot be used, such as an id that is no UUID; then nothing was sent. When one is cancelled, its
+    request may have reached the service or not.
     """
 
     def __init__(self, transport: Transport, *, recording_path: str = RECORDING_PATH) -> None:
@@ -69,7 +79,10 @@ class Conversations:
         When cancelled after it was sent, it stays for the answer, five seconds at the most and shielded, and tells
         it to `late`. Without an answer by then, the conversation may exist and hold a slot.
         """
-        body, late = encode_json(request.to_json()), late or _warn_of_orphan
+        check_request(request)
+        late = _warn_of_orphan if late is None else late
+        check_callable("late", late)
+        body = encode_json(request.to_json())
         try:
             return await self._transport.send(
                 Request(
@@ -96,6 +109,7 @@ class Conversations:
         Raises:
             NotFoundError: There is no such conversation, or it ended: what comes after the end is not published.
         """
+        check_count("attempts", attempts, none="what the retry policy says")
         return await self._transport.send(_updates_request(checked_id("session_id", session_id)), attempts=attempts)
 
     def poller(self, session_id: str) -> Callable[[], Coroutine[Any, Any, ConversationUpdate]]:
@@ -194,10 +208,10 @@ class Conversations:
         # Few programs need it, and all would wait for it.
         from akapulu_async.downloads import Download, check_target  # noqa: PLC0415
 
-        session_id, target = checked_id("session_id", session_id), Path(path)
-        if "\0" in str(target):
-            raise ConfigurationError("path: the character '\\0' is not allowed")
+        session_id, target = checked_id("session_id", session_id), _target(path)
         check_patience("wait", wait)
+        if progress is not None:
+            check_callable("progress", progress)
         await in_thread(check_target, target, overwrite)
         if wait is not None:
             await self.wait_for_recording(session_id, timeout=wait)
@@ -219,6 +233,19 @@ def _warn_of_orphan(connection: Connection) -> None:
     )
 
 
+def _target(path: str | PathLike[str]) -> Path:
+    try:
+        target = Path(path)
+        os.fsencode(target)
+    except TypeError:
+        raise ConfigurationError(f"path: {shown(path)} is neither a text nor a path") from None
+    except UnicodeEncodeError:
+        raise ConfigurationError(f"path: no file can be called {shown(path)}") from None
+    if "\0" in str(target):
+        raise ConfigurationError("path: the character '\\0' is not allowed")
+    return target
+
+
 def check_recording_path(path: str) -> str:
     """Return a template of where recordings are.
 
@@ -230,5 +257,7 @@ def check_recording_path(path: str) -> str:
     except (AttributeError, TypeError, ConfigurationError):
         fits = False
     if not fits:
-        raise ConfigurationError(f"recording_path: {path!r:.200} is not usable; wanted is one like {RECORDING_PATH!r}")
+        raise ConfigurationError(
+            f"recording_path: {shown(path, 200)} is not usable; wanted is one like {RECORDING_PATH!r}"
+        )
     return path

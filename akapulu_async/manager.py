@@ -16,11 +16,19 @@ from akapulu_async.errors import ConfigurationError, ManagerClosedError
 from akapulu_async.fan_out import CLOSE_GRACE, FanOut, Handler, Run
 from akapulu_async.listening import LISTENER_BUFFER, ManagerEvent
 from akapulu_async.log import logger
-from akapulu_async.models import ConnectRequest, checked_id
+from akapulu_async.models import ConnectRequest, checked_id, shown
 from akapulu_async.roster import Roster
 from akapulu_async.sansio.admission import Admission, Pace
 from akapulu_async.sansio.lifecycle import EndReason, Signals
-from akapulu_async.sansio.policies import FullPolicy, PollPolicy, check_patience
+from akapulu_async.sansio.policies import (
+    FullPolicy,
+    PollPolicy,
+    check_callable,
+    check_count,
+    check_kind,
+    check_limit,
+    check_patience,
+)
 from akapulu_async.sansio.signals import UpdateSignals
 from akapulu_async.sansio.snapshot import SessionSnapshot, as_start
 from akapulu_async.sansio.statistics import ManagerStatistics
@@ -89,11 +97,13 @@ class SessionManager(AsyncContextManagerMixin):
         participant: Participant | None = None,
         signals: Signals = UpdateSignals(),  # noqa: B008 - frozen
     ) -> None:
-        _check_count("max_sessions", max_sessions)
-        _check_positive("max_polls_per_second", max_polls_per_second)
-        _check_positive("max_connects_per_second", max_connects_per_second)
+        _check_client(client)
+        check_count("max_sessions", max_sessions, none="no limit")
+        check_limit("max_polls_per_second", max_polls_per_second, "a number")
+        check_limit("max_connects_per_second", max_connects_per_second, "a number")
         if when_full not in ("raise", "wait"):
-            raise ConfigurationError(f"when_full: {when_full!r:.80} is neither 'raise' nor 'wait'")
+            raise ConfigurationError(f"when_full: {shown(when_full)} is neither 'raise' nor 'wait'")
+        check_kind("full", full, FullPolicy)
         settings = SessionSettings(
             poll=client.poll if poll is None else poll,
             ready_timeout=ready_timeout,
@@ -264,7 +274,8 @@ class SessionManager(AsyncContextManagerMixin):
             ManagerClosedError: The manager is not open.
         """
         self._roster.check_open()
-        _check_count("concurrency", concurrency)
+        check_callable("handler", handler)
+        check_count("concurrency", concurrency, none="the manager's max_sessions")
         places = concurrency or self._max_sessions or RUN_CONCURRENCY
         return FanOut(Run(requests, handler, self.session, places, lambda: not self._roster.is_open), self._runs)
 
@@ -291,7 +302,7 @@ class SessionManager(AsyncContextManagerMixin):
         `EventsMissed` how many it lost, and nobody waits for it. For all events of one session see `session.events()`.
         A connect that waits for a slot of the account (`when_full="wait"`) enters `connecting` with each try.
         """
-        _check_count("buffer", buffer)
+        check_count("buffer", buffer, none="no limit")
         return self._roster.listeners.add(buffer)
 
     def statistics(self) -> ManagerStatistics:
@@ -305,11 +316,6 @@ class SessionManager(AsyncContextManagerMixin):
         )
 
 
-def _check_positive(name: str, value: object) -> None:
-    if value is not None and not (isinstance(value, int | float) and value > 0):
-        raise ConfigurationError(f"{name}: {value!r:.80} is not a number greater than 0, nor None for no limit")
-
-
-def _check_count(name: str, value: object) -> None:
-    if value is not None and not (isinstance(value, int) and value > 0):
-        raise ConfigurationError(f"{name}: {value!r:.80} is not a whole number greater than 0, nor None for no limit")
+def _check_client(client: object) -> None:
+    if not (hasattr(client, "conversations") and hasattr(client, "poll")):
+        raise ConfigurationError(f"client: {shown(client)} is no AkapuluClient")

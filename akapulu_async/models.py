@@ -38,9 +38,13 @@ def uuid_text(value: object) -> str:
     raise ValueError("not a UUID such as '123e4567-e89b-12d3-a456-426614174000'")
 
 
-def _shown(value: object) -> str:
+def shown(value: object, limit: int = 80) -> str:
     """Return what a caller gave, for a message. It may be a token or a key in the wrong place."""
-    return excerpt(repr(value), limit=80)
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - a caller's class may raise anything, and an int may have too many digits
+        text = f"<{type(value).__name__}>"
+    return excerpt(text, limit=limit)
 
 
 def checked_id(name: str, value: str | UUID) -> str:
@@ -52,13 +56,13 @@ def checked_id(name: str, value: str | UUID) -> str:
     try:
         return uuid_text(value)
     except ValueError as error:
-        raise ConfigurationError(f"{name}: {_shown(value)} is {error}") from None
+        raise ConfigurationError(f"{name}: {shown(value)} is {error}") from None
 
 
 def _check_text(name: str, value: object, allowed: str = "") -> str:
     """Return a text that has no control character (nor a lone surrogate) but those allowed."""
     if not isinstance(value, str):
-        raise ConfigurationError(f"{name}: {_shown(value)} is {type(value).__name__}, a text is wanted")
+        raise ConfigurationError(f"{name}: {shown(value)} is {type(value).__name__}, a text is wanted")
     for character in value:
         if unicodedata.category(character) in {"Cc", "Cs"} and character not in allowed:
             raise ConfigurationError(f"{name}: the control character {character!r} is not allowed")
@@ -72,11 +76,12 @@ def _runtime_vars(value: object) -> dict[str, str]:
 
 
 def _runtime_var(name: str, value: object) -> str:
+    where = f"runtime_vars[{shown(name)}]"
     if isinstance(value, bool | int | float):
-        written = str(value).lower() if isinstance(value, bool) else str(value)
-        raise ConfigurationError(f"runtime_vars[{name!r}]: values are texts, so write {written!r} instead of {value!r}")
+        written = shown(value).lower() if isinstance(value, bool) else shown(value)
+        raise ConfigurationError(f"{where}: values are texts, so write {written!r} instead of {shown(value)}")
     # Line breaks and tabs are text: variables fill prompts, and prompts have paragraphs.
-    return _check_text(f"runtime_vars[{name!r}]", value, allowed="\n\r\t")
+    return _check_text(where, value, allowed="\n\r\t")
 
 
 def _stt_keywords(value: str | Iterable[str]) -> tuple[str, ...]:
@@ -91,7 +96,7 @@ def _stt_keywords(value: str | Iterable[str]) -> tuple[str, ...]:
 
 def _flag(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
     if not isinstance(value, bool) and not (value is None and field.default is None):
-        raise ConfigurationError(f"{field.name}: {_shown(value)} is {type(value).__name__}, True or False is wanted")
+        raise ConfigurationError(f"{field.name}: {shown(value)} is {type(value).__name__}, True or False is wanted")
 
 
 def _scenario_id(value: str | UUID) -> str:

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Self
 
 import attrs
 from anyio import AsyncContextManagerMixin
@@ -16,9 +16,9 @@ from anyio import AsyncContextManagerMixin
 from akapulu_async.conversations import Conversations
 from akapulu_async.errors import AkapuluError, ConfigurationError
 from akapulu_async.log import logger
-from akapulu_async.models import Connection, ConnectRequest, ConversationDetail
+from akapulu_async.models import Connection, ConnectRequest, ConversationDetail, shown
 from akapulu_async.sansio.lifecycle import EndReason, Lifecycle, SessionEvent, SessionState, Signals
-from akapulu_async.sansio.policies import PollPolicy
+from akapulu_async.sansio.policies import PollPolicy, check_callable, check_kind, check_limit, checked_by
 from akapulu_async.sansio.signals import UpdateSignals
 from akapulu_async.sansio.snapshot import SessionSnapshot
 from akapulu_async.secret import excerpt
@@ -36,30 +36,22 @@ LEAVE_GRACE = 5.0
 """Seconds that a participant may take to leave the room before it is cancelled."""
 
 
-def _check_poll(_: object, __: object, poll: object) -> None:
-    if not isinstance(poll, PollPolicy):
-        raise ConfigurationError(f"poll: {poll!r:.80} is no PollPolicy; write PollPolicy(interval=...)")
-
-
-def _check_participant(_: object, __: object, participant: Any) -> None:
-    if participant is not None and not callable(participant):
-        raise ConfigurationError("participant: it cannot be called; wanted is what takes a connection and is entered")
-
-
-def _check_ready_timeout(_: object, __: object, seconds: object) -> None:
-    # NaN, above all, would put the event loop's timers in disorder.
-    if seconds is not None and not (isinstance(seconds, int | float) and 0 < seconds < math.inf):
-        raise ConfigurationError(f"ready_timeout: {seconds!r:.80} is neither seconds greater than 0 nor None")
+def _check_signals(_: object, __: object, signals: object) -> None:
+    for name in ("reads_as_join", "reads_as_end", "gone"):
+        if not callable(getattr(signals, name, None)):
+            raise ConfigurationError(f"signals: {shown(signals)} has no {name}(); write UpdateSignals(...)")
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class SessionSettings:
     """What a session is run with."""
 
-    poll: PollPolicy = attrs.field(factory=PollPolicy, validator=_check_poll)
-    ready_timeout: float | None = attrs.field(default=READY_TIMEOUT, validator=_check_ready_timeout)
-    participant: Participant | None = attrs.field(default=None, validator=_check_participant)
-    signals: Signals = attrs.field(factory=UpdateSignals)
+    poll: PollPolicy = attrs.field(factory=PollPolicy, validator=checked_by(check_kind, PollPolicy))
+    ready_timeout: float | None = attrs.field(default=READY_TIMEOUT, validator=checked_by(check_limit))
+    participant: Participant | None = attrs.field(
+        default=None, validator=attrs.validators.optional(checked_by(check_callable))
+    )
+    signals: Signals = attrs.field(factory=UpdateSignals, validator=_check_signals)
     draw: Callable[[], float] = random.random
     """Gives random numbers from 0 to 1."""
 

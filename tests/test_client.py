@@ -3,6 +3,7 @@
 import asyncio
 import json
 import pickle
+from itertools import count
 from typing import Any
 
 import pytest
@@ -120,7 +121,10 @@ def test_unusable_base_url_is_refused(url: str, monkeypatch: pytest.MonkeyPatch)
 # Other settings
 
 
-@pytest.mark.parametrize("size", [0, -1, 1.5, float("nan"), "5", None])
+HUGE = 10**5000  # which Python does not write
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, float("nan"), "5", None, True, HUGE, -HUGE], ids=count())
 def test_pool_holds_a_connection_at_least(size: Any) -> None:
     """A pool without connections is refused."""
     with pytest.raises(ConfigurationError, match="pool_size: "):
@@ -129,7 +133,15 @@ def test_pool_holds_a_connection_at_least(size: Any) -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "words"),
-    [({"NO_SLOT": ValueError}, "NO_SLOT"), ({5: ApiError}, "5 is no code"), ("NO_SLOT", "str is no mapping")],
+    [
+        ({"NO_SLOT": ValueError}, "NO_SLOT"),
+        ({5: ApiError}, "5 is no code"),
+        ("NO_SLOT", "str is no mapping"),
+        ([], "list is no mapping"),
+        (0, "int is no mapping"),
+        ({HUGE: ApiError}, "<int> is no code"),
+    ],
+    ids=count(),
 )
 def test_error_types_are_checked(wrong: Any, words: str) -> None:
     """Codes can only be taught errors of the service."""
@@ -144,6 +156,8 @@ def test_error_types_are_checked(wrong: Any, words: str) -> None:
         ({"api_key": 5}, "api_key: it is no text"),
         ({"base_url": LOCAL.encode()}, "base_url: bytes is no text"),
         ({"base_url": Secret(API_KEY)}, "base_url: Secret is no text"),
+        ({"base_url": b""}, "base_url: bytes is no text"),
+        ({"base_url": 0}, "base_url: int is no text"),
     ],
 )
 def test_settings_that_are_no_text_are_told(options: dict[str, Any], words: str) -> None:
@@ -154,6 +168,18 @@ def test_settings_that_are_no_text_are_told(options: dict[str, Any], words: str)
 
 
 @pytest.mark.parametrize(
+    ("name", "kind"),
+    [("http", "ClientSession"), ("timeouts", "Timeouts"), ("retry", "RetryPolicy"), ("poll", "PollPolicy")],
+)
+def test_settings_of_another_kind_are_told(name: str, kind: str) -> None:
+    """A setting that is an object of ours, or of aiohttp, can be nothing else, and the error says what it is to be."""
+    wrong: list[tuple[Any, str]] = [(5, "5"), ("fast", "'fast'"), (HUGE, "<int>")]
+    for value, shown in wrong:
+        with pytest.raises(ConfigurationError, match=rf"^{name}: {shown} is no {kind}; write {kind}\(\.\.\.\)$"):
+            AkapuluClient(API_KEY, **{name: value})
+
+
+@pytest.mark.parametrize(
     ("name", "wrong"),
     [
         ("request", SESSION),
@@ -161,15 +187,22 @@ def test_settings_that_are_no_text_are_told(options: dict[str, Any], words: str)
         ("poll", 0),
         ("poll", 0.5),
         ("participant", 5),
+        ("poll", HUGE),
         ("ready_timeout", "1"),
+        ("ready_timeout", True),
+        ("ready_timeout", 10**400),
+        ("ready_timeout", HUGE),
+        ("signals", 5),
+        ("signals", None),
     ],
+    ids=count(),
 )
 def test_unusable_arguments_of_a_session_are_named(name: str, wrong: Any) -> None:
     """An argument of a session that cannot be meant is refused with its name, when it is given and not later."""
     client = AkapuluClient(API_KEY, base_url=LOCAL)
     with pytest.raises(ConfigurationError, match=f"^{name}: "):
         client.session(**{"request": REQUEST, name: wrong})
-    if name in {"poll", "ready_timeout"}:
+    if name in {"poll", "ready_timeout", "signals"}:
         with pytest.raises(ConfigurationError, match=f"^{name}: "):
             client.attach(SESSION, **{name: wrong})
 
@@ -271,7 +304,9 @@ async def test_path_cannot_leave_the_base_url(path: Any) -> None:
     assert server.connections == 0
 
 
-@pytest.mark.parametrize("method", ["", "GET /", "G\r\nET", "GÉT", "GET\n", "1", "CONNECT", "trace", None, b"GET"])
+@pytest.mark.parametrize(
+    "method", ["", "GET /", "G\r\nET", "GÉT", "GET\n", "1", "CONNECT", "trace", None, b"GET", HUGE], ids=count()
+)
 async def test_method_cannot_be_injected(method: Any) -> None:
     """A method that is no word is refused before anything is sent."""
     async with Server(answer({})) as server, client_of(server) as client:
@@ -286,6 +321,9 @@ async def test_method_cannot_be_injected(method: Any) -> None:
     [
         ({"json": {1, 2}}, "json: not writable as JSON"),
         ({"json": float("nan")}, "json: not writable as JSON"),
+        ({"params": {"a": HUGE}}, "params['a']: <int> has too many digits"),
+        ({"params": {HUGE: "a"}}, "params: a name: <int> is neither a text nor a number"),
+        ({"params": {"a": {HUGE}}}, "params['a']: <set> is neither a text nor a number"),
         ({"params": {"a": None}}, "params['a']: None is neither a text nor a number"),
         ({"params": {"a": [1]}}, "params['a']: [1] is neither a text nor a number"),
         ({"params": {"a": "\ud800"}}, "params['a']: the lone surrogate in it cannot be sent"),
@@ -294,6 +332,7 @@ async def test_method_cannot_be_injected(method: Any) -> None:
         ({"params": {None: "a"}}, "params: a name: None is neither a text nor a number"),
         ({"params": "a=b"}, "params: str is no mapping of names to values"),
     ],
+    ids=count(),
 )
 async def test_unusable_arguments_are_told(options: dict[str, Any], words: str) -> None:
     """A body or a query that cannot be sent is refused, naming it."""

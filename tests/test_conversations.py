@@ -5,6 +5,7 @@ import gc
 import json
 import weakref
 from collections.abc import Awaitable, Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -27,6 +28,7 @@ from akapulu_async import (
     Timeouts,
     TransportError,
 )
+from akapulu_async.conversations import Conversations
 from akapulu_async.simulator import Simulator
 from tests.calls import error_of, timed_out
 from tests.misbehaving import (
@@ -131,7 +133,11 @@ async def test_lost_connect_names_its_scenario() -> None:
     assert isinstance(error.__cause__, TransportError)
 
 
-@pytest.mark.parametrize("session_id", ["", "1", "../../scenarios", f"{SESSION}/../{OTHER_SESSION}", f"{SESSION}\n", 5])
+@pytest.mark.parametrize(
+    "session_id",
+    ["", "1", "../../scenarios", f"{SESSION}/../{OTHER_SESSION}", f"{SESSION}\n", 5, 10**5000],
+    ids=count(),
+)
 async def test_id_that_is_no_uuid_is_refused(session_id: Any) -> None:
     """Nothing but a UUID gets into a path."""
     async with Server(answer(UPDATE)) as server, client_of(server) as client:
@@ -148,6 +154,36 @@ async def test_id_that_is_no_uuid_is_refused(session_id: Any) -> None:
         with pytest.raises(ConfigurationError, match="session_id: "):
             conversations.recording(session_id)
     assert server.connections == 0
+
+
+UNUSABLE: list[tuple[str, Callable[[Conversations, Any], Awaitable[object]], list[Any]]] = [
+    ("request", lambda conversations, wrong: conversations.connect(wrong), [None, SESSION, {}]),
+    ("late", lambda conversations, wrong: conversations.connect(REQUEST, late=wrong), [0, "late"]),
+    ("attempts", lambda conversations, wrong: conversations.updates(SESSION, attempts=wrong), [0, 1.0, "1", True]),
+    (
+        "path",
+        lambda conversations, wrong: conversations.download_recording(SESSION, wrong),
+        [None, 5, b"call.mp4", ["call.mp4"], 10**5000, "\0", "\ud800"],
+    ),
+    (
+        "progress",
+        lambda conversations, wrong: conversations.download_recording(SESSION, "unused.mp4", progress=wrong),
+        [0, "progress"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "call", "bad"), UNUSABLE, ids=[name for name, *_ in UNUSABLE])
+async def test_unusable_arguments_are_told(
+    name: str, call: Callable[[Conversations, Any], Awaitable[object]], bad: list[Any]
+) -> None:
+    """An argument that cannot be used is refused by its name, before anything is sent."""
+    async with Server(answer(UPDATE)) as server, client_of(server) as client:
+        for wrong in bad:
+            error = await error_of(call(client.conversations, wrong))
+            assert type(error) is ConfigurationError
+            assert str(error).startswith(f"{name}: ")
+    assert server.requests == []
 
 
 async def test_unknown_conversation_is_not_found() -> None:
@@ -188,7 +224,11 @@ async def test_wait_ends_when_patience_does(interval: float) -> None:
         ({"timeout": "5"}, "timeout: '5' is neither"),
         ({"timeout": 5, "interval": 0}, "interval: 0 is not a number of seconds greater than 0"),
         ({"timeout": 5, "interval": float("nan")}, "interval: nan is not"),
+        ({"timeout": 10**400}, "timeout: 10"),
+        ({"timeout": 10**5000}, "timeout: <int> is too large"),
+        ({"timeout": 5, "interval": 10**400}, "interval: 10"),
     ],
+    ids=count(),
 )
 async def test_unusable_waits_are_told(options: dict[str, Any], words: str) -> None:
     """A wait that would have no end, or no pauses, is refused before anything is sent."""
@@ -264,7 +304,9 @@ async def test_recordings_path_can_be_given() -> None:
         "/{session_id:>9}/",
         None,
         b"/{session_id}/",
+        10**5000,
     ],
+    ids=count(),
 )
 def test_recordings_path_must_bear_the_id(path: Any) -> None:
     """A path without the id, or with something else in braces, is refused."""

@@ -84,13 +84,16 @@ class Participant:
 
 
 BAD_SETTINGS: list[tuple[str, list[Any]]] = [
-    ("max_sessions", [0, -1, 1.5, "5", float("nan"), float("inf")]),
-    ("max_polls_per_second", [0, -1, "5", float("nan")]),
-    ("max_connects_per_second", [0, -1.5, "5", float("nan")]),
-    ("when_full", ["", "waiting", None, ["wait"]]),
-    ("ready_timeout", [0, -1, float("nan"), "1"]),
-    ("poll", [0, 0.5, "fast"]),
+    ("max_sessions", [0, -1, 1.5, "5", float("nan"), float("inf"), True, 10**400, 10**5000]),
+    ("max_polls_per_second", [0, -1, "5", float("nan"), float("inf"), True, 10**400, 10**5000]),
+    ("max_connects_per_second", [0, -1.5, "5", float("nan"), float("inf"), True, 10**400, 10**5000]),
+    ("when_full", ["", "waiting", None, ["wait"], 10**5000]),
+    ("full", [None, 5, "wait", 10**5000]),
+    ("ready_timeout", [0, -1, float("nan"), "1", True, 10**400, 10**5000]),
+    ("poll", [0, 0.5, "fast", 10**5000]),
     ("participant", [5, "me"]),
+    ("signals", [None, 5, "joined", 10**5000]),
+    ("client", [None, 5, API_KEY]),
 ]
 
 
@@ -100,18 +103,22 @@ def test_bad_settings(name: str, values: list[Any]) -> None:
     client = AkapuluClient(API_KEY)
     for value in values:
         with pytest.raises(ConfigurationError, match=f"^{name}: "):
-            SessionManager(client, **{name: value})
+            SessionManager(**{"client": client, name: value})
 
 
 async def test_bad_arguments() -> None:
     """An argument that cannot be meant is refused with its name."""
     async with SessionManager(AkapuluClient(API_KEY)) as manager:
-        bad: list[Any] = [0, -1, 2.5, "5"]
+        bad: list[Any] = [0, -1, 2.5, "5", True, 10**400, 10**5000]
         for value in bad:
             with pytest.raises(ConfigurationError, match=r"^buffer: "):
                 manager.events(buffer=value)
             with pytest.raises(ConfigurationError, match=r"^concurrency: "):
                 manager.run([], lambda _: asyncio.sleep(0), concurrency=value)
+        no_handlers: list[Any] = [None, 5, SESSION]
+        for wrong in no_handlers:
+            with pytest.raises(ConfigurationError, match=r"^handler: .* cannot be called"):
+                manager.run([], wrong)
         for wrong in ("no id", ""):
             with pytest.raises(ConfigurationError):
                 manager.get(wrong)
@@ -322,13 +329,14 @@ async def test_draining_lets_finish(anyio_backend: object) -> None:
 async def test_patience_is_a_number() -> None:
     """A limit that is no number of seconds is refused, and nothing is started or drained."""
     async with crowded() as world, SessionManager(world.client) as manager:
-        for call in (
-            manager.start(REQUEST, timeout=math.nan),
-            manager.session(REQUEST, timeout=math.nan).__aenter__(),
-            manager.drain(timeout=math.nan),
-        ):
-            with pytest.raises(ConfigurationError, match=r"^timeout: nan is neither a number of seconds nor None"):
-                await call
+        for wrong, words in ((math.nan, "nan is neither a number of seconds nor None"), (10**400, "10+… is too large")):
+            for call in (
+                manager.start(REQUEST, timeout=wrong),
+                manager.session(REQUEST, timeout=wrong).__aenter__(),
+                manager.drain(timeout=wrong),
+            ):
+                with pytest.raises(ConfigurationError, match=f"^timeout: {words}"):
+                    await call
         assert world.server.requests == []
         await manager.start(REQUEST)
 

@@ -55,6 +55,13 @@ def test_ids_become_canonical(value: str | UUID) -> None:
     assert ConnectRequest(value, value).avatar_id == SCENARIO
 
 
+class Unshowable:
+    """What cannot be written into a message."""
+
+    def __repr__(self) -> str:
+        raise LookupError
+
+
 NO_IDS: list[tuple[Any, str]] = [
     ("abc", "'abc'"),
     ("", "''"),
@@ -69,6 +76,8 @@ NO_IDS: list[tuple[Any, str]] = [
     (f"{SCENARIO}/../..", f"'{SCENARIO}/../..'"),
     (SCENARIO.replace("1", "\u0661"), "'\u0661"),
     ("x" * 10_000, "'" + "x" * 78 + "…"),
+    (10**5000, "<int>"),
+    (Unshowable(), "<Unshowable>"),
 ]
 
 
@@ -163,6 +172,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"runtime_vars": {"n": 1.5}}, "runtime_vars['n']: values are texts, so write '1.5' instead of 1.5"),
     ({"runtime_vars": {"n": True}}, "runtime_vars['n']: values are texts, so write 'true' instead of True"),
     ({"runtime_vars": {"n": False}}, "runtime_vars['n']: values are texts, so write 'false' instead of False"),
+    ({"runtime_vars": {"n": 10**5000}}, "runtime_vars['n']: values are texts, so write '<int>' instead of <int>"),
+    ({"runtime_vars": {10**5000: "a"}}, "runtime_vars: a name: <int> is int, a text is wanted"),
+    ({"runtime_vars": {TOKEN: 7}}, "runtime_vars['***']: values are texts, so write '7' instead of 7"),
     ({"runtime_vars": {"n": None}}, "runtime_vars['n']: None is NoneType, a text is wanted"),
     ({"runtime_vars": {"n": ["a"]}}, "runtime_vars['n']: ['a'] is list, a text is wanted"),
     ({"runtime_vars": {"n": Secret("a")}}, "runtime_vars['n']: *** is Secret, a text is wanted"),
@@ -171,6 +183,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"runtime_vars": {"n": "\x85"}}, r"runtime_vars['n']: the control character '\x85' is not allowed"),
     ({"runtime_vars": {"n": "\udfff"}}, r"runtime_vars['n']: the control character '\udfff' is not allowed"),
     ({"record_conversation": 1}, "record_conversation: 1 is int, True or False is wanted"),
+    ({"record_conversation": 10**5000}, "record_conversation: <int> is int, True or False is wanted"),
     ({"record_conversation": "yes"}, "record_conversation: 'yes' is str, True or False is wanted"),
     ({"record_conversation": None}, "record_conversation: None is NoneType, True or False is wanted"),
     ({"wait_for_client_ready": None}, "wait_for_client_ready: None is NoneType, True or False is wanted"),

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 from uuid import uuid4
 
@@ -204,7 +205,7 @@ async def test_lives_once() -> None:
         assert world.connects == 1
 
 
-@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), True, 10**400, 10**5000], ids=count())
 async def test_unusable_ready_timeout(seconds: float) -> None:
     """A ready timeout that is no number of seconds greater than 0 is refused, before anything is sent."""
     client = AkapuluClient("key", base_url="http://127.0.0.1:9")

@@ -23,6 +23,7 @@ from akapulu_async.errors import (
     RateLimitError,
     ServerError,
 )
+from akapulu_async.models import shown
 from akapulu_async.secret import Secret, excerpt
 
 T = TypeVar("T")
@@ -333,9 +334,9 @@ def check_error_types(error_types: Any) -> dict[str, type[ApiError]]:
         raise ConfigurationError(f"error_types: {type(error_types).__name__} is no mapping of codes to errors")
     for code, error_type in error_types.items():
         if not isinstance(code, str):
-            raise ConfigurationError(f"error_types: {code!r:.80} is no code; codes are texts")
+            raise ConfigurationError(f"error_types: {shown(code)} is no code; codes are texts")
         if not (isinstance(error_type, type) and issubclass(error_type, ApiError)):
-            raise ConfigurationError(f"error_types[{code!r}]: {error_type!r} is no subclass of ApiError")
+            raise ConfigurationError(f"error_types[{shown(code)}]: {shown(error_type)} is no subclass of ApiError")
     return dict(error_types)
 
 

@@ -1,6 +1,6 @@
 """When to try again, and how long to bear with the service: plain values that turn facts into seconds."""
 
-import math
+import sys
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeGuard
 
@@ -14,6 +14,7 @@ from akapulu_async.errors import (
     MinutesLimitError,
     TransportError,
 )
+from akapulu_async.models import shown
 
 RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 """What a GET is sent again for: the service says that it, or something before it, is unwell just now."""
@@ -21,10 +22,18 @@ RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 REFUSED_BEFORE_WORK = frozenset({429, 503})
 """What other requests are sent again for: the service says that it did nothing with them."""
 
+_LARGEST = sys.float_info.max
+
 
 def _is_number(value: object) -> TypeGuard[float]:
-    # A boolean is an int, but nobody means it as one second.
-    return isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
+    # A boolean is an int, but nobody means it as one second. And an int may be too large for a clock, which is a float.
+    return isinstance(value, int | float) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST
+
+
+def _refuse(name: str, number: object, why: str) -> NoReturn:
+    if isinstance(number, int) and number > sys.maxsize:
+        why = "is too large"
+    raise ConfigurationError(f"{name}: {shown(number)} {why}")
 
 
 def check_patience(name: str, seconds: object) -> None:
@@ -34,7 +43,7 @@ def check_patience(name: str, seconds: object) -> None:
         ConfigurationError: It is something else. NaN, above all, would put the event loop's timers in disorder.
     """
     if seconds is not None and not _is_number(seconds):
-        raise ConfigurationError(f"{name}: {seconds!r:.80} is neither a number of seconds nor None for no limit")
+        _refuse(name, seconds, "is neither a number of seconds nor None for no limit")
 
 
 def check_interval(name: str, seconds: object) -> None:
@@ -44,56 +53,76 @@ def check_interval(name: str, seconds: object) -> None:
         ConfigurationError: It is something else.
     """
     if not (_is_number(seconds) and seconds > 0):
-        raise ConfigurationError(f"{name}: {seconds!r:.80} is not a number of seconds greater than 0")
+        _refuse(name, seconds, "is not a number of seconds greater than 0")
 
 
-def _refuse(attribute: "attrs.Attribute[Any]", value: object, wanted: str) -> NoReturn:
-    raise ConfigurationError(f"{attribute.name}: {value!r:.80} is not {wanted}")
+def check_limit(name: str, limit: object, wanted: str = "a number of seconds") -> None:
+    """See to it that a limit is a number greater than 0, or None.
+
+    Raises:
+        ConfigurationError: It is something else.
+    """
+    if limit is not None and not (_is_number(limit) and limit > 0):
+        _refuse(name, limit, f"is not {wanted} greater than 0, nor None for no limit")
 
 
-def _limit(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    if value is not None and not (_is_number(value) and value > 0):
-        _refuse(attribute, value, "a number of seconds greater than 0, nor None for no limit")
+def check_count(name: str, count: object, at_least: int = 1, none: str | None = None) -> None:
+    """See to it that a count is a whole number, or None if that means something.
+
+    Raises:
+        ConfigurationError: It is something else. NaN, above all, would bound nothing.
+    """
+    if count is None and none is not None:
+        return
+    # No container holds more than the last of these.
+    if isinstance(count, bool) or not isinstance(count, int) or not at_least <= count <= sys.maxsize:
+        or_none = "" if none is None else f", nor None for {none}"
+        _refuse(name, count, f"is not a whole number, {at_least} or more{or_none}")
 
 
-def _positive(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    if not (_is_number(value) and value > 0):
-        _refuse(attribute, value, "a number of seconds greater than 0")
+def check_kind(name: str, value: object, kind: type[object]) -> None:
+    """See to it that an argument is an object of a class.
+
+    Raises:
+        ConfigurationError: It is something else.
+    """
+    if not isinstance(value, kind):
+        raise ConfigurationError(f"{name}: {shown(value)} is no {kind.__name__}; write {kind.__name__}(...)")
 
 
-def _not_negative(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    if not (_is_number(value) and value >= 0):
-        _refuse(attribute, value, "a number of seconds, 0 or more")
+def check_callable(name: str, value: object) -> None:
+    """See to it that an argument can be called.
+
+    Raises:
+        ConfigurationError: It cannot.
+    """
+    if not callable(value):
+        raise ConfigurationError(f"{name}: {shown(value)} cannot be called")
 
 
-def _share(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    if not (_is_number(value) and 0 <= value <= 1):
-        _refuse(attribute, value, "a share from 0 to 1")
+def checked_by(check: Callable[..., None], *options: object) -> Callable[[Any, "attrs.Attribute[Any]", Any], None]:
+    """Return the validator of an attrs field that makes one of these checks, under the field's name."""
+    return lambda _, attribute, value: check(attribute.name, value, *options)
 
 
-def _is_count(value: object, at_least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= at_least
+def _check_pause(name: str, seconds: object) -> None:
+    if not (_is_number(seconds) and seconds >= 0):
+        _refuse(name, seconds, "is not a number of seconds, 0 or more")
 
 
-def _attempts(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    # NaN, above all, would have no request ever give up.
-    if not _is_count(value, 1):
-        _refuse(attribute, value, "a whole number, 1 or more")
-
-
-def _count(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    if value is not None and not _is_count(value, 0):
-        _refuse(attribute, value, "a whole number, 0 or more, nor None for any number")
+def _check_share(name: str, share: object) -> None:
+    if not (_is_number(share) and 0 <= share <= 1):
+        _refuse(name, share, "is not a share from 0 to 1")
 
 
 @attrs.frozen
 class Timeouts:
     """How long to wait for the service, in seconds. None means no limit."""
 
-    connect: float | None = attrs.field(default=10.0, validator=_limit)
+    connect: float | None = attrs.field(default=10.0, validator=checked_by(check_limit))
     """For one TCP and TLS connection to be made."""
 
-    total: float | None = attrs.field(default=30.0, validator=_limit)
+    total: float | None = attrs.field(default=30.0, validator=checked_by(check_limit))
     """For a call as a whole: the wait for a free connection, all attempts with the pauses between them, and the
     body. Of a recording, for its beginning and then for each further piece."""
 
@@ -111,13 +140,13 @@ class RetryPolicy:
     work. The account's concurrency and minutes limits are never tried again here, whatever their status.
     """
 
-    attempts: int = attrs.field(default=3, validator=_attempts)
+    attempts: int = attrs.field(default=3, validator=checked_by(check_count))
     """How often a request is sent at the most; 1 for no retries."""
 
-    base: float = attrs.field(default=0.5, validator=_not_negative)
+    base: float = attrs.field(default=0.5, validator=checked_by(_check_pause))
     """Seconds: the longest first pause."""
 
-    cap: float = attrs.field(default=8.0, validator=_not_negative)
+    cap: float = attrs.field(default=8.0, validator=checked_by(_check_pause))
     """Seconds: the longest pause ever drawn."""
 
     def pause(
@@ -170,16 +199,16 @@ class PollPolicy:
     A subclass may answer `until_ready()` otherwise, as `ProgressPollPolicy` does; all else stays.
     """
 
-    interval: float = attrs.field(default=0.5, validator=_positive)
+    interval: float = attrs.field(default=0.5, validator=checked_by(check_interval))
     """Seconds from poll to poll until the bot is ready, as the vendor recommends [documented]."""
 
-    live_interval: float = attrs.field(default=5.0, validator=_positive)
+    live_interval: float = attrs.field(default=5.0, validator=checked_by(check_interval))
     """Seconds from poll to poll after that, only to notice the end."""
 
-    jitter: float = attrs.field(default=0.1, validator=_share)
+    jitter: float = attrs.field(default=0.1, validator=checked_by(_check_share))
     """By which share an interval is drawn longer or shorter, so that sessions do not poll in step."""
 
-    max_failures: int | None = attrs.field(default=10, validator=_count)
+    max_failures: int | None = attrs.field(default=10, validator=checked_by(check_count, 0, "any number"))
     """How many failed polls in a row are borne, with growing pauses: the default bears about a minute. The next
     one ends the session. None for any number."""
 
@@ -232,7 +261,7 @@ class PollPolicy:
 
 def _at_least_interval(policy: "ProgressPollPolicy", attribute: "attrs.Attribute[Any]", value: object) -> None:
     if not (_is_number(value) and value >= policy.interval):
-        _refuse(attribute, value, f"a number of seconds, at least the interval of {policy.interval}")
+        _refuse(attribute.name, value, f"is not a number of seconds, at least the interval of {policy.interval}")
 
 
 # These were found by simulation (benchmarks/polling.py), in which readiness must be seen as soon as at a fixed
@@ -295,10 +324,10 @@ class ProgressPollPolicy(PollPolicy):
 class FullPolicy:
     """How long to wait when the account's conversation slots are all taken, and none is seen to get free here."""
 
-    base: float = attrs.field(default=1.0, validator=_positive)
+    base: float = attrs.field(default=1.0, validator=checked_by(check_interval))
     """Seconds: about the first pause."""
 
-    cap: float = attrs.field(default=30.0, validator=_positive)
+    cap: float = attrs.field(default=30.0, validator=checked_by(check_interval))
     """Seconds: about the longest pause. A slot that another program gives back is noticed this late at the most."""
 
     def pause(self, refusals: int, draw: Callable[[], float]) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from akapulu_async.errors import ConfigurationError
-from akapulu_async.secret import excerpt
+from akapulu_async.models import shown
 
 DEFAULT_BASE_URL = "https://akapulu.com/api"
 """Where the service is [documented]."""
@@ -55,15 +55,15 @@ def _base_url_problem(url: Any) -> str | None:  # noqa: PLR0911 - a check a line
     if "?" in url or "#" in url:
         return "it has a query or a fragment"
     if not url.isascii():
-        return f"{url!r:.200} is not ASCII; write its host as 'xn--...', and its path percent-encoded"
+        return f"{shown(url, 200)} is not ASCII; write its host as 'xn--...', and its path percent-encoded"
     parts = _split(url)
     if parts is None or parts.scheme not in {"http", "https"}:
-        return f"{url!r:.200} is no http(s) URL with a host"
+        return f"{shown(url, 200)} is no http(s) URL with a host"
     if parts.scheme == "http" and not is_loopback(parts.hostname):
-        return f"{url!r:.200} would send the API key unencrypted; only loopback may do without https"
+        return f"{shown(url, 200)} would send the API key unencrypted; only loopback may do without https"
     path = parts.path.rstrip("/")
     if path and not _stays_below(path):
-        return f"{url!r:.200} has a path with '.', '..', an empty part or a character that is not of a path"
+        return f"{shown(url, 200)} has a path with '.', '..', an empty part or a character that is not of a path"
     return None
 
 
@@ -89,7 +89,7 @@ def check_path(path: Any) -> str:
     """
     if not isinstance(path, str) or not _stays_below(path):
         raise ConfigurationError(
-            f"path: {excerpt(repr(path))} is not usable; wanted is one like '/scenarios/', "
+            f"path: {shown(path, 200)} is not usable; wanted is one like '/scenarios/', "
             "percent-encoded, without '.' or '..', its query given as params"
         )
     return path

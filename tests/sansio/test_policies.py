@@ -1,6 +1,9 @@
 """When to try again and for how long to wait, told with values passed in and without a sleep."""
 
 import math
+import sys
+from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -31,6 +34,12 @@ from akapulu_async.sansio.policies import (
     ProgressPollPolicy,
     RetryPolicy,
     Timeouts,
+    check_callable,
+    check_count,
+    check_interval,
+    check_kind,
+    check_limit,
+    check_patience,
 )
 
 WHERE: Any = {"method": "GET", "path": "/"}
@@ -177,6 +186,41 @@ def test_settings_are_checked(policy: type[Any], name: str, good: list[Any], bad
         with pytest.raises(ConfigurationError) as caught:
             policy(**{name: value})
         assert str(caught.value) == f"{name}: {value!r} {text}"
+
+
+TOO_LARGE = r"(10{78}…|<int>) is too large"
+"""What is said of numbers of which Python makes no float, nor a text of the longest."""
+
+
+@pytest.mark.parametrize(("policy", "name"), [setting[:2] for setting in SETTINGS], ids=count())
+def test_numbers_beyond_all_measure_are_refused(policy: type[Any], name: str) -> None:
+    """A whole number that no clock takes, or that cannot even be written, is refused as any other."""
+    for value in (10**400, 10**5000):
+        with pytest.raises(ConfigurationError, match=f"^{name}: {TOO_LARGE}$"):
+            policy(**{name: value})
+    with pytest.raises(ConfigurationError, match=f"^{name}: <int> is not "):
+        policy(**{name: -(10**5000)})
+
+
+CHECKS: list[tuple[Callable[[str, Any], None], list[Any], list[Any]]] = [
+    (check_patience, [None, -1, 0, 0.5, 1e308], ["5", True, math.nan, math.inf, 10**400, -(10**400), 10**5000]),
+    (check_interval, [1, 0.5], [None, 0, "5", True, math.nan, math.inf, 10**400, 10**5000]),
+    (check_limit, [None, 1, 0.5], [0, "5", True, math.nan, math.inf, 10**400, 10**5000]),
+    (check_count, [1, sys.maxsize], [None, 0, 1.0, "5", True, math.nan, sys.maxsize + 1, 10**5000]),
+    (partial(check_count, at_least=0, none="any"), [None, 0], [-1, 1.0, False, 10**5000]),
+    (partial(check_kind, kind=PollPolicy), [PollPolicy(), ProgressPollPolicy()], [None, 5, PollPolicy, 10**5000]),
+    (check_callable, [print, PollPolicy], [None, 5, "print", 10**5000]),
+]
+
+
+@pytest.mark.parametrize(("check", "good", "bad"), CHECKS, ids=count())
+def test_arguments_are_checked(check: Callable[[str, Any], None], good: list[Any], bad: list[Any]) -> None:
+    """What can be meant passes, and all else is refused by its name."""
+    for value in good:
+        check("it", value)
+    for value in bad:
+        with pytest.raises(ConfigurationError, match=r"^it: "):
+            check("it", value)
 
 
 def test_every_setting_is_in_the_table() -> None:

@@ -1,6 +1,7 @@
 """The API key travels over https or stays on this machine, and below the base URL."""
 
 from itertools import count
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -158,18 +159,21 @@ def test_paths(path: str) -> None:
         "/%2e/", "/a/..%2fb", "/.%2F.", "/a%2f..%2Fb", "/a/..%5cb", "/a%5c../", r"/a\b", r"/..\a",
         "/a?b=c", "/a#b", "/a b", "/a\r\nHost: evil", "/a\n", "/a\t", "/a\x00", "/\u00fc", "/a%", "/a%2", "/a%zz",
         "/{id}/", '/"', "/<a>", "/a|b", "/[a]", "/a^b", "/`a`",
+        None, b"/", pytest.param(10**5000, id="huge"),
     ],
 )  # fmt: skip
-def test_other_paths_are_refused(path: str) -> None:
+def test_other_paths_are_refused(path: Any) -> None:
     """What would leave the base URL, or is not of a path, is refused with what is wanted."""
     with pytest.raises(ConfigurationError, match=r"^path: .* is not usable; wanted is one like '/scenarios/', "):
         check_path(path)
 
 
 def test_a_token_in_a_path_is_not_shown() -> None:
-    """Who puts the query into the path does not find its token in the log."""
+    """Who puts the query into the path, or a token into the base URL's, does not find it in the log."""
     with pytest.raises(ConfigurationError, match=r"/x/\?token=\*\*\*'? is not usable"):
         check_path("/x/?token=hunter2")
+    with pytest.raises(ConfigurationError, match=r"^base_url: 'http://10\.0\.0\.1/\*\*\*' would send"):
+        check_base_url("http://10.0.0.1/eyJhbGciOiJIUzI1NiJ9.eyJyIjoicm9vbSJ9.c2lnbmF0dXJl")
 
 
 @given(st.text("ab./\\%2eEfF5cC?#\n@:", max_size=14).map(lambda text: f"/{text}"))
