@@ -1,23 +1,43 @@
 """What a cell of the matrix promises, and in which words."""
 
 import enum
+from collections.abc import Mapping
 
 import attrs
 
 from akapulu_async import SessionEndedError, Timeouts, TransportError
 
-OPERATIONS = ("connect", "updates", "detail", "recording", "download_recording", "session")
-"""The columns."""
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "`connect`": ("connect",),
+    '`updates`, `detail`, `wait_for_recording`, `request("GET", ...)`': (
+        "updates",
+        "detail",
+        "wait_for_recording",
+        "request",
+    ),
+    "`recording`, also redirected": ("recording", "redirected recording"),
+    "`download_recording`, also redirected": ("download_recording", "redirected download_recording"),
+    "session": ("session",),
+    "session of `attach`": ("attach",),
+}
+"""The columns: the operations that get the same under each fault."""
 
 ANSWER = "answer"
 TRIES = 3
 """How often each request is tried, and each session's poll may fail in a row before the session ends."""
 
-SLACK = 4.0
-"""Seconds that a busy machine may take for what takes none."""
+_AMPLE, _TOTAL, _CONNECT = 10.0, 1.0, 0.1
 
-_AMPLE, _TOTAL, _CONNECT = 10.0, 0.5, 0.1
-_SLOW = 0.02  # what a slow link takes for the least
+SLACK = 0.9 * _TOTAL
+"""Seconds that a busy machine may take for what takes none; with less than a deadline, one too many is seen."""
+
+LINK_SPEED = 10_000
+"""Bytes a second that the slow link passes."""
+
+LEAST_DELAY = 0.01
+"""Seconds that each delay of the link with latency takes at the least."""
+
+_EARLY = 0.95  # by how much timers may be early
 
 
 class When(enum.Enum):
@@ -41,17 +61,6 @@ class When(enum.Enum):
                 return Timeouts(connect=_CONNECT, total=_AMPLE)
         return Timeouts(connect=_AMPLE, total=_AMPLE)
 
-    def fits(self, seconds: float) -> bool:
-        """Whether a call took so long."""
-        least = {
-            When.DEADLINE: _TOTAL,
-            When.AFTER_DEADLINE: _TOTAL,
-            When.AFTER_DEADLINES: TRIES * _TOTAL,
-            When.CONNECT_LIMIT: TRIES * _CONNECT,
-            When.LINK: _SLOW,
-        }.get(self, 0.0)
-        return least * 0.9 <= seconds < least + SLACK
-
 
 @attrs.frozen
 class Cell:
@@ -64,6 +73,20 @@ class Cell:
     """How often the service handled the request; of a session, its polls."""
 
     when: When = When.AT_ONCE
+
+    fruitless: int = TRIES
+    """How many tries take a deadline each, if that is when."""
+
+    def fits(self, seconds: float, link: float) -> bool:
+        """Whether a call took as long as it is said to, and the link so many seconds of that for the least."""
+        least = {
+            When.DEADLINE: _TOTAL,
+            When.AFTER_DEADLINE: _TOTAL,
+            When.AFTER_DEADLINES: self.fruitless * _TOTAL,
+            When.CONNECT_LIMIT: TRIES * _CONNECT,
+            When.LINK: link,
+        }.get(self.when, 0.0)
+        return least * _EARLY <= seconds < least + SLACK
 
     def __str__(self) -> str:
         return words(self.gets, self.seen, self.when.value)

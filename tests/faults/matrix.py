@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable
 
-from tests.faults.cells import OPERATIONS, TRIES
+from tests.faults.cells import COLUMNS, TRIES
 from tests.faults.table import LASTING, PASSING, Row
 
 _INTRODUCTION = f"""\
@@ -22,15 +22,18 @@ What to read out of it:
   from slowness, so it costs the whole deadline: choose one that you can bear.
 - A **recording** that is read in pieces cannot be begun again behind its reader's back: once it has begun, a break is
   the reader's to handle. `download_recording` goes on from where it broke off, for as long as each try brings a
-  further byte; its file is whole or not there.
+  further byte; its file is whole or not there. Both are tried twice: with the bytes coming from the service, and with
+  a redirect to a storage host; then the fault strikes there, and the requests to that host are counted.
 - A **session** bears failed polls, up to {TRIES - 1} in a row here, and ends with the cause when there are more.
   Entering it raises what its connect raises: the first column, and wherever not even a connection comes about.
+  One of `attach` sends no connect, so that all its failures are those of polls.
 
 How to read a cell: `answer, 2x, at once` means that the caller got what was asked for, whole and right, that the
 service handled the request twice (of a session: its polls), and that nothing was waited for. "(not sent)" means that
-the error's `sent` is False: the request surely did not reach the service. The deadline is `Timeouts.total`; each poll
-of a session has one, and a download has one for each wait for a further piece. The pauses between tries, which the
-retry policy says, come on top; here there are none. "-" means that the fault cannot strike there.
+the error's `sent` is False: the request surely did not reach the service, or the storage host. The deadline is
+`Timeouts.total`; each poll of a session has one, and a download has one for each wait for a further piece. The pauses
+between tries, which the retry policy says, come on top; here there are none. "-" means that the fault cannot strike
+there.
 """
 
 
@@ -56,7 +59,7 @@ def render() -> str:
 
 
 def _table(rows: Iterable[Row]) -> list[str]:
-    lines = [("fault", *(f"`{name}`" if name != "session" else name for name in OPERATIONS)), ("---",) * 7]
+    lines = [("fault", *COLUMNS), ("---",) * (1 + len(COLUMNS))]
     lines += [(row.fault, *("-" if cell is None else str(cell) for cell in row.cells)) for row in rows]
     return [f"| {' | '.join(line)} |" for line in lines]
 

@@ -4,18 +4,19 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import cast
 
 import attrs
 
-from akapulu_async import AkapuluClient, SessionState
-from akapulu_async.simulator import Simulator
+from akapulu_async import AkapuluClient, ConversationSession, SessionState
+from akapulu_async.simulator import ScriptRow, Simulator
 from akapulu_async.simulator.routing import Route
-from tests.faults.cells import OPERATIONS
+from tests.faults.proxy import Link
 from tests.misbehaving import API_KEY, PATIENCE, REQUEST
-from tests.storing import ended, files
+from tests.storing import files
 
-RECORDING_SIZE = 4000
+_READY = 1.0  # seconds from a connect until the bot is ready
+_SPOKEN = 0.5  # seconds that a recorded call lasts: a recording of some 4 KB
+_LONGER = 0.6
 
 
 @attrs.frozen
@@ -23,6 +24,9 @@ class Bench:
     """A service with one conversation that has ended and was recorded."""
 
     simulator: Simulator
+    operation: str
+    """What it is there for."""
+
     session_id: str
     content: bytes
     """Its recording."""
@@ -30,24 +34,83 @@ class Bench:
     folder: Path
     """Where downloads go; empty."""
 
-    def seen(self, operation: str) -> int:
-        """Return how often the service handled the requests that are counted for an operation."""
-        return self.simulator.count(_ROUTES[operation])
+    live_id: str
+    """Another conversation, which goes on."""
+
+    link: Link
+    """The link to the host below, if it is slow."""
+
+    @property
+    def host(self) -> str:
+        """The URL of who meets the faults: the service, or the host to which it redirects."""
+        return self.simulator.storage_url if _redirected(self.operation) else self.simulator.base_url
+
+    def behind(self, url: str) -> str:
+        """Let that host be asked at this URL, and return a client's base URL."""
+        if not _redirected(self.operation):
+            return url
+        self.simulator._parts.storage.base_url = url
+        return self.simulator.base_url
+
+    def seen(self) -> int:
+        """Return how often that host handled the requests that are counted for the operation."""
+        return self.simulator.count(_ROUTES[self.operation])
+
+    async def do(self, client: AkapuluClient) -> None:
+        """Do the operation."""
+        await _DO[self.operation](self, client)
+
+    async def prepare(self, client: AkapuluClient) -> None:
+        """Read something of that kind from that host, so that there is a kept connection to it."""
+        await _READ.get(_ROUTES[self.operation], _updates)(self, client)
+
+    async def other(self) -> "Bench":
+        """Return the same service with another conversation. Not for one that is behind something."""
+        async with AkapuluClient(API_KEY, base_url=self.simulator.base_url) as client:
+            session_id, content = await _record(self.simulator, client, _LONGER)
+        return attrs.evolve(self, session_id=session_id, content=content)
 
 
 @asynccontextmanager
-async def bench(folder: Path) -> AsyncGenerator[Bench]:
+async def bench(operation: str, folder: Path) -> AsyncGenerator[Bench]:
     """Set up a service."""
     recorded = Simulator(
-        speed=0, seed=1, api_key=API_KEY, recording_form="bytes", recording_size=RECORDING_SIZE, recording_delay=0
+        speed=0,
+        seed=1,
+        api_key=API_KEY,
+        ready_time=_READY,
+        join_after=0,
+        call_seconds=None,
+        script=[ScriptRow(role="user", content="Hello! " * 20, seconds=_SPOKEN / 2)],
+        recording_form="redirect" if _redirected(operation) else "bytes",
+        recording_delay=0,
     )
-    async with recorded as simulator, AkapuluClient(API_KEY, base_url=simulator.base_url) as client:
-        session_id = await ended(simulator, client)
-        simulator.advance(1)
-        async with client.conversations.recording(session_id) as recording:
-            content = b"".join([piece async for piece in recording.iter_bytes()])
-        assert len(content) == RECORDING_SIZE
-        yield Bench(simulator, session_id, content, folder)
+    async with recorded as simulator:
+        async with AkapuluClient(API_KEY, base_url=simulator.base_url) as client:
+            session_id, content = await _record(simulator, client, _SPOKEN)
+            live_id = await _begin(client) if operation == "attach" else ""
+        yield Bench(simulator, operation, session_id, content, folder, live_id, Link())
+
+
+def _redirected(operation: str) -> bool:
+    return _ROUTES[operation] == "storage"
+
+
+async def _begin(client: AkapuluClient) -> str:
+    connection = await client.conversations.connect(attrs.evolve(REQUEST, record_conversation=True))
+    return connection.conversation_session_id
+
+
+async def _record(simulator: Simulator, client: AkapuluClient, seconds: float) -> tuple[str, bytes]:
+    """Let a call of so many seconds happen, and return its id and its recording."""
+    session_id = await _begin(client)
+    simulator.advance(_READY + seconds)
+    simulator.end(session_id)
+    simulator.advance(1)
+    async with client.conversations.recording(session_id) as recording:
+        content = b"".join([piece async for piece in recording.iter_bytes()])
+    assert content
+    return session_id, content
 
 
 async def _connect(bench: Bench, client: AkapuluClient) -> None:
@@ -62,7 +125,17 @@ async def _updates(bench: Bench, client: AkapuluClient) -> None:
 
 async def _detail(bench: Bench, client: AkapuluClient) -> None:
     detail = await client.conversations.detail(bench.session_id)
-    assert detail.transcript_rows
+    assert (detail.id, len(detail.transcript_rows)) == (bench.session_id, 1)
+
+
+async def _request(bench: Bench, client: AkapuluClient) -> None:
+    update = await client.request("GET", f"/conversations/{bench.session_id}/updates/")
+    assert update["conversation_session_id"] == bench.session_id
+
+
+async def _wait_for_recording(bench: Bench, client: AkapuluClient) -> None:
+    detail = await client.conversations.wait_for_recording(bench.session_id, timeout=None)
+    assert (detail.id, detail.recording.is_ready) == (bench.session_id, True)
 
 
 async def _recording(bench: Bench, client: AkapuluClient) -> None:
@@ -80,21 +153,52 @@ async def _download(bench: Bench, client: AkapuluClient) -> None:
         assert target.exists() == (target.is_file() and target.read_bytes() == bench.content)
 
 
-async def _session(bench: Bench, client: AkapuluClient) -> None:
-    async with client.session(REQUEST) as session:
-        bench.simulator.advance(60)
+async def _get_ready(bench: Bench, session: ConversationSession) -> None:
+    async with session:
+        bench.simulator.advance(_READY)
         await session.wait_for(SessionState.BOT_READY, timeout=PATIENCE)
         assert session.state is SessionState.BOT_READY
 
 
-DO: Mapping[str, Callable[[Bench, AkapuluClient], Awaitable[None]]] = dict(
-    zip(OPERATIONS, (_connect, _updates, _detail, _recording, _download, _session), strict=True)
-)
+async def _session(bench: Bench, client: AkapuluClient) -> None:
+    await _get_ready(bench, client.session(REQUEST))
 
-_ROUTES = cast(
-    "Mapping[str, Route]",
-    dict(zip(OPERATIONS, ("connect", "updates", "detail", "recording", "recording", "updates"), strict=True)),
-)
+
+async def _attach(bench: Bench, client: AkapuluClient) -> None:
+    await _get_ready(bench, client.attach(bench.live_id))
+
+
+_Deed = Callable[[Bench, AkapuluClient], Awaitable[None]]
+
+_DO: Mapping[str, _Deed] = {
+    "connect": _connect,
+    "updates": _updates,
+    "detail": _detail,
+    "wait_for_recording": _wait_for_recording,
+    "request": _request,
+    "recording": _recording,
+    "redirected recording": _recording,
+    "download_recording": _download,
+    "redirected download_recording": _download,
+    "session": _session,
+    "attach": _attach,
+}
+
+_ROUTES: Mapping[str, Route] = {
+    "connect": "connect",
+    "updates": "updates",
+    "detail": "detail",
+    "wait_for_recording": "detail",
+    "request": "updates",
+    "recording": "recording",
+    "redirected recording": "storage",
+    "download_recording": "recording",
+    "redirected download_recording": "storage",
+    "session": "updates",
+    "attach": "updates",
+}
+
+_READ: Mapping[Route, _Deed] = {"detail": _detail, "recording": _recording, "storage": _recording}
 
 
 def left_behind() -> list[str]:
@@ -104,4 +208,4 @@ def left_behind() -> list[str]:
     return [name for name in files_of if "akapulu_async" in name and "simulator" not in name]
 
 
-__all__ = ["DO", "Bench", "bench", "left_behind"]
+__all__ = ["Bench", "bench", "left_behind"]

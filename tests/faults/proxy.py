@@ -17,6 +17,7 @@ from tests.misbehaving import OWN, PATIENCE, Peer
 
 _STEP = 0.05  # seconds between two pieces on a slow link
 _PIECE = 1000  # bytes that arrive together on a link with jitter
+_LATER = 0.02  # seconds from an answer until it comes again
 
 
 class Point(enum.Enum):
@@ -51,12 +52,25 @@ class Fault:
     """Whether only an exchange on a connection that had one before is befallen; others pass."""
     doubled: bool = False
     """Whether the answer's body is sent twice."""
+    again: bool = False
+    """Whether the whole answer comes a second time, a little later."""
     bytes_per_second: float | None = None
     latency: float = 0.0
-    """Seconds that the request takes, and each piece of the answer, half of it more or less by chance."""
+    """Seconds that the request takes, and each piece of the answer, up to half of it more or less by chance."""
 
 
 FINE = Fault()
+
+
+@attrs.define
+class Link:
+    """What a slow link has cost; counted, to know how long a call must have taken."""
+
+    bytes_passed: int = 0
+    """On a link that passes so many bytes a second."""
+
+    delays: int = 0
+    """On a link with latency."""
 
 
 class _StruckError(Exception):
@@ -70,9 +84,17 @@ class Proxy:
         service: The URL of the service, with its path.
         script: What befalls the exchanges.
         tls: How to be a TLS server; None to be none.
+        link: Where to count what a slow link costs.
+
+    Attributes:
+        answered_again: Set when an answer was sent a second time.
     """
 
-    def __init__(self, service: str, *script: Fault, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, service: str, *script: Fault, tls: ssl.SSLContext | None = None, link: Link | None = None
+    ) -> None:
+        self.answered_again = asyncio.Event()
+        self._link = link or Link()
         self._service = urlsplit(service)
         self._script = list(script)
         self._tls = tls
@@ -189,6 +211,10 @@ class Proxy:
         )
         if fault.at is None:
             await self._send(peer, fault, b"".join(part for part, _ in parts))
+            if fault.again:
+                await asyncio.sleep(_LATER)
+                await peer.send(head + body)
+                self.answered_again.set()
             return
         for part, point in parts:
             await self._send(peer, fault, part)
@@ -201,10 +227,12 @@ class Proxy:
         elif fault.latency:
             size = _PIECE
         for start in range(0, len(data), size or 1):
+            piece = data[start : start + size]
             if fault.bytes_per_second is not None:
-                await asyncio.sleep(_STEP)
+                await asyncio.sleep(len(piece) / fault.bytes_per_second)
+                self._link.bytes_passed += len(piece)
             await self._delay(fault)
-            await peer.send(data[start : start + size])
+            await peer.send(piece)
 
     async def _do(self, deed: Deed, peer: Peer) -> None:
         match deed:
@@ -220,6 +248,7 @@ class Proxy:
     async def _delay(self, fault: Fault) -> None:
         if fault.latency:
             await asyncio.sleep(fault.latency * self._random.uniform(0.5, 1.5))
+            self._link.delays += 1
 
 
 async def _head(peer: Peer) -> bytes:

@@ -18,10 +18,12 @@ from akapulu_async import AkapuluClient, PollPolicy, RetryPolicy, Timeouts
 from tests.faults.cells import TRIES
 from tests.faults.operations import Bench
 from tests.faults.proxy import FINE, Deed, Fault, Point, Proxy
-from tests.misbehaving import API_KEY
+from tests.misbehaving import API_KEY, PATIENCE
 
 Scene = Callable[[Bench, str, Timeouts], AbstractAsyncContextManager[AkapuluClient]]
 """Takes the service, the operation and the time limits; gives the client that the operation is done with."""
+
+_TURNS = 5  # of the loop, to read what has come
 
 _RETRY = RetryPolicy(attempts=TRIES, base=0.0, cap=0.0)
 _POLL = PollPolicy(interval=0.01, live_interval=60.0, jitter=0.0, max_failures=TRIES - 1)
@@ -42,14 +44,29 @@ def struck(*script: Fault, warm: bool = False) -> Scene:
     @asynccontextmanager
     async def scene(bench: Bench, operation: str, timeouts: Timeouts) -> AsyncGenerator[AkapuluClient]:
         before = (FINE,) * warm + (FINE,) * (operation == "session")
-        async with Proxy(bench.simulator.base_url, *before, *script) as proxy:
-            async with _client(proxy.base_url, timeouts) as client:
+        async with Proxy(bench.host, *before, *script, link=bench.link) as proxy:
+            async with _client(bench.behind(proxy.base_url), timeouts) as client:
                 if warm:
-                    await client.conversations.updates(bench.session_id)
+                    await bench.prepare(client)
                 yield client
             await proxy.abandoned()
 
     return scene
+
+
+@asynccontextmanager
+async def repeating(bench: Bench, operation: str, timeouts: Timeouts) -> AsyncGenerator[AkapuluClient]:
+    """Let the answer about another conversation come again, later, on the connection that was kept for the next."""
+    other = await bench.other()
+    async with Proxy(bench.host, Fault(again=True), FINE) as proxy:
+        async with _client(bench.behind(proxy.base_url), timeouts) as client:
+            await other.prepare(client)
+            async with asyncio.timeout(PATIENCE):
+                await proxy.answered_again.wait()
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
+            yield client
+        await proxy.abandoned()
 
 
 class _Failed(logging.Handler):
@@ -72,12 +89,13 @@ async def restarting(bench: Bench, operation: str, timeouts: Timeouts) -> AsyncG
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)
     try:
-        async with Proxy(bench.simulator.base_url, Fault(at=Point.ANSWER, deed=Deed.DIE), FINE) as proxy:
+        async with Proxy(bench.host, Fault(at=Point.ANSWER, deed=Deed.DIE), FINE) as proxy:
             retry, poll = RetryPolicy(attempts=200, base=0.02, cap=0.02), attrs.evolve(_POLL, max_failures=None)
-            client = AkapuluClient(API_KEY, base_url=proxy.base_url, timeouts=timeouts, retry=retry, poll=poll)
+            base_url = bench.behind(proxy.base_url)
+            client = AkapuluClient(API_KEY, base_url=base_url, timeouts=timeouts, retry=retry, poll=poll)
             async with client:
                 if operation != "session":
-                    await client.conversations.updates(bench.session_id)
+                    await bench.prepare(client)
                 coming_back = asyncio.create_task(_come_back(proxy, handler.failed))
                 yield client
                 await coming_back
@@ -100,7 +118,7 @@ async def unreachable(bench: Bench, operation: str, timeouts: Timeouts) -> Async
         full.listen(0)
         host, port = full.getsockname()
         first.connect((host, port))
-        async with _client(f"http://{host}:{port}", timeouts) as client:
+        async with _client(bench.behind(f"http://{host}:{port}"), timeouts) as client:
             yield client
 
 
@@ -129,7 +147,7 @@ def resolving(failures: int) -> Scene:
     @asynccontextmanager
     async def scene(bench: Bench, operation: str, timeouts: Timeouts) -> AsyncGenerator[AkapuluClient]:
         connector = aiohttp.TCPConnector(resolver=_Resolver(failures))
-        url = bench.simulator.base_url.replace("127.0.0.1", "localhost")
+        url = bench.behind(bench.host.replace("127.0.0.1", "localhost"))
         async with aiohttp.ClientSession(connector=connector) as http, _client(url, timeouts, http) as client:
             yield client
 
@@ -139,6 +157,19 @@ def resolving(failures: int) -> Scene:
 @cache
 def _authority() -> trustme.CA:
     return trustme.CA()
+
+
+@cache
+def _contexts(host: str, expired: bool, known: bool) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Return what a server with such a certificate, and a client of it, need."""
+    now = datetime.now(UTC)
+    days = (2, 1) if expired else (1, -1)
+    not_before, not_after = (now - timedelta(days=number) for number in days)
+    server, trust = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    _authority().issue_cert(host, not_before=not_before, not_after=not_after).configure_cert(server)
+    if known:
+        _authority().configure_trust(trust)
+    return server, trust
 
 
 def certified(host: str = "localhost", *, expired: bool = False, known: bool = True) -> Scene:
@@ -152,18 +183,12 @@ def certified(host: str = "localhost", *, expired: bool = False, known: bool = T
 
     @asynccontextmanager
     async def scene(bench: Bench, operation: str, timeouts: Timeouts) -> AsyncGenerator[AkapuluClient]:
-        now = datetime.now(UTC)
-        days = (2, 1) if expired else (1, -1)
-        not_before, not_after = (now - timedelta(days=number) for number in days)
-        server, trust = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
-        _authority().issue_cert(host, not_before=not_before, not_after=not_after).configure_cert(server)
-        if known:
-            _authority().configure_trust(trust)
+        server, trust = _contexts(host, expired, known)
         connector = aiohttp.TCPConnector(ssl=trust)
-        async with Proxy(bench.simulator.base_url, FINE, tls=server) as proxy:
+        async with Proxy(bench.host, FINE, tls=server) as proxy:
             async with (
                 aiohttp.ClientSession(connector=connector) as http,
-                _client(proxy.base_url, timeouts, http) as client,
+                _client(bench.behind(proxy.base_url), timeouts, http) as client,
             ):
                 yield client
             await proxy.abandoned()
