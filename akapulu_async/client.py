@@ -39,8 +39,10 @@ class AkapuluClient(AsyncContextManagerMixin):
         api_key: The account's key, for servers only. None: the environment's `AKAPULU_API_KEY`.
         base_url: None: the environment's `AKAPULU_BASE_URL`, else `https://akapulu.com/api`. It must be https, unless
             it is loopback.
-        http: An `aiohttp.ClientSession` to work on, which stays yours to close, with its proxies, CAs and traces. None:
-            an own one, which takes a proxy from `HTTPS_PROXY` and a CA from `SSL_CERT_FILE`.
+        http: An `aiohttp.ClientSession` to work on, which stays yours to close, with its proxies, CAs and traces. It
+            works as aiohttp does: it may send a GET a second time by itself, and where an answer comes twice, it may
+            take the second for the next. None: an own one, which does neither, polls for less, and takes a proxy from
+            `HTTPS_PROXY` and a CA from `SSL_CERT_FILE`.
         timeouts: How long to wait, see `Timeouts`.
         retry: How often to try, see `RetryPolicy`.
         poll: How often sessions poll, see `PollPolicy`.
