@@ -318,4 +318,4 @@ class SessionManager(AsyncContextManagerMixin):
 
 def _check_client(client: object) -> None:
     if not (hasattr(client, "conversations") and hasattr(client, "poll")):
-        raise ConfigurationError(f"client: {shown(client)} is no AkapuluClient")
+        raise ConfigurationError(f"client: {type(client).__name__} is no AkapuluClient")

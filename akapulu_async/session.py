@@ -16,7 +16,7 @@ from anyio import AsyncContextManagerMixin
 from akapulu_async.conversations import Conversations
 from akapulu_async.errors import AkapuluError, ConfigurationError
 from akapulu_async.log import logger
-from akapulu_async.models import Connection, ConnectRequest, ConversationDetail, shown
+from akapulu_async.models import Connection, ConnectRequest, ConversationDetail
 from akapulu_async.sansio.lifecycle import EndReason, Lifecycle, SessionEvent, SessionState, Signals
 from akapulu_async.sansio.policies import PollPolicy, check_callable, check_kind, check_limit, checked_by
 from akapulu_async.sansio.signals import UpdateSignals
@@ -39,7 +39,7 @@ LEAVE_GRACE = 5.0
 def _check_signals(_: object, __: object, signals: object) -> None:
     for name in ("reads_as_join", "reads_as_end", "gone"):
         if not callable(getattr(signals, name, None)):
-            raise ConfigurationError(f"signals: {shown(signals)} has no {name}(); write UpdateSignals(...)")
+            raise ConfigurationError(f"signals: {type(signals).__name__} has no {name}(); write UpdateSignals(...)")
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)

@@ -1,11 +1,16 @@
 """What the benchmarks share: cores, CPU seconds, and an allocator whose state does not depend on what ran before."""
 
 import contextlib
+import logging
 import os
 import resource
 import sys
 from importlib.metadata import version
 from pathlib import Path
+
+
+# What goes on when a benchmark leaves is meant to, and there are thousands.
+logging.getLogger("akapulu_async").setLevel(logging.ERROR)
 
 
 def cores() -> tuple[int, int]:

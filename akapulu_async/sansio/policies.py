@@ -87,7 +87,8 @@ def check_kind(name: str, value: object, kind: type[object]) -> None:
         ConfigurationError: It is something else.
     """
     if not isinstance(value, kind):
-        raise ConfigurationError(f"{name}: {shown(value)} is no {kind.__name__}; write {kind.__name__}(...)")
+        # By its class alone: what stands in the wrong place may be the API key.
+        raise ConfigurationError(f"{name}: {type(value).__name__} is no {kind.__name__}; write {kind.__name__}(...)")
 
 
 def check_callable(name: str, value: object) -> None:
@@ -97,7 +98,7 @@ def check_callable(name: str, value: object) -> None:
         ConfigurationError: It cannot.
     """
     if not callable(value):
-        raise ConfigurationError(f"{name}: {shown(value)} cannot be called")
+        raise ConfigurationError(f"{name}: {type(value).__name__} cannot be called")
 
 
 def checked_by(check: Callable[..., None], *options: object) -> Callable[[Any, "attrs.Attribute[Any]", Any], None]:
