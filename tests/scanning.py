@@ -1,29 +1,38 @@
 """A look for secrets in all that a run of the tests shows: `pytest --scan-secrets`.
 
-All loggers log at DEBUG. What is logged, printed, warned of and raised in a test is kept until the test is over, and
-then each key and token that came up in it is looked for in all of that; one that is found fails the test. A raised
-error of the library's is looked at when it dies: its texts, its pickle, and the variables of the library's frames that
-its traceback holds. Of processes that tests run, the output is looked at.
+All loggers log at DEBUG. What is logged, printed, pickled, warned of and raised in a test is kept until the test is
+over, and then each key and token that came up in it is looked for in all of that; one that is found fails the test.
+What a test itself reads of what it printed (`capsys`), and what processes print that it runs, is kept too.
+
+Errors are looked at when `pytest.raises` catches them or a test lets them out, whatever they are, and those of the
+library's also when they die: their texts, the pickles of the library's, and the variables of the frames that their
+tracebacks hold, those of the library and of what it called. So is what hangs on them as cause, context or group.
+
+Not looked at is what goes past Python or past these doors: what a test reads from a terminal or, line by line, from a
+`subprocess.Popen`; other exceptions that it catches with `except`; `pickle.Pickler`; and files.
 
 A test whose purpose is to show a secret to the user who asked for it, or to play a program that does not care, says so:
 `@pytest.mark.shows_secrets`.
 """
 
 import logging
+import os
 import pickle
+import subprocess
 import sys
 import traceback
 import warnings
+from asyncio.subprocess import SubprocessStreamProtocol
 from collections.abc import Callable, Generator, Iterator
+from functools import wraps
 from typing import Any
 from urllib.parse import quote
 
-import anyio
 import pytest
 
 from akapulu_async.errors import AkapuluError
 from akapulu_async.secret import Secret
-from akapulu_async.simulator import world
+from akapulu_async.simulator import Simulator, world
 from akapulu_async.simulator.credentials import room_token
 
 SHORTEST = 13
@@ -32,8 +41,14 @@ SHORTEST = 13
 LEAST_LETTERS = 6
 """Different characters that a secret has at the least, for the same reason."""
 
-TRACEBACKS = 50
+TRACEBACKS = 100
 """Errors of a test whose frames are looked at: tests of anything that can be drawn raise thousands that are alike."""
+
+BELOW = frozenset({"aiohttp", "anyio", "asyncio", "attr", "cattrs", "contextlib", "json", "multidict", "yarl"})
+"""What the library calls. The variables of its frames are looked at where they stand below the library's."""
+
+_dumps = pickle.dumps
+"""As it is without the scan."""
 
 Shown = dict[str, str]
 """What was shown, and where."""
@@ -42,8 +57,9 @@ Shown = dict[str, str]
 def find(secrets: set[str], shown: Shown) -> list[str]:
     """Return where secrets were shown, with what stands around."""
     found = []
-    for secret in secrets:
-        for form in _forms(secret):
+    everything = "\0".join(shown)  # which is quicker to look through than its parts
+    for form in {form for secret in secrets for form in _forms(secret)}:
+        if form in everything:
             for text, where in shown.items():
                 at = text.find(form)
                 if at >= 0:
@@ -63,30 +79,56 @@ def is_secret(text: str) -> bool:
     return len(text) >= SHORTEST and len(set(text)) >= LEAST_LETTERS
 
 
+def linked(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and all that hangs on it: causes, contexts, and the members of groups."""
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        here = waiting.pop(0)
+        if id(here) not in seen:
+            seen.add(id(here))
+            yield here
+            waiting += [further for further in (here.__cause__, here.__context__) if further is not None]
+            waiting += here.exceptions if isinstance(here, BaseExceptionGroup) else ()
+
+
 def texts_of(error: BaseException) -> Iterator[str]:
     """Yield all that an error shows but for its frames, and what hangs on it."""
-    yield from (str(error), repr(error), repr(error.args), repr(vars(error)))
-    if isinstance(error, AkapuluError):
-        yield pickle.dumps(error).decode("latin-1")
-    for further in (error.__cause__, error.__context__):
-        if further is not None and not isinstance(further, AkapuluError):  # those come by themselves
-            yield from (str(further), repr(further))
+    for here in linked(error):
+        yield from (_written(here, str), _written(here), _written(here.args), _written(vars(here)))
+        if isinstance(here, AkapuluError):
+            yield _written(here, lambda error: _dumps(error).decode("latin-1"))
 
 
 def variables_of(error: BaseException) -> Iterator[str]:
-    """Yield the variables of the library's frames that an error holds, as tools show them that show variables."""
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        module = frame.f_globals.get("__name__", "")
-        if module.startswith("akapulu_async") and not module.startswith("akapulu_async.simulator"):
-            for name, value in list(frame.f_locals.items()):
+    """Yield the variables of the library's frames that an error holds, as tools show them that show variables.
+
+    And those of what the library called; of what hangs on an error, the frames may begin there.
+    """
+    begins_below = False
+    for here in linked(error):
+        ours = begins_below
+        for frame, _ in traceback.walk_tb(here.__traceback__):
+            module = frame.f_globals.get("__name__", "")
+            ours = _of_the_library(module) or (ours and module.partition(".")[0] in BELOW)
+            begins_below |= ours
+            for name, value in list(frame.f_locals.items()) if ours else ():
                 yield f"{frame.f_code.co_name}: {name} = {_written(value)}"
 
 
-def _written(value: object) -> str:
+def _of_the_library(module: str) -> bool:
+    return module.startswith("akapulu_async") and not module.startswith("akapulu_async.simulator")
+
+
+def _written(value: Any, write: Callable[[Any], str] = repr) -> str:
     try:
-        return repr(value)
+        return write(value)
     except Exception as broken:  # noqa: BLE001 - it may be made only in part, be gone, or contain itself
         return f"not to be shown: {broken}"
+
+
+def _text(output: str | bytes | None) -> str:
+    return output.decode("utf-8", "replace") if isinstance(output, bytes) else output or ""
 
 
 class _Everything(logging.Handler):
@@ -106,6 +148,7 @@ class SecretScan:
     def __init__(self) -> None:
         self._secrets: set[str] = set()
         self._shown: Shown = {}
+        self._outputs: dict[tuple[int, int], bytearray] = {}
         self._errors = 0
         self._undo = pytest.MonkeyPatch()
         self._handler = _Everything(self.show)
@@ -130,8 +173,22 @@ class SecretScan:
         root.setLevel(logging.DEBUG)
         self._undo.setattr(Secret, "__init__", self._knowing(Secret.__init__))
         self._undo.setattr(world, "room_token", self._issuing(room_token))
+        self._undo.setattr(Simulator, "__init__", self._accepting(Simulator.__init__))
+        self._undo.setattr(subprocess.Popen, "__init__", self._starting(subprocess.Popen.__init__))
+        self._listen()
+
+    def _listen(self) -> None:
+        """Look at what would pass by otherwise."""
         self._undo.setattr(AkapuluError, "__del__", lambda error: self.look_at(error), raising=False)  # noqa: PLW0108 - binds
-        self._undo.setattr(anyio, "run_process", self._printing(anyio.run_process))
+        self._undo.setattr(pytest.ExceptionInfo, "fill_unfilled", self._catching(pytest.ExceptionInfo.fill_unfilled))
+        self._undo.setattr(pytest.CaptureFixture, "readouterr", self._reading(pytest.CaptureFixture.readouterr))
+        pickled = self._pickling(pickle.dumps)
+        self._undo.setattr(pickle, "dumps", pickled)
+        self._undo.setattr(pickle, "dump", lambda value, file, *a, **o: file.write(pickled(value, *a, **o)))
+        self._undo.setattr(subprocess.Popen, "communicate", self._communicating(subprocess.Popen.communicate))
+        # All of asyncio's and anyio's ways to run a process end here.
+        receive = SubprocessStreamProtocol.pipe_data_received
+        self._undo.setattr(SubprocessStreamProtocol, "pipe_data_received", self._receiving(receive))
 
     def pytest_sessionfinish(self) -> None:
         """Leave all as it was."""
@@ -147,6 +204,7 @@ class SecretScan:
         """Begin anew with each test."""
         self._secrets.clear()
         self._shown.clear()
+        self._outputs.clear()
         self._errors = 0
 
     @pytest.hookimpl(wrapper=True)
@@ -155,16 +213,20 @@ class SecretScan:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Look for what came up in all that was shown, when the test and its fixtures are over."""
         report = yield
+        if call.excinfo is not None:
+            self.look_at(call.excinfo.value)
         if report.when == "teardown":
             for title, text in report.sections:
                 self.show(text, title)
+            for (_, stream), output in self._outputs.items():
+                self.show(_text(bytes(output)), f"{'stdout' if stream == 1 else 'stderr'} of a process")
             found = find(self._secrets, self._shown)
             if found and item.get_closest_marker("shows_secrets") is None:
                 report.outcome, report.longrepr = "failed", "\n".join(["secrets were shown", *found])
         return report
 
-    def look_at(self, error: AkapuluError) -> None:
-        """Look at an error that dies."""
+    def look_at(self, error: BaseException) -> None:
+        """Look at an error that was caught, or dies."""
         where = type(error).__name__
         for text in texts_of(error):
             self.show(text, where)
@@ -174,6 +236,7 @@ class SecretScan:
                 self.show(text, f"frames of {where}")
 
     def _knowing(self, make: Callable[[Secret, str], None]) -> Callable[[Secret, str], None]:
+        @wraps(make)
         def made(secret: Secret, text: str) -> None:
             make(secret, text)
             ours = sys._getframe(1).f_globals.get("__name__", "").startswith("akapulu_async.")
@@ -183,6 +246,7 @@ class SecretScan:
         return made
 
     def _issuing(self, issue: Callable[..., str]) -> Callable[..., str]:
+        @wraps(issue)
         def issued(*arguments: Any, **options: Any) -> str:
             token = issue(*arguments, **options)
             self.know(token)
@@ -190,11 +254,63 @@ class SecretScan:
 
         return issued
 
-    def _printing(self, run: Callable[..., Any]) -> Callable[..., Any]:
-        async def printed(*arguments: Any, **options: Any) -> Any:
-            done = await run(*arguments, **options)
-            for stream in (done.stdout, done.stderr):
-                self.show((stream or b"").decode("utf-8", "replace"), f"output of {arguments[0]!s:.200}")
-            return done
+    def _accepting(self, make: Callable[..., None]) -> Callable[..., None]:
+        @wraps(make)
+        def made(simulator: Simulator, *arguments: Any, **options: Any) -> None:
+            make(simulator, *arguments, **options)
+            self.know(simulator.api_key)
 
-        return printed
+        return made
+
+    def _starting(self, start: Callable[..., None]) -> Callable[..., None]:
+        @wraps(start)
+        def started(process: "subprocess.Popen[Any]", *arguments: Any, **options: Any) -> None:
+            self.know((options.get("env") or os.environ).get("AKAPULU_API_KEY", ""))
+            start(process, *arguments, **options)
+
+        return started
+
+    def _catching(self, fill: Callable[..., None]) -> Callable[..., None]:
+        @wraps(fill)
+        def filled(info: "pytest.ExceptionInfo[BaseException]", caught: Any) -> None:
+            fill(info, caught)
+            self.look_at(info.value)
+
+        return filled
+
+    def _reading(self, read: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(read)
+        def was_read(fixture: "pytest.CaptureFixture[Any]") -> Any:
+            output = read(fixture)
+            for text in output:
+                self.show(_text(text), "captured output")
+            return output
+
+        return was_read
+
+    def _pickling(self, dumps: Callable[..., bytes]) -> Callable[..., bytes]:
+        @wraps(dumps)
+        def pickled(value: object, *arguments: Any, **options: Any) -> bytes:
+            data = dumps(value, *arguments, **options)
+            self.show(data.decode("latin-1"), f"pickle of {type(value).__name__}")
+            return data
+
+        return pickled
+
+    def _communicating(self, communicate: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(communicate)
+        def communicated(process: "subprocess.Popen[Any]", *arguments: Any, **options: Any) -> Any:
+            output = communicate(process, *arguments, **options)
+            for text in output:
+                self.show(_text(text), f"output of {process.args!s:.200}")
+            return output
+
+        return communicated
+
+    def _receiving(self, receive: Callable[..., None]) -> Callable[..., None]:
+        @wraps(receive)
+        def received(protocol: SubprocessStreamProtocol, stream: int, data: bytes) -> None:
+            self._outputs.setdefault((id(protocol), stream), bytearray()).extend(data)
+            receive(protocol, stream, data)
+
+        return received

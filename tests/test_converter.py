@@ -249,6 +249,7 @@ WRONG: list[tuple[str, tuple[str | int, ...], Any, str, str]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.shows_secrets  # the payload, in frames of an error that gets no further than the reading of answers
 @pytest.mark.parametrize(("kind", "path", "value", "field", "problem"), WRONG, ids=count())
 def test_what_is_wrong_is_named(
     kind: str, path: tuple[str | int, ...], value: Any, field: str, problem: str
@@ -287,6 +288,7 @@ def test_the_first_of_many_bad_rows() -> None:
     assert peak < 2**20
 
 
+@pytest.mark.shows_secrets  # the payload, in frames of an error that gets no further than the reading of answers
 def test_an_error_holds_no_payload() -> None:
     """The error has neither cause nor context, in which the answer with its token would live on."""
     with pytest.raises(PayloadError) as caught:

@@ -4,13 +4,15 @@ import asyncio
 import logging
 import pickle
 import traceback
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from akapulu_async import AkapuluClient, AkapuluError, ConfigurationError, RecordingTimeoutError, RetryPolicy, Timeouts
+from akapulu_async import transport as transport_module
 from akapulu_async.simulator import Simulator
 from tests.misbehaving import (
     CONNECTION,
@@ -29,6 +31,7 @@ from tests.misbehaving import (
     raw,
     reset,
 )
+from tests.scanning import linked
 from tests.storing import redirect, store
 
 # Neither looks like a credential, so that no rule of shapes helps; only their parts are looked for.
@@ -126,14 +129,7 @@ def everything() -> Iterator[Everything]:
 
 def inspect(error: BaseException) -> None:
     """Look for secrets wherever an error can be looked at, and in whatever hangs on it."""
-    seen: list[BaseException] = []
-    waiting = [error]
-    while waiting:
-        here = waiting.pop()
-        if here in seen:
-            continue
-        seen.append(here)
-        waiting += [further for further in (here.__cause__, here.__context__) if further is not None]
+    for here in linked(error):
         for text in (str(here), repr(here), repr(here.args), repr(vars(here)), repr(getattr(here, "__notes__", ""))):
             hidden(text, type(here).__name__)
         hidden(pickle.dumps(here).decode("latin-1"), "the pickle")
@@ -171,6 +167,86 @@ async def test_failures_show_no_secret(
     if error is not None:
         inspect(error)
     assert any("GET" in line or "POST" in line for line in everything.lines)
+
+
+async def half_answered(peer: Peer, _: Seen) -> None:
+    """Begin an answer, and send no more of it."""
+    await peer.send(http(200, JSON, b"{", length=1000))
+    await peer.gone()
+
+
+ANSWERED: dict[str, Behaviour] = {"connect": answer(GOOD), "updates": answer(UPDATE), "download": store(b"film")}
+"""What lets a call succeed."""
+
+Waiting = Callable[[], Awaitable[None]]
+
+
+async def timed_out(call: Coroutine[Any, Any, object], under_way: Waiting) -> BaseException:
+    """Let the caller's own timeout pass when a call is under way, and return its error."""
+    limit = asyncio.timeout(None)
+
+    async def expire() -> None:
+        await under_way()
+        limit.reschedule(0)
+
+    expiring = asyncio.create_task(expire())
+    with pytest.raises(TimeoutError) as caught:
+        async with limit:
+            await call
+    await expiring
+    return caught.value
+
+
+async def cancelled(call: Coroutine[Any, Any, object], under_way: Waiting) -> BaseException:
+    """Cancel a call when it is under way, and return what comes out."""
+    task = asyncio.create_task(call)
+    await under_way()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await task
+    return caught.value
+
+
+@pytest.mark.parametrize("name", ANSWERED)
+@pytest.mark.parametrize("before", [0, 1])
+@pytest.mark.parametrize("behaviour", [hang, half_answered])
+@pytest.mark.parametrize("interrupted", [timed_out, cancelled])
+@pytest.mark.parametrize("borrowed", [False, True])
+async def test_interrupted_calls_show_no_secret(
+    name: str,
+    before: int,
+    behaviour: Behaviour,
+    interrupted: Callable[[Coroutine[Any, Any, object], Waiting], Awaitable[BaseException]],
+    borrowed: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A caller's own timeout or cancel, in a client's first call or a later one, leaves no variable with the key."""
+    monkeypatch.setattr(transport_module, "LATE_ANSWER", 0.05)
+    script = (*[ANSWERED[name]] * before, behaviour)
+
+    async def under_way() -> None:
+        await server.seen(before + 1)
+        await asyncio.sleep(0.02)  # what was begun to be answered comes
+
+    async with (
+        Server(*script) as server,
+        aiohttp.ClientSession() as http_session,
+        AkapuluClient(KEY, base_url=server.base_url, http=http_session if borrowed else None) as client,
+    ):
+        conversations = client.conversations
+        calls: dict[str, Callable[[int], Coroutine[Any, Any, object]]] = {
+            "connect": lambda _: conversations.connect(REQUEST),
+            "updates": lambda _: conversations.updates(SESSION),
+            "download": lambda number: conversations.download_recording(SESSION, tmp_path / f"{number}.mp4"),
+        }
+        for number in range(before):
+            await calls[name](number)
+        error = await interrupted(calls[name](before), under_way)
+    assert server.requests[before].headers["authorization"] == f"Bearer {KEY}"
+    for here in linked(error):
+        report = traceback.TracebackException.from_exception(here, capture_locals=True)
+        hidden("".join(report.format(chain=False)), f"the traceback of {type(here).__name__}")
 
 
 async def test_words_on_a_recording_show_no_secret(everything: Everything) -> None:

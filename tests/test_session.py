@@ -483,6 +483,7 @@ async def test_participant_cannot_join(participant: Any, cause: type[BaseExcepti
         assert TOKEN not in str(caught.value), "although what the participant raised quotes it"
 
 
+@pytest.mark.shows_secrets  # in the participant's own exception
 async def test_failing_participant_does_not_show_the_token() -> None:
     """What a participant says when it cannot join is told without the token that it was given, pickled or not."""
     async with steered() as world, world.client.session(REQUEST, participant=Guest(fail)) as session:

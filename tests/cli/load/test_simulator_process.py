@@ -45,6 +45,7 @@ def answers(base_url: str) -> bool:
         return False
 
 
+@pytest.mark.shows_secrets  # the simulator's key, to the process that started it
 async def test_it_serves_for_the_time_of_a_block() -> None:
     """Within the block conversations can be connected, in another process; after it nobody answers."""
     async with (
