@@ -8,7 +8,6 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-
 # What goes on when a benchmark leaves is meant to, and there are thousands.
 logging.getLogger("akapulu_async").setLevel(logging.ERROR)
 
