@@ -105,7 +105,7 @@ else
 	@$(run) -m pytest $(ARGS)
 endif
 
-chaos: $(tools)  ## run conversations through faults and restarts, 100 seeds; ARGS="--seed N" repeats one
+chaos: $(tools)  ## run conversations through faults and restarts, 100 seeds; ARGS="--seed N" runs one
 	@$(run) -m tests.chaotic $(ARGS)
 
 # What only fuzzing needs is not in the extra, since there are no wheels of it for every interpreter.

@@ -1,13 +1,21 @@
 """A run through chaos, and the account of it: a flood of conversations, few slots, faults, restarts, from one seed.
 
-`python -m tests.chaotic` runs many seeds, `--seed N` one. A seed fixes which faults there are, what they hit, when bots
-get ready, what handlers do and when the service restarts; sockets and timers keep their own order.
+`python -m tests.chaotic` runs many seeds, `--seed N` one.
+
+A seed fixes what befalls the n-th poll of each request's conversation, and the n-th connect of all; how long the bot of
+the n-th conversation takes; what the handler of each request does; and after how many outcomes the service restarts.
+Timing remains the machine's: how often a conversation polls, in which order connects arrive, and whom a restart hits.
+So the same seed runs alike, not the same.
 """
 
 import argparse
 import asyncio
+import faulthandler
+import math
+import os
 import socket
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -36,6 +44,7 @@ from akapulu_async import (
     Timeouts,
 )
 from akapulu_async.simulator import Fault, Simulator
+from akapulu_async.simulator.routing import Match
 from tests.managed import kept_events, until
 from tests.misbehaving import REQUEST
 
@@ -65,11 +74,24 @@ FAULTS: tuple[dict[str, Any], ...] = (
     {"delay": 0.05},
     {"bytes_per_second": 2000},
 )
-"""What goes wrong, each as often as the others. Beside them a few answers come too late."""
+"""What goes wrong, each as often as the others."""
+
+TOO_LATE = 0.001
+"""Which share of all answers comes only after the client has given up, beside the faults above."""
 
 QUICK_POLL = PollPolicy(interval=0.08, live_interval=0.08, max_failures=10)
-ENOUGH = CONVERSATIONS // 2
-"""How many conversations must do what their handlers want: faults cost some, not most."""
+
+MOST_LOST = 80
+"""How many conversations may come to another end than their handlers want: faults cost some, not many."""
+
+MOST_IN_DOUBT = 60
+"""How many connects may leave it open whether they made a conversation."""
+
+CHANCE = 4.0
+"""By how many standard deviations the number of faults may differ from what is meant, as chance wants it."""
+
+TIME_LIMIT = 120.0
+"""Seconds for a seed, which takes about four."""
 
 Violations = list[str]
 
@@ -85,6 +107,7 @@ class Account:
     requests: list[ConnectRequest]
     outcomes: list[Outcome[str]] = attrs.field(factory=list)
     restarts: int = 0
+    answers: int = 0
     hits: int = 0
     peak: int = 0
     left_open: int = 0
@@ -118,9 +141,18 @@ def held_port() -> Iterator[int]:
         yield holder.getsockname()[1]
 
 
-async def run(seed: int) -> Account:
-    """Run one seed, and return the account of it."""
-    account, rng = Account(requests()), Random(seed)
+async def run(seed: int, *, limit: float = TIME_LIMIT) -> Account:
+    """Run one seed, and return the account of it. Whatever goes wrong bears the command that repeats the seed."""
+    try:
+        async with asyncio.timeout(limit):
+            return await _run(seed)
+    except BaseException as error:
+        error.add_note(to_repeat(seed))
+        raise
+
+
+async def _run(seed: int) -> Account:
+    account = Account(requests())
     before = _left()
     with held_port() as port:
         sim = Simulator(
@@ -132,10 +164,10 @@ async def run(seed: int) -> Account:
             participant_join_timeout=60,
             requests_kept=None,
         )
+        _set_fate(sim, Fate(seed, sim))
         await sim.__aenter__()
         try:
-            _add_faults(sim)
-            await _flood(sim, account, rng)
+            await _flood(sim, account, seed)
         finally:
             await sim.__aexit__(None, None, None)
     _look_at_service(sim, account)
@@ -143,18 +175,43 @@ async def run(seed: int) -> Account:
     return account
 
 
-def _add_faults(sim: Simulator) -> None:
-    rate = FAULTY / len(FAULTS)
-    sim.add_fault(Fault(rate=0.001, delay=BLACK_HOLE))
-    for number, fault in enumerate(FAULTS):
-        # Each is asked only about what those before it left.
-        sim.add_fault(Fault(rate=rate / (1 - number * rate), **fault))
+@attrs.define
+class Fate:
+    """Decides what befalls a request, by what it is and not by when it comes."""
+
+    seed: int
+    sim: Simulator
+    seen: Counter[Match] = attrs.field(factory=Counter)
+
+    def select(self, where: Match) -> Fault | None:
+        """Return the fault that hits this request, if any."""
+        self.seen[where] += 1
+        draw = Random(f"{self.seed}/{where.route}/{self._number(where)}/{self.seen[where]}").random()
+        if draw < TOO_LATE:
+            return Fault(delay=BLACK_HOLE)
+        which = int((draw - TOO_LATE) / FAULTY * len(FAULTS))
+        return Fault(**FAULTS[which]) if which < len(FAULTS) else None
+
+    def _number(self, where: Match) -> str | None:
+        """Return the number of the conversation's request; None for a connect, which is none's yet."""
+        return None if where.conversation_id is None else number_of(self.sim, where.conversation_id)
 
 
-async def _flood(sim: Simulator, account: Account, rng: Random) -> None:
+def _set_fate(sim: Simulator, fate: Fate) -> None:
+    """Replace the simulator's own faults, which are drawn in the order in which requests come."""
+    sim._parts.faults.select = fate.select  # type: ignore[method-assign]
+
+
+def number_of(sim: Simulator, session_id: str) -> str:
+    """Return the number of the request that a conversation was connected with."""
+    return sim.conversations[session_id].request.runtime_vars["number"]
+
+
+async def _flood(sim: Simulator, account: Account, seed: int) -> None:
     retry = RetryPolicy(attempts=5, base=0.1, cap=0.2)
     client = AkapuluClient(sim.api_key, base_url=sim.base_url, timeouts=TIMEOUTS, retry=retry, poll=QUICK_POLL)
     full = FullPolicy(base=0.01, cap=0.1)
+    rng = Random(f"{seed}/restarts")
     restarts = {rng.randrange(CONVERSATIONS // 5, CONVERSATIONS // 2), rng.randrange(CONVERSATIONS // 2, 400)}
     one_at_a_time = asyncio.Lock()
     async with (
@@ -162,7 +219,7 @@ async def _flood(sim: Simulator, account: Account, rng: Random) -> None:
         SessionManager(client, when_full="wait", full=full, participant=sim.participant) as manager,
         asyncio.TaskGroup() as group,
     ):
-        run = manager.run(account.requests, _handler(sim, rng), concurrency=AT_WORK)
+        run = manager.run(account.requests, _handler(sim, seed), concurrency=AT_WORK)
         async for outcome in run:
             account.outcomes.append(outcome)
             if len(account.outcomes) in restarts:
@@ -175,9 +232,9 @@ async def _flood(sim: Simulator, account: Account, rng: Random) -> None:
         account.left += [f"{roster.door.running} places taken"] * bool(roster.door.running)
 
 
-def _handler(sim: Simulator, rng: Random) -> Callable[[ConversationSession], Any]:
+def _handler(sim: Simulator, seed: int) -> Callable[[ConversationSession], Any]:
     async def handle(session: ConversationSession) -> str:
-        what = rng.random()
+        what = Random(f"{seed}/handler/{number_of(sim, session.id)}").random()
         if what < 0.1:
             return "left at once"
         await session.bot_ready.wait()
@@ -206,6 +263,7 @@ def _look_at_service(sim: Simulator, account: Account) -> None:
     sim.advance(60)  # what nobody knows of ends since nobody joined it
     statistics = sim.statistics()
     account.peak, account.left_open = statistics.peak, statistics.open
+    account.answers = len(sim.requests)
     account.hits = sum(request.fault is not None for request in sim.requests)
     account.connects_handled = sum(
         request.route == "connect" and request.status == 200 and not (request.fault and request.fault.made_up)
@@ -326,14 +384,23 @@ def _nothing_left(account: Account) -> Violations:
 
 def _was_chaos(account: Account) -> Violations:
     """The run was what it is meant to be."""
-    good = sum(outcome.error is None for outcome in account.outcomes)
+    lost, in_doubt, meant = _lost(account), _count_in_doubt(account), account.answers * (FAULTY + TOO_LATE)
     facts = {
         "two restarts": account.restarts == 2,
         "a full account": account.peak == SLOTS,
-        "faults": account.hits >= CONVERSATIONS * FAULTY,
-        f"{ENOUGH} handled, not {good}": good >= ENOUGH,
+        f"about {meant:.0f} faults, not {account.hits}": abs(account.hits - meant) <= CHANCE * math.sqrt(meant),
+        f"{MOST_LOST} lost at the most, not {lost}": lost <= MOST_LOST,
+        f"{MOST_IN_DOUBT} in doubt at the most, not {in_doubt}": in_doubt <= MOST_IN_DOUBT,
     }
     return [f"there should have been {fact}" for fact, true in facts.items() if not true]
+
+
+def _lost(account: Account) -> int:
+    return sum(not isinstance(outcome.error, HandlerError | None) for outcome in account.outcomes)
+
+
+def _count_in_doubt(account: Account) -> int:
+    return sum(_in_doubt(outcome.error) for outcome in account.outcomes)
 
 
 # From the command line.
@@ -341,29 +408,53 @@ def _was_chaos(account: Account) -> Violations:
 
 def main() -> int:
     """Run seeds until one fails; the exit code is 1 then."""
-    parser = argparse.ArgumentParser(prog="python -m tests.chaotic", description="Run conversations through chaos.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.chaotic",
+        description="Run conversations through chaos. A seed fixes faults and handlers; timing is the machine's.",
+    )
     parser.add_argument("--seed", type=int, help="run this one alone")
     parser.add_argument("--seeds", type=int, default=100, help="how many to run, from 0 (default: 100)")
     arguments = parser.parse_args()
     seeds = range(arguments.seeds) if arguments.seed is None else [arguments.seed]
     for seed in seeds:
         began = time.perf_counter()
-        account = asyncio.run(run(seed))
+        with _last_resort(seed):
+            account = asyncio.run(run(seed))
         print(f"seed {seed}: {time.perf_counter() - began:.1f} s, {_summary(account)}", flush=True)  # noqa: T201
         if violations := account.violations():
-            print(*violations, f"To repeat it: {command(seed)}", sep="\n", file=sys.stderr)  # noqa: T201
+            print(*violations, to_repeat(seed), sep="\n", file=sys.stderr)  # noqa: T201
             return 1
     return 0
 
 
-def command(seed: int) -> str:
-    """Return what repeats a seed."""
-    return f'make chaos ARGS="--seed {seed}"'
+@contextmanager
+def _last_resort(seed: int) -> Iterator[None]:
+    """End the process if a loop that is blocked, or a clean-up that hangs, heeds no time limit."""
+    timer = threading.Timer(2 * TIME_LIMIT, _give_up, (seed,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _give_up(seed: int) -> None:
+    faulthandler.dump_traceback()
+    print(f"seed {seed} hangs.", to_repeat(seed), sep="\n", file=sys.stderr, flush=True)  # noqa: T201
+    os._exit(1)
+
+
+def to_repeat(seed: int) -> str:
+    """Return what to do to run a seed again, and how much of it that repeats."""
+    return f'To run the same faults again, as far as timing lets them: make chaos ARGS="--seed {seed}"'
 
 
 def _summary(account: Account) -> str:
     errors = Counter("done" if outcome.error is None else type(outcome.error).__name__ for outcome in account.outcomes)
-    return f"{account.hits} faults, " + ", ".join(f"{count} {what}" for what, count in errors.most_common())
+    found = f"{account.hits} faults in {account.answers} answers"
+    become = f"{_lost(account)} lost, {_count_in_doubt(account)} in doubt"
+    return f"{found}, {become}: " + ", ".join(f"{count} {what}" for what, count in errors.most_common())
 
 
 if __name__ == "__main__":

@@ -3,16 +3,21 @@
 By default there are as many examples as the suite has time for. For more::
 
     pytest --hypothesis-profile thorough --timeout 0 tests/test_session_machine.py tests/test_manager_machine.py
+
+With `CI=true` they are the same each time, and must have reached each state and each reason of an end.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Coroutine, Iterable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import attrs
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from akapulu_async import (
     AkapuluClient,
@@ -27,18 +32,31 @@ from akapulu_async import (
     SessionEndedError,
     SessionState,
 )
-from akapulu_async.simulator import Fault, Simulator
+from akapulu_async.simulator import ConversationState, Fault, Simulator
 from tests.misbehaving import PATIENCE, REQUEST
 from tests.steered import session_tasks
 
 T = TypeVar("T")
 
 
+REACHED: Counter[str] = Counter()
+"""What the machine that runs has reached: the states of its sessions, and the reasons of their ends."""
+
+
+def run_machine(machine: "type[Interleaved]", count: int, reach: Iterable[str]) -> None:
+    """Run so many examples of a machine; if they are the same each time, see that they reach all that it can."""
+    REACHED.clear()
+    chosen = examples(count)
+    run_state_machine_as_test(machine, settings=chosen)
+    missed = set(reach) - set(REACHED) if chosen.derandomize else set()
+    assert not missed, f"never reached: {missed}"
+
+
 def examples(count: int) -> settings:
-    """Return the settings for so many examples by default, in proportion more if the profile says so."""
-    usual = 100  # in Hypothesis' own default profile
+    """Return the settings for so many examples in the suite, in proportion more if the profile says so."""
+    usual = settings.get_profile("suite").max_examples
     return settings(
-        max_examples=count * settings().max_examples // usual,
+        max_examples=max(count, count * settings().max_examples // usual),
         stateful_step_count=30,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow],  # sockets
@@ -58,6 +76,14 @@ FAULTS: tuple[dict[str, Any], ...] = (
     {"route": "updates", "truncate_at": 10},
     {"route": "updates", "body": "<html>"},
 )
+READY_TIME = 4
+LIMIT = 300
+"""Simulated seconds that a call may last, and that somebody may take to join it."""
+
+OVERTIME = 400
+HURRY = 0.02
+"""Real seconds within which the bot of an impatient session must get ready."""
+
 POLL = PollPolicy(interval=0.003, live_interval=0.003, max_failures=3)
 RETRY = RetryPolicy(base=0.001, cap=0.002)
 
@@ -88,11 +114,13 @@ class Watched:
         assert [*entered.values()] == sorted(entered.values()), "each not before the one before it"
         assert SessionState.BOT_READY not in entered or SessionState.ROOM_JOINED in entered, "none is skipped"
         assert self.seen.items() <= entered.items(), "what was entered stays so"
+        REACHED.update(entered.keys() - self.seen.keys())
         over = SessionState.ENDED in entered
         assert not (over and SessionState.ENDED in self.seen and entered != self.seen), "nothing comes after the end"
         assert over == (session.end_reason is not None)
         self.seen = entered
         if over:
+            REACHED.update([session.end_reason] if self.end is None and session.end_reason else [])
             self.end = self.end or (session.end_reason, session.cause)
             assert self.end == (session.end_reason, session.cause), "the first end counts"
         await self._check_waits(over=over)
@@ -126,7 +154,15 @@ class Interleaved(RuleBasedStateMachine):
         return self.runner.run(_in_time(what))
 
     async def _open(self) -> None:
-        self.sim = Simulator(speed=0, seed=1, ready_time=4, auto_join=False, max_concurrent=self.slots)
+        self.sim = Simulator(
+            speed=0,
+            seed=1,
+            ready_time=READY_TIME,
+            auto_join=False,
+            max_concurrent=self.slots,
+            max_call_seconds=LIMIT,
+            participant_join_timeout=LIMIT,
+        )
         await self.sim.__aenter__()
         self.client = AkapuluClient(self.sim.api_key, base_url=self.sim.base_url, poll=POLL, retry=RETRY)
         await self.client.open()
@@ -148,9 +184,24 @@ class Interleaved(RuleBasedStateMachine):
         ids = list(self.sim.conversations)
         return str(ids[which % len(ids)]) if ids else None
 
+    # What a machine has sessions of.
+
+    @abstractmethod
+    def sessions(self) -> list[ConversationSession]:
+        """Return all sessions that came up."""
+
+    @abstractmethod
+    async def begin(self, which: int) -> ConversationSession | None:
+        """Return a new session of some kind; None if it did not come up, or is over already."""
+
+    async def living(self, which: int) -> ConversationSession | None:
+        """Return a session that came up and lives, a new one if there is none."""
+        live = [session for session in self.sessions() if session.end_reason is None]
+        return live[which % len(live)] if live else await self.begin(which)
+
     # What may happen.
 
-    @rule(seconds=st.sampled_from([1, 5, 5, 400]))
+    @rule(seconds=st.sampled_from([1, 5, 5, OVERTIME]))
     def time_passes(self, seconds: int) -> None:
         self.sim.advance(seconds)
 
@@ -169,10 +220,12 @@ class Interleaved(RuleBasedStateMachine):
         self.run(self._asked(self.sim.count() + count))
 
     async def _asked(self, wanted: int) -> None:
-        loop = asyncio.get_running_loop()
-        until = loop.time() + 0.05
-        while self.sim.count() < wanted and loop.time() < until:  # noqa: ASYNC110 - it may never come
-            await asyncio.sleep(0.001)
+        with suppress(TimeoutError):  # it may never come
+            await self.sim.wait_until(lambda: self.sim.count() >= wanted or not self._busy(), timeout=0.02)
+
+    def _busy(self) -> bool:
+        """Whether anything runs that may make a request."""
+        return session_tasks() != [] or not all(task.done() for task in self.tasks)
 
     @rule(fault=st.sampled_from(FAULTS))
     def service_fails(self, fault: dict[str, Any]) -> None:
@@ -187,6 +240,44 @@ class Interleaved(RuleBasedStateMachine):
     def conversation_ends(self, which: int) -> None:
         if (conversation := self.conversation(which)) is not None:
             self.sim.end(conversation)
+
+    @rule(which=WHICH)
+    def bot_gets_ready(self, which: int) -> None:
+        self.run(self._get_ready(which))
+
+    async def _get_ready(self, which: int) -> ConversationSession | None:
+        """Do all that a session needs to get ready, and wait until it is, unless it ends on the way."""
+        session = await self.living(which)
+        if session is not None:
+            if self.sim.conversations[session.id].state is not ConversationState.ENDED:
+                self.sim.join(session.id)
+            self.sim.advance(READY_TIME + 1)
+            with suppress(SessionEndedError):
+                await session.bot_ready.wait()
+        return session
+
+    @rule(which=WHICH, ready=st.booleans(), overtime=st.booleans())
+    def session_learns_of_end(self, which: int, *, ready: bool, overtime: bool) -> None:
+        self.run(self._learn_of_end(which, ready=ready, overtime=overtime))
+
+    async def _learn_of_end(self, which: int, *, ready: bool, overtime: bool) -> None:
+        session = await (self._get_ready(which) if ready else self.living(which))
+        if session is not None:
+            if overtime:
+                self.sim.advance(OVERTIME)
+            else:
+                self.sim.end(session.id)
+            await session.ended.wait()
+
+    @rule(which=WHICH)
+    def conversation_completes(self, which: int) -> None:
+        self.sim.clear_faults()
+        self.run(self._learn_of_end(which, ready=True, overtime=False))
+
+    @rule(which=WHICH)
+    def connect_fails(self, which: int) -> None:
+        self.service_fails({"route": "connect", "status": 500})
+        self.run(self.begin(which))
 
     # The end of all.
 

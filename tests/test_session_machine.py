@@ -4,11 +4,12 @@ import asyncio
 from typing import Any
 
 import attrs
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
-from akapulu_async import ConfigurationError, ConversationSession, EndReason
-from tests.interleaved import WHICH, Interleaved, Watched, examples, in_doubt
+from akapulu_async import ConfigurationError, ConversationSession, EndReason, SessionState
+from tests.interleaved import HURRY, OVERTIME, WHICH, Interleaved, Watched, in_doubt, run_machine
 
 
 @attrs.define(eq=False)
@@ -42,19 +43,47 @@ class AnySession(Interleaved):
         """Return one of those there are."""
         return self.tried[which % len(self.tried)] if self.tried else None
 
+    def sessions(self) -> list[ConversationSession]:
+        return [tried.session for tried in self.tried if tried.opening.done() and tried.session._lifecycle.session_id]
+
+    async def begin(self, which: int) -> ConversationSession | None:
+        return await self._begin(joins=which % 3 > 0, patient=which % 2 > 0)
+
+    async def _begin(self, *, joins: bool, patient: bool) -> ConversationSession | None:
+        await self._start(joins=joins, patient=patient)
+        tried = self.tried[-1]
+        await asyncio.wait([tried.opening])
+        return tried.session if tried.session.end_reason is None else None
+
     @rule(joins=st.sampled_from([True, True, False]), patient=st.sampled_from([True, True, False]))
     def start(self, *, joins: bool, patient: bool) -> None:
+        self.run(self._start(joins=joins, patient=patient))
+
+    async def _start(self, *, joins: bool, patient: bool) -> None:
         session = self.client.session(
-            self.request(), participant=self.sim.participant if joins else None, ready_timeout=None if patient else 0.05
+            self.request(),
+            participant=self.sim.participant if joins else None,
+            ready_timeout=None if patient else HURRY,
         )
-        self.run(self._enter(session, self.requests - 1))
+        await self._enter(session, self.requests - 1)
+
+    @rule(patient=st.booleans())
+    def nobody_joins(self, *, patient: bool) -> None:
+        self.run(self._nobody_joins(patient=patient))
+
+    async def _nobody_joins(self, *, patient: bool) -> None:
+        """Wait for the end of a session, which its own patience brings, or the service's."""
+        session = await self._begin(joins=False, patient=patient)
+        if session is not None:
+            self.sim.advance(OVERTIME if patient else 0)
+            await session.ended.wait()
 
     @rule(which=WHICH)
     def attach(self, which: int) -> None:
         if (conversation := self.conversation(which)) is not None:
             self.run(self._enter(self.client.attach(conversation), None))
 
-    @rule(turns=st.integers(0, 40))
+    @rule(turns=st.just(0) | st.integers(0, 40))
     def start_and_cancel(self, turns: int) -> None:
         self.start(joins=True, patient=True)
         self.loop_turns(turns)
@@ -77,6 +106,14 @@ class AnySession(Interleaved):
                 tried.session.mark_room_joined()
             except ConfigurationError:
                 assert tried.session._lifecycle.session_id is None
+
+    @rule()
+    def client_is_closed_and_opened(self) -> None:
+        self.run(self._reopen())
+
+    async def _reopen(self) -> None:
+        await self.client.aclose()
+        await self.client.open()
 
     @invariant()
     def holds(self) -> None:
@@ -123,5 +160,7 @@ class AnySession(Interleaved):
             assert one.session._lifecycle.session_id == session_id or in_doubt(error)
 
 
-TestAnySession = AnySession.TestCase
-TestAnySession.settings = examples(20)
+@pytest.mark.timeout(120)  # where others take the processor
+def test_any_session() -> None:
+    """Whatever happens in whatever order, a session keeps its promises, and all that can become of one does."""
+    run_machine(AnySession, 50, [*SessionState, *EndReason])
