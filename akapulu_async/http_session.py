@@ -54,13 +54,13 @@ class CleanConnector(aiohttp.TCPConnector):
         self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
     ) -> aiohttp.connector.Connection:
         """Return a connection, new or kept."""
-        for _ in range(self.limit):  # so many are kept at the most
-            connection = await super().connect(req, traces, timeout)
-            protocol = connection.protocol
-            if protocol is None or not protocol.should_close:
-                return connection
+        connection = await super().connect(req, traces, timeout)
+        tries = 1
+        while connection.protocol and connection.protocol.should_close and tries <= self.limit:  # as many may be kept
             connection.close()
-        return await super().connect(req, traces, timeout)
+            connection = await super().connect(req, traces, timeout)
+            tries += 1
+        return connection
 
 
 def make_http(
