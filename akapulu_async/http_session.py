@@ -63,9 +63,7 @@ class CleanConnector(aiohttp.TCPConnector):
         return connection
 
 
-def make_http(
-    base_url: str, connections: int, headers: Mapping[str, str]
-) -> tuple[aiohttp.ClientSession, aiohttp.ClientSession]:
+def make_http(base_url: str, connections: int) -> tuple[aiohttp.ClientSession, aiohttp.ClientSession]:
     """Return a session for one service, and one for whom it redirects to: on the same bounded pool.
 
     Both are without cookies, and behind the environment's proxy if there is one. The proxy is looked up once, since
@@ -75,13 +73,10 @@ def make_http(
     Args:
         base_url: Of the service.
         connections: How many there may be.
-        headers: What the service gets with each request, and nobody else does.
     """
     connector = CleanConnector(limit=connections, keepalive_timeout=KEEPALIVE, ttl_dns_cache=DNS_TTL)
     proxy, cookies = environment_proxy(base_url), NoCookies()
-    service = aiohttp.ClientSession(
-        connector=connector, cookie_jar=cookies, proxy=proxy, middlewares=(sent_once,), headers=headers
-    )
+    service = aiohttp.ClientSession(connector=connector, cookie_jar=cookies, proxy=proxy, middlewares=(sent_once,))
     foreign = aiohttp.ClientSession(
         connector=connector, connector_owner=False, cookie_jar=cookies, proxy=proxy, middlewares=(sent_once,)
     )
@@ -155,11 +150,11 @@ class PreparedGet:
         self._made: tuple[aiohttp.ClientRequest, ClientHandlerType] | None = None
 
     def send(self, url: URL) -> Awaitable[aiohttp.ClientResponse]:
-        """Send it; what is returned waits for the answer's beginning, and raises what `http.request()` raises."""
+        """Send it; what is returned waits for the answer's beginning, and raises what aiohttp does, or OSErrors."""
         if self._made is None:
             return self._http.request("GET", url, middlewares=(self._keep,), **self._options)
         request, handler = self._made
-        request.url = url
+        request.url = request.original_url = url
         return handler(request)
 
     async def _keep(self, request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:

@@ -112,8 +112,8 @@ class Deadlines:
             self._timer = loop.call_at(deadline.when, self._look)
 
     def close(self) -> None:
-        """Let go of the timer; who still waits has no deadline any more."""
-        if self._timer is not None:
+        """Let go of the timer, unless somebody still waits: then it goes when the last of them is due."""
+        if self._timer is not None and not self.running:
             self._timer.cancel()
             self._timer = None
 

@@ -90,9 +90,8 @@ class Transport:
         self._wait_for_place = f"while waiting for one of the {pool_size} connections to get free"
         self._draw = draw
         self._foreign_headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
-        self._service_headers = Headers(self._foreign_headers, Authorization=f"Bearer {api_key.reveal()}")
-        # An own session adds them to each request by itself, which is cheaper.
-        self._headers = Headers() if http is None else self._service_headers
+        # With each request, not as a session's own: aiohttp would send those to a proxy, too.
+        self._headers = Headers(self._foreign_headers, Authorization=f"Bearer {api_key.reveal()}")
         self._unsafe_headers = Headers(self._headers, Connection="close")
         # Only the making of a connection is aiohttp's to time: the whole has our deadline.
         self._call_timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect)
@@ -110,7 +109,7 @@ class Transport:
             self._prepared: list[PreparedGet] = []
             if self._borrowed is None:
                 connections = self._pool_size + DOWNLOAD_POOL_SIZE
-                self._http, self._foreign_http = make_http(self.base_url, connections, self._service_headers)
+                self._http, self._foreign_http = make_http(self.base_url, connections)
                 self._closes = warn_unless_closed(
                     self,
                     "AkapuluClient",
@@ -124,6 +123,7 @@ class Transport:
         """Close the own session and its connections. Does nothing if it is closed; it can be opened again."""
         http, self._http = self._http, None
         if http is not None:
+            self._prepared = []
             self._deadlines.close()
             if http is not self._borrowed:
                 self._closes()
@@ -214,9 +214,10 @@ class Transport:
         raise call.too_late()
 
     async def _exchange(self, call: Call) -> Any:
-        if not self._places.taken():
+        places = self._places  # which others are when the client was closed and opened again meanwhile
+        if not places.taken():
             call.doing = self._wait_for_place
-            await self._places.take()
+            await places.take()
         try:
             http, prepared = self._service_http(), self._prepared
             get = self._prepared_get(http, prepared) if call.request.method == "GET" else None
@@ -234,13 +235,15 @@ class Transport:
                 return self._decipher(call, answer)
             raise failure
         finally:
-            self._places.give_back()
+            places.give_back()
 
     def _prepared_get(self, http: aiohttp.ClientSession, prepared: list[PreparedGet]) -> PreparedGet | None:
         """Return a prepared request that is free, or a new one; None for a borrowed session, with its own ways."""
         if prepared:
             return prepared.pop()
-        return None if http is self._borrowed else PreparedGet(http, {**_AS_IT_COMES, "timeout": self._call_timeout})
+        if http is self._borrowed:
+            return None
+        return PreparedGet(http, {**_AS_IT_COMES, "headers": self._headers, "timeout": self._call_timeout})
 
     def _request(self, http: aiohttp.ClientSession, call: Call) -> Awaitable[aiohttp.ClientResponse]:
         """Send one request; what is returned waits for the answer's beginning, and raises `REQUEST_ERRORS`."""

@@ -225,12 +225,15 @@ async def test_another_error_passes() -> None:
 
 
 async def test_closing_lets_go_of_the_timer() -> None:
-    """After closing no timer is left; a later deadline passes all the same."""
+    """After closing no timer is left, unless somebody waits; a later deadline passes all the same."""
     deadlines = Deadlines(0.02)
+    asyncio.get_running_loop().call_soon(deadlines.close)
+    with pytest.raises(TimeoutError), Deadline(deadlines):
+        await wait_for_ever()
     with Deadline(deadlines):
-        deadlines.close()
-        assert deadlines._timer is None
+        pass
     deadlines.close()
+    assert deadlines._timer is None
     with pytest.raises(TimeoutError), Deadline(deadlines):
         await wait_for_ever()
 

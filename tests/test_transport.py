@@ -514,6 +514,29 @@ async def test_reopened_while_a_call_is_under_way() -> None:
         await server.abandoned()
 
 
+async def test_reopened_while_a_call_waits_for_another() -> None:
+    """Who waits for a connection when the client is closed and opened again has its deadline, and loses no place."""
+    accepted = asyncio.Event()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.set()
+        await reader.read()  # and never take up TLS
+        writer.close()
+
+    listening = await asyncio.start_server(accept, "127.0.0.1", 0)
+    url = f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    async with listening:
+        client = AkapuluClient(API_KEY, base_url=url, timeouts=Timeouts(connect=10, total=0.5), pool_size=1)
+        await client.open()
+        calls = [asyncio.create_task(error_of(poll(client))) for _ in range(2)]
+        await accepted.wait()
+        await client.aclose()
+        await client.open()
+        assert [type(await call) for call in calls] == [RequestTimeoutError] * 2
+        assert client._transport._places._free == 1
+        await client.aclose()
+
+
 async def test_close_under_way_ends_calls() -> None:
     """Closing the client ends what is under way with an error of ours."""
     async with Server(hang) as server:
