@@ -41,8 +41,8 @@ class AkapuluClient(AsyncContextManagerMixin):
             it is loopback.
         http: An `aiohttp.ClientSession` to work on, which stays yours to close, with its proxies, CAs and traces. It
             works as aiohttp does: it may send a GET a second time by itself, and where an answer comes twice, it may
-            take the second for the next. None: an own one, which does neither, polls for less, and takes a proxy from
-            `HTTPS_PROXY` and a CA from `SSL_CERT_FILE`.
+            take the second for each next. None: an own one, which does neither (but for what is under way just then),
+            polls for less, and takes a proxy from `HTTPS_PROXY` and a CA from `SSL_CERT_FILE`.
         timeouts: How long to wait, see `Timeouts`.
         retry: How often to try, see `RetryPolicy`.
         poll: How often sessions poll, see `PollPolicy`.

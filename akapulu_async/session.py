@@ -291,8 +291,8 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
             return True
         if self._closes is not None:
             self._closes()
-        if not self._over and self._attendance is None:
-            unmeant = shutdown or reason is EndReason.CANCELLED
+        if not self._over and not self._attending:
+            unmeant = self._connection is not None and (shutdown or reason is EndReason.CANCELLED)
             self._tell_that_it_goes_on(logging.WARNING if unmeant else logging.INFO)
         self._finish(reason)
         tasks = (self._poller, self._attendance)
@@ -314,9 +314,9 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         return False
 
     def _tell_that_it_goes_on(self, level: int) -> None:
-        """Name a conversation that has nobody of ours in its room to hang up."""
+        """Name a conversation that has nobody of ours in its room to hang up. What was attached is another's to end."""
         if self._lifecycle.session_id is not None:
-            logger.log(level, "! conversation %s goes on without this program; it holds a slot", self.id)
+            logger.log(level, "! conversation %s may go on without this program; then it holds a slot", self.id)
 
     async def _let_go(self, running: "tuple[asyncio.Task[None], ...]") -> bool:
         """Wait for what runs, cancel what does not end in time, and return whether all of it ended."""

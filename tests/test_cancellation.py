@@ -389,7 +389,7 @@ class InDetail(Place):
 
 
 class WhileJoining(Place):
-    """While the guest still joins: it is cancelled, and has nothing to leave."""
+    """While the guest still joins: it is cancelled, and has nothing to leave, so that the conversation is named."""
 
     log = ("joins",)
 
@@ -398,6 +398,10 @@ class WhileJoining(Place):
 
     async def point(self) -> None:
         await self.guest.reached("joins")
+
+    def check_more(self, notes: list[str], warnings: str) -> None:
+        assert notes == []
+        assert f"conversation {SESSION} may go on without this program" in warnings
 
 
 class WhileLeaving(Place):

@@ -102,7 +102,8 @@ async def test_under_a_web_server(number: signal.Signals, tmp_path: Path) -> Non
 async def test_a_service_that_hangs() -> None:
     """Connects that are never answered are waited for five seconds, each is told of, and then the program is gone."""
     # Over 5 s: that is what it waits.
-    async with fanning_out(late=60) as (_, process):
+    async with fanning_out(late=60) as (sim, process):
+        await sim.wait_until(lambda: joined(sim) == AT_ONCE)
         process.send_signal(signal.SIGTERM)
         _, errors, took = await ended(process)
     line = "! POST /conversations/connect/ was cancelled, and its answer did not come: it may have been done"
