@@ -121,7 +121,10 @@ def _moment(value: object, _: object) -> datetime:
 def _web_url(value: object, _: object) -> str:
     if not isinstance(value, str):
         raise _wanted("a URL", value)
-    parts = urlsplit(value)
+    try:
+        parts = urlsplit(value)
+    except ValueError:  # whose words quote it
+        raise ValueError("an http(s) URL is wanted") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or not value.isprintable():
         raise ValueError("an http(s) URL is wanted")
     return value

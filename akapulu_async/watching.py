@@ -49,10 +49,8 @@ class EventLog:
         index = number - self._first
         if index >= 0:
             return (number, self._recent[index]) if index < len(self._recent) else None
-        index = bisect_left(self._old, number, key=itemgetter(0))
-        if index < len(self._old):
-            return self._old[index]
-        return (self._first, self._recent[0]) if self._recent else None
+        # There is one: what is newest is never forgotten.
+        return self._old[bisect_left(self._old, number, key=itemgetter(0))]
 
     def _forget(self) -> None:
         """Let all be old, and of that drop no change of state, and no progress but the oldest that is too much."""

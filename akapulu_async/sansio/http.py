@@ -76,7 +76,7 @@ class Request(Generic[T]):
         read: What turns the parsed answer into what is wanted; raises `PayloadError` if it cannot.
         late: Given the answer if it comes, within a bounded time, after the call was cancelled. None: a cancelled
             call does not stay for its answer.
-        confidential: Whether the answer bears a credential, so that no error may quote it.
+        confidential: Whether the answer bears a credential, so that of a bad one only a web page is quoted.
         safe: Whether it may be sent twice without doing anything twice.
     """
 
