@@ -81,10 +81,10 @@ TOO_LATE = 0.001
 
 QUICK_POLL = PollPolicy(interval=0.08, live_interval=0.08, max_failures=10)
 
-MOST_LOST = 80
+MOST_LOST = 150
 """How many conversations may come to another end than their handlers want: faults cost some, not many."""
 
-MOST_IN_DOUBT = 60
+MOST_IN_DOUBT = 100
 """How many connects may leave it open whether they made a conversation."""
 
 CHANCE = 4.0
@@ -118,9 +118,11 @@ class Account:
     statistics: ManagerStatistics | None = None
     left: list[str] = attrs.field(factory=list)
 
-    def violations(self) -> Violations:
-        """Return what does not hold."""
-        checks = (_each_once, _no_twins, _all_known, _in_order, _figures, _nothing_left, _was_chaos)
+    def violations(self, *, alone: bool) -> Violations:
+        """Return what does not hold. How much may be lost is judged only if it was alone on its machine."""
+        checks = [_each_once, _no_twins, _all_known, _in_order, _figures, _nothing_left, _was_chaos]
+        if alone:
+            checks.append(_was_borne)
         return [violation for check in checks for violation in check(self)]
 
 
@@ -384,14 +386,29 @@ def _nothing_left(account: Account) -> Violations:
 
 def _was_chaos(account: Account) -> Violations:
     """The run was what it is meant to be."""
-    lost, in_doubt, meant = _lost(account), _count_in_doubt(account), account.answers * (FAULTY + TOO_LATE)
-    facts = {
-        "two restarts": account.restarts == 2,
-        "a full account": account.peak == SLOTS,
-        f"about {meant:.0f} faults, not {account.hits}": abs(account.hits - meant) <= CHANCE * math.sqrt(meant),
-        f"{MOST_LOST} lost at the most, not {lost}": lost <= MOST_LOST,
-        f"{MOST_IN_DOUBT} in doubt at the most, not {in_doubt}": in_doubt <= MOST_IN_DOUBT,
-    }
+    meant, lost = account.answers * (FAULTY + TOO_LATE), _lost(account)
+    return _missing(
+        {
+            "two restarts": account.restarts == 2,
+            "a full account": account.peak == SLOTS,
+            f"about {meant:.0f} faults, not {account.hits}": abs(account.hits - meant) <= CHANCE * math.sqrt(meant),
+            f"more than {lost} handled of {CONVERSATIONS}": lost < CONVERSATIONS,
+        }
+    )
+
+
+def _was_borne(account: Account) -> Violations:
+    """Most went well all the same. A machine that stands still makes everything late, and so lost."""
+    lost, in_doubt = _lost(account), _count_in_doubt(account)
+    return _missing(
+        {
+            f"{MOST_LOST} lost at the most, not {lost}": lost <= MOST_LOST,
+            f"{MOST_IN_DOUBT} in doubt at the most, not {in_doubt}": in_doubt <= MOST_IN_DOUBT,
+        }
+    )
+
+
+def _missing(facts: Mapping[str, bool]) -> Violations:
     return [f"there should have been {fact}" for fact, true in facts.items() if not true]
 
 
@@ -421,7 +438,7 @@ def main() -> int:
         with _last_resort(seed):
             account = asyncio.run(run(seed))
         print(f"seed {seed}: {time.perf_counter() - began:.1f} s, {_summary(account)}", flush=True)  # noqa: T201
-        if violations := account.violations():
+        if violations := account.violations(alone=True):
             print(*violations, to_repeat(seed), sep="\n", file=sys.stderr)  # noqa: T201
             return 1
     return 0

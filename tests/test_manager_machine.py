@@ -409,4 +409,4 @@ def _lives(session: ConversationSession | None) -> bool:
 @pytest.mark.timeout(120)  # where others take the processor
 def test_any_manager() -> None:
     """Whatever happens in whatever order, a manager keeps its promises, and all that can become of a session does."""
-    run_machine(AnyManager, 60, [*SessionState, *EndReason, *WAYS])
+    run_machine(AnyManager, 40, [*SessionState, *EndReason, *WAYS])

@@ -163,4 +163,4 @@ class AnySession(Interleaved):
 @pytest.mark.timeout(120)  # where others take the processor
 def test_any_session() -> None:
     """Whatever happens in whatever order, a session keeps its promises, and all that can become of one does."""
-    run_machine(AnySession, 50, [*SessionState, *EndReason])
+    run_machine(AnySession, 30, [*SessionState, *EndReason])
