@@ -171,6 +171,7 @@ def test_settings_that_are_no_text_are_told(options: dict[str, Any], words: str)
     ("name", "kind"),
     [("http", "ClientSession"), ("timeouts", "Timeouts"), ("retry", "RetryPolicy"), ("poll", "PollPolicy")],
 )
+@pytest.mark.shows_secrets  # frames hold what a caller put in the wrong place
 def test_settings_of_another_kind_are_told(name: str, kind: str) -> None:
     """A setting that is an object of ours, or of aiohttp, can be nothing else, and what stands there is not shown."""
     wrong: list[tuple[Any, str]] = [(5, "int"), (API_KEY, "str"), (HUGE, "int")]

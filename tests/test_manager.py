@@ -98,6 +98,7 @@ BAD_SETTINGS: list[tuple[str, list[Any]]] = [
 
 
 @pytest.mark.parametrize(("name", "values"), BAD_SETTINGS, ids=[name for name, _ in BAD_SETTINGS])
+@pytest.mark.shows_secrets  # frames hold what a caller put in the wrong place
 def test_bad_settings(name: str, values: list[Any]) -> None:
     """A setting that cannot be meant is refused with its name."""
     client = AkapuluClient(API_KEY)
