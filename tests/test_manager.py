@@ -779,10 +779,26 @@ async def test_a_slot_that_ends_here_wakes_the_next_at_once() -> None:
         running = await manager.start(REQUEST)
         waiting = [starting(manager) for _ in range(5)]
         await sim.wait_for_request("connect", count=6)
+        await until(lambda: manager.statistics().waiting == 5)  # all have heard that the account is full
         for task in waiting:
             await running.end()
             running = await soon(task)
         assert sim.count("connect") == 11
+
+
+async def test_a_slot_that_ends_before_a_refusal_is_heard_wakes_at_once() -> None:
+    """Nobody waits for the pause whose refusal was on its way when a session of the same manager ended."""
+    never = FullPolicy(base=1000.0, cap=1000.0)
+    async with crowded() as world, SessionManager(world.client, when_full="wait", full=never) as manager:
+        running = await manager.start(REQUEST)
+        world.crowd.gate.clear()
+        world.crowd.refusals = [FULL, FULL]
+        waiting = [starting(manager) for _ in range(2)]
+        await world.connecting(3)
+        await running.end()
+        world.crowd.gate.set()
+        for task in waiting:
+            await soon(task)
 
 
 async def test_a_slot_given_back_elsewhere_is_found() -> None:

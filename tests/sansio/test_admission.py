@@ -221,6 +221,35 @@ def test_a_slot_seen_to_get_free_wakes_one() -> None:
     assert door.admitted(1.0) == [4]
 
 
+def test_a_slot_that_got_free_before_the_refusal_was_heard_is_looked_for_at_once() -> None:
+    """A refusal may be older than an end that was heard of before it; one that was asked for later is not."""
+    door = admission()
+    arrivals(door, 3)
+    assert door.admitted(0.0) == [1, 2, 3]
+    door.connected(1, 0.0)
+    door.ended()
+    door.refused(2, 0.1)
+    door.refused(3, 0.1)
+    assert door.due(0.1) == 0.0
+    assert door.admitted(0.1) == [2]
+    assert door.admitted(0.1) == []
+    door.refused(2, 0.2)
+    assert door.due(0.2) == 2.0
+
+
+def test_an_end_before_a_connect_does_not_age_its_refusal() -> None:
+    """Who was let in after the last end, and refused, waits for the pause."""
+    door = admission()
+    arrivals(door, 1)
+    door.admitted(0.0)
+    door.connected(1, 0.0)
+    door.ended()
+    arrivals(door, 1)
+    assert door.admitted(0.1) == [2]
+    door.refused(2, 0.2)
+    assert door.due(0.2) == 1.0
+
+
 @pytest.mark.parametrize("give_up", [Admission.failed, Admission.leave])
 def test_a_slot_that_was_not_taken_wakes_the_next(give_up: Callable[[Admission, int], None]) -> None:
     """If who was woken for a free slot gives up or fails, the slot is free still, and the next is woken."""
@@ -314,6 +343,8 @@ class Queue(RuleBasedStateMachine):
         self.now = 0.0
         self.expected: list[int] = []  # who waits, in the order of arrival
         self.coming: list[int] = []
+        self.answers: dict[int, bool] = {}  # on their way to those who come: whether each has got a slot
+        self.alone = True  # nobody else uses the account
         self.lived = 0
         self.dismissed: list[int] = []
         self.starts: list[float] = []
@@ -340,21 +371,36 @@ class Queue(RuleBasedStateMachine):
         self.door.leave(ticket)
         self.admit()
 
-    @precondition(lambda self: self.coming)
-    @rule(data=st.data(), what=st.sampled_from(["answered", "answered", "failed", "left"]))
-    def come(self, data: st.DataObject, what: str) -> None:
-        ticket = data.draw(st.sampled_from(self.coming))
+    @property
+    def taken(self) -> int:
+        """How many slots of the account are in use, whether or not that was heard."""
+        return self.lived + sum(self.answers.values())
+
+    @precondition(lambda self: len(self.coming) > len(self.answers))
+    @rule(data=st.data())
+    def be_answered(self, data: st.DataObject) -> None:
+        ticket = data.draw(st.sampled_from([ticket for ticket in self.coming if ticket not in self.answers]))
+        self.answers[ticket] = self.taken < self.slots
+
+    @precondition(lambda self: self.answers)
+    @rule(data=st.data())
+    def hear_the_answer(self, data: st.DataObject) -> None:
+        ticket = data.draw(st.sampled_from(sorted(self.answers)))
         self.coming.remove(ticket)
-        if what == "failed":
-            self.door.failed(ticket)
-        elif what == "left":
-            self.door.leave(ticket)
-        elif self.lived < self.slots:
+        if self.answers.pop(ticket):
             self.lived += 1
             self.door.connected(ticket, self.now)
         else:
             self.door.refused(ticket, self.now)
             self.expected = sorted([*self.expected, ticket])
+        self.admit()
+
+    @precondition(lambda self: len(self.coming) > len(self.answers))
+    @rule(data=st.data(), give_up=st.sampled_from([Admission.failed, Admission.leave]))
+    def give_up(self, data: st.DataObject, give_up: Callable[[Admission, int], None]) -> None:
+        ticket = data.draw(st.sampled_from([ticket for ticket in self.coming if ticket not in self.answers]))
+        self.coming.remove(ticket)
+        give_up(self.door, ticket)
         self.admit()
 
     @precondition(lambda self: self.lived)
@@ -371,7 +417,7 @@ class Queue(RuleBasedStateMachine):
 
     @rule(slots=st.integers(0, 4))
     def others_come_and_go(self, slots: int) -> None:
-        self.slots = slots
+        self.slots, self.alone = slots, False
 
     @rule(seconds=st.floats(0.0, 40.0))
     def time_passes(self, seconds: float) -> None:
@@ -414,6 +460,16 @@ class Queue(RuleBasedStateMachine):
             assert due is not None
             assert due <= FULL.cap + 1.0 / (self.rate or 1.0)
 
+    @invariant()
+    def no_slot_is_overlooked(self) -> None:
+        """Where nobody else uses the account, nobody waits for a pause while a slot is free and nobody comes for it."""
+        if not hasattr(self, "door") or not self.expected or self.coming or not self.alone:
+            return
+        if self.taken < self.slots and (self.limit is None or self.door.running < self.limit):
+            due = self.door.due(self.now)
+            assert due is not None
+            assert due <= 1.0 / (self.rate or 1e9) + 1e-9
+
     def teardown(self) -> None:
         if not hasattr(self, "door"):
             return
@@ -425,8 +481,12 @@ class Queue(RuleBasedStateMachine):
         for _ in range(3 * len(self.expected) + 3 * len(self.coming) + 3):
             while self.coming:
                 ticket = self.coming.pop()
-                self.lived += 1
-                self.door.connected(ticket, self.now)
+                if self.answers.pop(ticket, True):
+                    self.lived += 1
+                    self.door.connected(ticket, self.now)
+                else:
+                    self.door.refused(ticket, self.now)
+                    self.expected = sorted([*self.expected, ticket])
                 self.admit()
             if self.lived and self.limit is not None:
                 self.lived -= 1
