@@ -554,3 +554,7 @@ def test_error_types_are_checked_and_copied() -> None:
     for wrong in (ValueError, "ConcurrencyLimitError", NoCreditError(status=400, method="GET", path="/"), None):
         with pytest.raises(ConfigurationError, match=r"^error_types\['X'\]: .* is no subclass of ApiError$"):
             check_error_types({"X": wrong})
+    with pytest.raises(ConfigurationError, match=r"^error_types: 5 is no code; codes are texts$"):
+        check_error_types({5: NoCreditError})
+    with pytest.raises(ConfigurationError, match="^error_types: list is no mapping of codes to errors$"):
+        check_error_types([NoCreditError])

@@ -241,6 +241,17 @@ def test_events_bear_id_and_time() -> None:
     ]
 
 
+def test_a_cause_is_shown_by_its_kind_alone() -> None:
+    """An end tells what kind of error caused it, but not its words, which may quote a token."""
+    machine = Lifecycle(UpdateSignals(), 1)
+    machine.receive_connecting(START, EPOCH)
+    machine.receive_ended(EndReason.FAILED, START + 1, RuntimeError("private"))
+    connecting, ended = machine.events_received()
+    assert "cause=None" in repr(connecting)
+    assert "cause=RuntimeError" in repr(ended)
+    assert "private" not in repr(ended)
+
+
 def test_ready_first() -> None:
     """If the service reports ready first, room_joined is entered first and then bot_ready, in the same moment."""
     machine = connected()

@@ -92,6 +92,8 @@ SPACE = "it contains white space or control characters"
         ("https://akapulu%2ecom/", f"'https://akapulu%2ecom/' {NO_HOST}"),
         ("https://user:hunter2@akapulu.com/api", USER),
         ("https://hunter2@akapulu.com", USER),
+        (None, "NoneType is no text"),
+        (b"https://akapulu.com", "bytes is no text"),
         ("https://user:hun/ter2@akapulu.com", USER),
         ("https://user:hunter2@akapulu.com:port", USER),
         ("https://user:hunter2@akapulu\u2100com/", USER),
@@ -117,7 +119,7 @@ SPACE = "it contains white space or control characters"
     ],
     ids=count(),
 )
-def test_other_base_urls_are_refused(url: str, problem: str) -> None:
+def test_other_base_urls_are_refused(url: Any, problem: str) -> None:
     """All else is refused with the reason and an example, and without the password that may stand in it."""
     with pytest.raises(ConfigurationError) as caught:
         check_base_url(url)
