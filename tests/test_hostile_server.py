@@ -210,7 +210,6 @@ def bomb(mebibytes: int) -> bytes:
     return b"".join(compressor.compress(block) for _ in range(mebibytes)) + compressor.flush()
 
 
-
 @pytest.mark.parametrize("encoding", ["gzip", "gzip, gzip", "br"])
 @pytest.mark.parametrize("status", [200, 403])
 @calls

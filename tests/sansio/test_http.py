@@ -556,5 +556,5 @@ def test_error_types_are_checked_and_copied() -> None:
             check_error_types({"X": wrong})
     with pytest.raises(ConfigurationError, match=r"^error_types: 5 is no code; codes are texts$"):
         check_error_types({5: NoCreditError})
-    with pytest.raises(ConfigurationError, match="^error_types: list is no mapping of codes to errors$"):
+    with pytest.raises(ConfigurationError, match=r"^error_types: list is no mapping of codes to errors$"):
         check_error_types([NoCreditError])
