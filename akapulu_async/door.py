@@ -70,6 +70,11 @@ class Door:
         self._admission.ended()
         self._admit()
 
+    def freed(self) -> None:
+        """Who never came in has ended, which gives a slot of the account back."""
+        self._admission.freed()
+        self._admit()
+
     def dismiss(self, error: AkapuluError) -> None:
         """Send all who wait away with an error, of which each gets its own copy."""
         for ticket in self._admission.dismiss():

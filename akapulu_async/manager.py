@@ -34,6 +34,7 @@ from akapulu_async.sansio.snapshot import SessionSnapshot, as_start
 from akapulu_async.sansio.statistics import ManagerStatistics
 from akapulu_async.session import READY_TIMEOUT, ConversationSession, Participant, SessionSettings
 from akapulu_async.tasks import settle
+from akapulu_async.turns import Turns
 from akapulu_async.unclosed import warn_unless_closed
 
 T = TypeVar("T")
@@ -109,7 +110,7 @@ class SessionManager(AsyncContextManagerMixin):
             ready_timeout=ready_timeout,
             participant=participant,
             signals=signals,
-            pace=None if max_polls_per_second is None else Pace(max_polls_per_second).wait,
+            turn=None if max_polls_per_second is None else Turns(Pace(max_polls_per_second)).take,
         )
         self._max_sessions = max_sessions
         pause = full if when_full == "wait" else None
@@ -142,7 +143,8 @@ class SessionManager(AsyncContextManagerMixin):
         """Take no more sessions, and wait until the running ones have ended; whether they have.
 
         Starts that wait get a `ManagerClosedError`, and a `run()` takes no more requests from its iterable. What still
-        runs after the timeout goes on; `aclose()` ends it.
+        runs after the timeout goes on; `aclose()` ends it. Handlers that work on after their session has ended are not
+        waited for: for their outcomes, read the `run()` to its end before `aclose()`, which cancels them.
 
         Args:
             timeout: Seconds to wait at the most; None for no limit.
@@ -168,6 +170,7 @@ class SessionManager(AsyncContextManagerMixin):
         # A task of its own, so that a cancel of this one skips no step of it.
         closing = asyncio.get_running_loop().create_task(self._end_all(), name="akapulu manager close")
         await settle((closing,), None)
+        closing.result()
 
     async def _end_all(self) -> None:
         for run in self._runs:
@@ -176,7 +179,7 @@ class SessionManager(AsyncContextManagerMixin):
         deadline = loop.time() + CLOSE_GRACE
         ends = [
             loop.create_task(roster.end(entry, EndReason.LEFT, shutdown=True), name="akapulu end")
-            for entry in roster.entries
+            for entry in tuple(roster.entries)
         ]
         # What ends is closed by tasks that come up meanwhile.
         if not (
@@ -188,7 +191,8 @@ class SessionManager(AsyncContextManagerMixin):
                 logger.warning(
                     "! %s could not be ended in time: a handler does not heed its cancellation", run.get_name()
                 )
-        roster.listeners.close()
+        if not roster.is_open:  # else it was opened again meanwhile
+            roster.listeners.close()
 
     def _refuse_more(self) -> None:
         self._roster.is_open = False

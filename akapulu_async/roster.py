@@ -15,6 +15,9 @@ from akapulu_async.sansio.statistics import Tally
 from akapulu_async.session import ConversationSession, SessionSettings
 from akapulu_async.tasks import settle
 
+GOES_ON = frozenset({EndReason.LEFT, EndReason.CANCELLED, EndReason.READY_TIMEOUT})
+"""Ends of an attached session that are none of its conversation's."""
+
 
 @attrs.define(eq=False, repr=False)
 class Entry:
@@ -71,7 +74,8 @@ class Roster:
     async def emptied(self) -> None:
         """Wait until no session is left, nor anything of one."""
         while self.entries:
-            self._idle.clear()
+            if self._idle.is_set():
+                self._idle = asyncio.Event()  # one serves one loop
             await self._idle.wait()
         if self.closers:
             await asyncio.wait(self.closers)
@@ -86,7 +90,11 @@ class Roster:
         session = self._make(entry, start)
         self.entries.add(entry)
         self.tally.started += 1
-        await session.open()
+        try:
+            await session.open()
+        except BaseException:  # a bug of a participant's or of what else is the user's
+            self._forget(entry)
+            raise
         self._settle_in(entry, session)
         return session
 
@@ -134,6 +142,7 @@ class Roster:
 
     async def _bring_up(self, entry: Entry, request: ConnectRequest) -> ConversationSession:
         # Not before: a task that is cancelled before it began would leave its place in the queue for ever.
+        self.check_open()
         ticket = self.door.arrive()
         while True:
             await self.door.enter(ticket)
@@ -144,7 +153,7 @@ class Roster:
             try:
                 await session.open()
             except ConcurrencyLimitError as error:
-                if not self._may_wait_again(entry):
+                if session.end_reason is not EndReason.CONNECT_FAILED or not self._may_wait_again(entry):
                     self.door.failed(ticket)
                     raise
                 entry.connecting, entry.session = False, None
@@ -232,9 +241,12 @@ class Roster:
         self._give_back(entry)
 
     def _give_back(self, entry: Entry) -> None:
+        reason = entry.session and entry.session.end_reason
         entry.session = entry.task = None  # what is over is kept by nobody but its users
         if entry.request is not None:
             self.door.ended()
+        elif entry.settled and reason not in GOES_ON:
+            self.door.freed()
 
     def _forget(self, entry: Entry) -> None:
         self.entries.discard(entry)

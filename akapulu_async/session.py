@@ -5,7 +5,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Self
@@ -55,8 +55,8 @@ class SessionSettings:
     draw: Callable[[], float] = random.random
     """Gives random numbers from 0 to 1."""
 
-    pace: Callable[[float], float] | None = None
-    """Given the clock when a poll is due, returns how many seconds it must wait for its turn. None: no other polls."""
+    turn: Callable[[], Awaitable[None]] | None = None
+    """Waits, when a poll is due, for its turn among others. None: nothing to wait for."""
 
 
 class ConversationSession(SessionView, AsyncContextManagerMixin):
@@ -208,36 +208,37 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         return self._lifecycle.began + self._settings.ready_timeout - now
 
     async def _keep_polling(self) -> None:
-        lifecycle, pace = self._lifecycle, self._settings.pace
+        lifecycle, turn = self._lifecycle, self._settings.turn
         try:
             poll = self._conversations.poller(self.id)
             # What was just connected has no news; what is taken up may be ready.
             pause = self._settings.poll.first_pause(self._settings.draw) if self._connection is not None else 0.0
             while not self._over:
                 await asyncio.sleep(pause)
-                if pace is not None and (turn := pace(self._now())) > 0:
-                    await asyncio.sleep(turn)
+                if turn is not None:
+                    await turn()
                 began, retry_after = self._now(), None
                 try:
                     update = await poll()
                 except AkapuluError as error:
                     now, retry_after = self._now(), getattr(error, "retry_after", None)
+                    self._polls += 1
                     self._poll_failures += 1
                     lifecycle.receive_poll_failure(error, now)
                 else:
                     now = self._now()
+                    self._polls += 1
                     lifecycle.receive_update(update, now)
                 pause = self._polled(began, now, retry_after)
-        except (Exception, asyncio.CancelledError) as error:
+        except BaseException as error:
             # Whatever it is, the watchers must know: nobody polls any more.
             self._finish(EndReason.FAILED, error)
-            if isinstance(error, asyncio.CancelledError):
+            if not isinstance(error, Exception):
                 raise
 
     def _polled(self, began: float, now: float, retry_after: float | None) -> float:
         """Tell what followed from a poll, and return how many seconds to wait before the next."""
         lifecycle = self._lifecycle
-        self._polls += 1
         if self._left_to_get_ready(now) <= 0:
             lifecycle.receive_ready_timeout(now)
         self._publish()
@@ -260,15 +261,15 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
                 await self._reached(SessionState.ENDED)
             # It left by itself: whoever leaves the room ends the conversation [documented].
             self._finish(EndReason.COMPLETED if self._lifecycle.ready else EndReason.FAILED)
-        except asyncio.CancelledError as error:
-            # Ours comes after the end; another one's is a failure to join like any other.
-            self._finish(EndReason.FAILED, error)
-            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the watchers must know
             if self._over:
                 text = excerpt(str(error), (connection.token,))
                 logger.warning("! conversation %s: its participant did not leave cleanly: %s", self.id, text)
             self._finish(EndReason.FAILED, error)
+        except BaseException as error:
+            # Our own cancel comes after the end; another one's is a failure to join like any other.
+            self._finish(EndReason.FAILED, error)
+            raise
 
     def _ready_timed_out(self) -> None:
         self._lifecycle.receive_ready_timeout(self._now())
@@ -308,7 +309,9 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         await settle((letting_go,), None)
         if letting_go.result():
             # Their errors' frames know the session: without this, only the collector could free it.
-            self._poller = self._attendance = None
+            # But a participant that ends its session while it leaves is there until it has left.
+            self._poller = None if self._poller in running else self._poller
+            self._attendance = None if self._attendance in running else self._attendance
             self._letting_go.clear()
             return True
         return False

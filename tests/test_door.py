@@ -164,3 +164,14 @@ async def test_nothing_is_left_when_nobody_waits() -> None:
     assert timer.cancelled()
     assert it._timer is None
     assert not it._admissions
+
+
+async def test_a_slot_that_another_gave_back_lets_in() -> None:
+    """Who waits for the account comes in when one is seen to end that never came in here."""
+    it = door(full=FullPolicy(base=1000.0, cap=1000.0))
+    visitor = Visitor(it)
+    await visitor.inside()
+    it.refused(visitor.ticket)
+    it.freed()
+    await asyncio.wait_for(it.enter(visitor.ticket), PATIENCE)
+    assert (it.running, it.waiting) == (1, 0)

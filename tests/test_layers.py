@@ -21,6 +21,7 @@ LAYERS = [
     "sansio",
     "log",
     "tasks",
+    "turns",
     "limits",
     "unclosed",
     "watching",

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import math
+import sys
 import time
 import weakref
 from collections import Counter
@@ -360,6 +361,19 @@ async def test_draining_gives_up_in_time() -> None:
         assert await manager.drain(timeout=5) is True
 
 
+@pytest.mark.parametrize("limit", [1, None])
+async def test_a_start_in_the_moment_of_draining_is_sent_away(limit: int | None) -> None:
+    """A start that has only begun when the draining begins sends no connect."""
+    async with crowded() as world, SessionManager(world.client, max_sessions=limit) as manager:
+        running = await manager.start(REQUEST)
+        task, draining = starting(manager), asyncio.create_task(manager.drain())
+        with pytest.raises(ManagerClosedError):
+            await soon(task)
+        await running.end()
+        assert await soon(draining) is True
+        assert world.connects == 1
+
+
 async def test_draining_waits_for_participants() -> None:
     """Draining is over when participants have left their rooms, not when conversations end."""
     participant = Participant()
@@ -388,6 +402,87 @@ async def test_who_meets_a_full_account_while_draining_does_not_wait_again() -> 
             await task
         assert await soon(draining) is True
         assert world.connects == 1
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks before Python 3.12")
+async def test_eager_tasks() -> None:
+    """Where tasks begin at once, all sessions are ended all the same."""
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009 - unknown to older Pythons
+    try:
+        async with crowded() as world:
+            manager = SessionManager(world.client)
+            await manager.open()
+            sessions = [await manager.start(REQUEST) for _ in range(4)]
+            await manager.aclose()
+            assert [session.end_reason for session in sessions] == [EndReason.LEFT] * 4
+    finally:
+        loop.set_task_factory(None)
+
+
+async def test_a_bug_in_the_closing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes wrong while sessions are ended comes out of `aclose()`, and does not pass for an end."""
+    async with crowded() as world:
+        manager = SessionManager(world.client)
+        await manager.open()
+        with monkeypatch.context() as patched:
+            patched.setattr(manager._roster.listeners, "close", lambda: 1 // 0)
+            with pytest.raises(ZeroDivisionError):
+                await manager.aclose()
+        await manager.aclose()
+
+
+async def test_opened_while_it_closes() -> None:
+    """A manager that is opened again before its closing is over tells its events."""
+    participant = Participant()
+    async with crowded() as world:
+        manager = SessionManager(world.client, participant=participant)
+        await manager.open()
+        first = await manager.start(REQUEST)
+        await first.room_joined.wait()
+        closing = asyncio.create_task(manager.aclose())
+        await first.ended.wait()
+        async with manager:
+            events = manager.events()
+            participant.leaves.set()
+            await closing
+            for listener in (events, manager.events()):
+                news = asyncio.create_task(listener.__anext__())
+                await asyncio.sleep(0)
+                await manager.start(REQUEST)
+                assert isinstance(await soon(news), StateChanged)
+
+
+def test_used_on_two_loops() -> None:
+    """A manager that was closed can be opened, used and drained on another event loop."""
+    made: list[SessionManager] = []
+
+    async def day() -> None:
+        async with crowded() as world:
+            made.append(made[0] if made else SessionManager(world.client, max_sessions=1, max_polls_per_second=50.0))
+            manager = made[-1]
+            manager._roster._conversations = world.client.conversations
+            async with manager:
+                session = await manager.start(REQUEST)
+                waiting = starting(manager)
+                draining = asyncio.create_task(manager.drain())
+                with pytest.raises(ManagerClosedError):
+                    await waiting
+                await session.end()
+                assert await soon(draining) is True
+
+    asyncio.run(day())
+    asyncio.run(day())
+
+
+async def test_a_bug_in_taking_up_leaves_no_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be taken up is no session of the manager's, which can be drained."""
+    async with crowded() as world, SessionManager(world.client) as manager:
+        monkeypatch.setattr(ConversationSession, "_begin", lambda _: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            await manager.attach(SESSION)
+        assert manager.sessions == ()
+        assert await manager.drain(timeout=5) is True
 
 
 # Starting
@@ -801,6 +896,51 @@ async def test_a_slot_that_ends_before_a_refusal_is_heard_wakes_at_once() -> Non
             await soon(task)
 
 
+async def test_the_end_of_what_was_attached_wakes_the_next_at_once() -> None:
+    """Nobody waits for the pause when an attached conversation ends, which held a slot of the account like others."""
+    async with simulated(max_concurrent=1, auto_join=False) as (sim, client):
+        connection = await client.conversations.connect(REQUEST)
+        async with SessionManager(client, when_full="wait", full=FullPolicy(base=1000.0, cap=1000.0)) as manager:
+            await manager.attach(connection.conversation_session_id)
+            task = starting(manager)
+            await sim.wait_for_request("connect", count=2)
+            await until(lambda: manager.statistics().waiting)
+            sim.end(connection.conversation_session_id)
+            await soon(task)
+
+
+async def test_what_was_attached_and_is_left_gives_no_slot_back() -> None:
+    """To leave a conversation that another program holds ends it for nobody else, so that no slot gets free."""
+    async with simulated(max_concurrent=1, auto_join=False) as (sim, client):
+        connection = await client.conversations.connect(REQUEST)
+        async with SessionManager(client, when_full="wait", full=FullPolicy(base=1000.0, cap=1000.0)) as manager:
+            attached = await manager.attach(connection.conversation_session_id)
+            task = starting(manager)
+            await until(lambda: manager.statistics().waiting == 1 and sim.count("connect") == 2)
+            await attached.end()
+            await until(lambda: not manager._roster.closers)
+            assert manager.statistics().waiting == 1
+            task.cancel()
+            await asyncio.wait([task])
+        assert sim.count("connect") == 2
+
+
+async def test_ended_while_its_connect_is_refused() -> None:
+    """A session that its user ended while it connected does not start again when the account turns out to be full."""
+    async with crowded() as world, SessionManager(world.client, when_full="wait", full=QUICK_FULL) as manager:
+        world.crowd.gate.clear()
+        world.crowd.refusals = [FULL]
+        task = starting(manager)
+        await world.connecting()
+        await manager.sessions[0].end()
+        world.crowd.gate.set()
+        with pytest.raises(ConcurrencyLimitError):
+            await soon(task)
+        figures = manager.statistics()
+        assert (figures.started, figures.ended[EndReason.LEFT], sum(figures.ended.values())) == (1, 1, 1)
+        assert world.connects == 1
+
+
 async def test_a_slot_given_back_elsewhere_is_found() -> None:
     """A slot that another program gives back is found by looking, by one at a time."""
     async with simulated(max_concurrent=2, auto_join=False) as (sim, client):
@@ -905,6 +1045,19 @@ async def test_minutes_used_up_half_way() -> None:
 
 
 # The pace
+
+
+async def test_polls_of_those_that_ended_take_no_turns() -> None:
+    """A budget is for those that live: what waited for a poll and ended leaves its turn to the others."""
+    async with crowded() as world, SessionManager(world.client, max_polls_per_second=20.0) as manager:
+        sessions = [await manager.start(REQUEST) for _ in range(100)]
+        await until(lambda: sum(session.polls for session in sessions) > 3)  # by then, all wait for a turn
+        for session in sessions:
+            await session.end()
+        world.crowd.ready = True
+        session = await manager.start(REQUEST)
+        async with asyncio.timeout(2.0):  # the turns of a hundred would be five seconds
+            await session.bot_ready.wait()
 
 
 async def test_connects_are_paced() -> None:

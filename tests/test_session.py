@@ -43,6 +43,7 @@ from akapulu_async import (
 from akapulu_async import session as session_module
 from akapulu_async.simulator import EndReason as SimulatedEnd
 from akapulu_async.simulator import Fault, Simulator
+from tests.managed import until
 from tests.misbehaving import (
     CONNECTION,
     OTHER_SESSION,
@@ -683,6 +684,69 @@ async def test_participant_ends_the_session() -> None:
         async with session:
             await session.ended.wait()
         assert session.end_reason is EndReason.LEFT
+
+
+async def test_participant_ends_the_session_while_it_leaves() -> None:
+    """A participant that calls `end()` on its way out is waited for all the same."""
+    async with steered() as world:
+        sessions: list[ConversationSession] = []
+        may_leave = asyncio.Event()
+
+        async def hang_up() -> None:
+            await sessions[0].end()
+            guest.log.append("ended")
+            await may_leave.wait()
+
+        guest = Guest(leave=hang_up)
+        session = world.client.session(REQUEST, participant=guest)
+        sessions.append(session)
+        async with session:
+            await session.room_joined.wait()
+            world.service.says(latest_update_text="participant_join_timeout")
+            await session.ended.wait()
+            await until(lambda: "ended" in guest.log)
+            asyncio.get_running_loop().call_later(0.05, may_leave.set)
+        assert guest.log[-1] == "left"
+        assert session_tasks() == []
+
+
+class Quit(BaseException):
+    """As a test framework's or an interpreter's own exceptions are, it is no `Exception`."""
+
+
+async def quit_at_once() -> None:
+    raise Quit
+
+
+async def test_participant_raises_what_is_no_exception() -> None:
+    """Whatever a participant raises ends its session, and is told to the event loop besides if it is no mere error."""
+    told: list[BaseException | None] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context.get("exception")))
+    async with steered() as world, world.client.session(REQUEST, participant=Guest(quit_at_once)) as session:
+        with pytest.raises(SessionEndedError) as caught:
+            await session.bot_ready.wait()
+    assert caught.value.reason is EndReason.FAILED
+    assert isinstance(caught.value.__cause__, Quit)
+    del session, caught
+    gc.collect()
+    assert [type(error) for error in told] == [Quit]
+
+
+class Buggy(UpdateSignals):
+    """Signals with a bug."""
+
+    def gone(self, *, ready: bool) -> EndReason | None:
+        raise LookupError
+
+
+async def test_a_bug_in_the_signals_ends_the_session_with_true_figures() -> None:
+    """A poll counts as one, also if its refusal is read by what has a bug."""
+    async with steered() as world:
+        world.service.refuses(404)
+        async with world.client.session(REQUEST, signals=Buggy()) as session:
+            await session.ended.wait()
+    assert session.end_reason is EndReason.FAILED
+    assert (session.polls, session.poll_failures) == (1, 1)
 
 
 # Ending

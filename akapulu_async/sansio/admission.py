@@ -138,6 +138,9 @@ class Admission:
             self._looking = None
             self._refusals += 1
             self._look_at = now + self.full.pause(self._refusals, self.draw)
+        elif coming.freed:
+            # The service may free a slot a moment after its conversation's end.
+            self._look_at = min(self._look_at, now + self.full.pause(1, self.draw))
 
     def failed(self, ticket: int) -> None:
         """Somebody who was admitted could not start, for a reason that says nothing about the account's slots."""
@@ -151,6 +154,10 @@ class Admission:
     def ended(self) -> None:
         """Somebody who had started has ended, which gives a slot of the account back."""
         self.running -= 1
+        self.freed()
+
+    def freed(self) -> None:
+        """A slot of the account was given back."""
         self._ends += 1
         if self._refusals:
             self._freed += 1

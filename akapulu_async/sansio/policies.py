@@ -215,7 +215,7 @@ class PollPolicy:
 
     def first_pause(self, draw: Callable[[], float]) -> float:
         """Return how many seconds after the connect the first poll is due: anywhere in the first interval."""
-        return draw() * self.until_ready(0.0, 0.0, 0.0)
+        return draw() * self._until_ready(0.0, 0.0, 0.0)
 
     def until_ready(self, percent: float, elapsed: float, still: float) -> float:  # noqa: ARG002 - for subclasses
         """Return how many seconds apart polls are as long as the bot is not ready and no poll fails, before jitter.
@@ -226,6 +226,12 @@ class PollPolicy:
             still: Seconds since the percent was last seen to rise; as `elapsed` if it never was.
         """
         return self.interval
+
+    def _until_ready(self, percent: float, elapsed: float, still: float) -> float:
+        # What a subclass returns is not checked by anybody else, and NaN is no pause at all.
+        interval = self.until_ready(percent, elapsed, still)
+        check_interval("until_ready()", interval)
+        return interval
 
     def pause(
         self,
@@ -255,7 +261,7 @@ class PollPolicy:
             # The exponent is bounded, since a float overflows at 1024.
             interval = min(interval * 2.0 ** min(failures, 60), max(interval, LONGEST_FAILURE_PAUSE))
         else:
-            interval = self.live_interval if ready else self.until_ready(percent, elapsed, still)
+            interval = self.live_interval if ready else self._until_ready(percent, elapsed, still)
         spread = interval * (1 + self.jitter * (2 * draw() - 1))
         return spread if retry_after is None else max(min(retry_after, LONGEST_RETRY_AFTER), spread)
 

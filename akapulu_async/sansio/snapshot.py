@@ -61,6 +61,18 @@ class SessionSnapshot:
             elif state is SessionState.ENDED:
                 lifecycle.receive_ended(self.end_reason or EndReason.FAILED, began + seconds)
 
+    def checked(self) -> Self:
+        """Return it as `of()` could have made it: somebody may have made it by hand.
+
+        Raises:
+            ConfigurationError: `of()` could not.
+        """
+        try:
+            payload = self.to_json()
+        except AttributeError as error:
+            raise ConfigurationError(f"snapshot: {excerpt(str(error))}") from None
+        return self.from_json(payload)
+
     def to_json(self) -> dict[str, Any]:
         """Return it as what `json.dumps()` takes."""
         return {
@@ -123,7 +135,7 @@ def as_start(session: str | UUID | SessionSnapshot | Mapping[str, Any]) -> str |
         ConfigurationError: It is neither an id nor a snapshot.
     """
     if isinstance(session, SessionSnapshot):
-        return session
+        return session.checked()
     if isinstance(session, Mapping):
         return SessionSnapshot.from_json(session)
     return checked_id("session", session)

@@ -250,6 +250,34 @@ def test_an_end_before_a_connect_does_not_age_its_refusal() -> None:
     assert door.due(0.2) == 1.0
 
 
+def test_a_slot_that_gets_free_a_moment_after_its_end_is_found_soon() -> None:
+    """Who is refused the slot of a conversation that has ended is followed by another look after a first pause."""
+    door, now = full_account(), 0.0
+    for pause in (1.0, 2.0, 4.0, 8.0):
+        now += pause
+        assert door.admitted(now) == [1]
+        door.refused(1, now)
+    door.freed()
+    assert door.admitted(now) == [1]
+    assert door.due(now) == 16.0
+    door.refused(1, now)
+    assert door.due(now) == 1.0
+
+
+def test_a_slot_of_another_that_is_seen_to_get_free_wakes_one() -> None:
+    """What ends here without having been started here lets one in, and takes nobody's place away."""
+    door = admission()
+    arrivals(door, 3)
+    door.admitted(0.0)
+    door.connected(1, 0.0)
+    door.refused(2, 0.0)
+    door.refused(3, 0.0)
+    door.freed()
+    assert door.admitted(0.0) == [2]
+    assert door.admitted(0.0) == []
+    assert door.running == 2
+
+
 @pytest.mark.parametrize("give_up", [Admission.failed, Admission.leave])
 def test_a_slot_that_was_not_taken_wakes_the_next(give_up: Callable[[Admission, int], None]) -> None:
     """If who was woken for a free slot gives up or fails, the slot is free still, and the next is woken."""
@@ -414,6 +442,12 @@ class Queue(RuleBasedStateMachine):
         if could and full:
             # None was free before, or it was taken: exactly the one that got free now, or the limit's place for a look.
             assert len(admitted) == 1 or self.door.due(self.now)
+
+    @rule()
+    def another_is_seen_to_end(self) -> None:
+        self.slots += 1
+        self.door.freed()
+        self.admit()
 
     @rule(slots=st.integers(0, 4))
     def others_come_and_go(self, slots: int) -> None:

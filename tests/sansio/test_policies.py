@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -385,3 +385,18 @@ def test_no_number_of_refusals_overflows(base: float, cap: float, refusals: int,
     """However long an account stays full, the pause is from half the cap or formula to all of it."""
     longest = min(cap, base * 2.0 ** min(refusals - 1, 60))
     assert longest / 2 <= FullPolicy(base=base, cap=cap).pause(refusals, lambda: draw) <= longest
+
+
+@pytest.mark.parametrize("pause", [float("nan"), float("inf"), 0.0, -1.0, None, "1"])
+def test_what_a_subclass_returns_is_checked(pause: Any) -> None:
+    """A pause that is none is refused, since without one the service would be flooded, or never asked again."""
+
+    class Own(PollPolicy):
+        def until_ready(self, percent: float, elapsed: float, still: float) -> float:
+            return cast("float", pause)
+
+    asked = {"ready": False, "failures": 0, "percent": 0.0, "elapsed": 0.0, "still": 0.0}
+    with pytest.raises(ConfigurationError, match=r"^until_ready\(\): "):
+        Own().pause(draw=lambda: 0.5, **asked)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=r"^until_ready\(\): "):
+        Own().first_pause(lambda: 0.5)

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import count
 from typing import Any
 from uuid import UUID
 
@@ -187,8 +188,25 @@ def test_refusal_shows_no_secret() -> None:
 def test_as_start() -> None:
     """What can be taken up is an id, a snapshot, or what a snapshot's JSON was read as."""
     snapshot = SessionSnapshot.from_json(STORED)
-    assert as_start(snapshot) is snapshot
+    assert as_start(snapshot) == snapshot
     assert as_start(STORED) == snapshot
     assert as_start(SESSION.upper()) == as_start(UUID(SESSION)) == SESSION
     with pytest.raises(ConfigurationError, match="session"):
         as_start("room-1")
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        SessionSnapshot(SESSION, datetime(2026, 1, 1), {}),  # noqa: DTZ001 - that is the mistake
+        SessionSnapshot(SESSION, datetime(2026, 1, 1, tzinfo=UTC), {SessionState.CONNECTING: float("nan")}),
+        SessionSnapshot("room-1", datetime(2026, 1, 1, tzinfo=UTC), {SessionState.CONNECTING: 0.0}),
+        SessionSnapshot(SESSION, "2026-01-01", {SessionState.CONNECTING: 0.0}),  # type: ignore[arg-type]
+        SessionSnapshot(SESSION, datetime(2026, 1, 1, tzinfo=UTC), {"ended": 0.0}),  # type: ignore[dict-item]
+    ],
+    ids=count(),
+)
+def test_what_was_made_by_hand_is_checked(made: SessionSnapshot) -> None:
+    """A snapshot that none could have been taken of is refused before anything comes of it."""
+    with pytest.raises(ConfigurationError, match="snapshot: "):
+        as_start(made)
