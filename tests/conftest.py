@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the marker, and look if that was asked for."""
+    """Name the marker, look for secrets if that was asked for, and let the programs that tests start be interrupted."""
+    # A job in the background is started with SIGINT ignored, which what it starts would inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "shows_secrets: what it shows is what was asked for, or not the library's doing")
     if config.getoption("--scan-secrets"):
         config.pluginmanager.register(SecretScan())
