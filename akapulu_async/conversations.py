@@ -151,7 +151,7 @@ class Conversations:
 
         Args:
             session_id: The conversation.
-            timeout: Seconds to wait at the most; None for no limit.
+            timeout: Seconds to wait at the most; 0 to look once, None for no limit.
             interval: Seconds between two looks.
 
         Raises:
@@ -161,7 +161,8 @@ class Conversations:
         check_patience("timeout", timeout)
         check_interval("interval", interval)
         status_text = ""
-        limit = asyncio.timeout(timeout)
+        once = timeout is not None and timeout <= 0
+        limit = asyncio.timeout(None if once else timeout)  # one of 0 would be over before the look
         try:
             async with limit:
                 while True:
@@ -170,6 +171,8 @@ class Conversations:
                         return detail
                     status_text = excerpt(detail.recording.status_text, self._transport.secrets)
                     del detail  # which an error's frames would keep, words and all
+                    if once:
+                        break
                     await asyncio.sleep(interval)
         except TimeoutError:
             if not limit.expired():
@@ -195,7 +198,7 @@ class Conversations:
         Args:
             session_id: The conversation.
             path: The file; its folder must exist.
-            wait: Seconds to wait at the most until the recording is ready; None not to wait.
+            wait: Seconds to wait at the most until the recording is ready; 0 to look once, None not to wait.
             progress: Called with the bytes that are written and those there will be (None if that is not known),
                 in the event loop, about once a mebibyte.
             overwrite: Whether to replace a file that is there.

@@ -1,4 +1,8 @@
-"""Bringing a recording into a file, whole or not at all."""
+"""Bringing a recording into a file, whole or not at all.
+
+Without a length, neither in the headers nor in chunks, an answer ends where its connection does. HTTP cannot tell
+such an end from a break, so that what came by then is taken for the whole.
+"""
 
 import asyncio
 import hashlib
@@ -12,8 +16,8 @@ from uuid import uuid4
 
 import attrs
 
-from akapulu_async.errors import TransportError
-from akapulu_async.recordings import Recording, open_recording
+from akapulu_async.errors import ApiError, TransportError
+from akapulu_async.recordings import Recording, open_recording, refuses_range
 from akapulu_async.tasks import in_thread, settle
 from akapulu_async.transport import Transport
 
@@ -130,8 +134,11 @@ def _open(path: Path) -> BinaryIO:
 
 
 def _open_locked(path: Path) -> BinaryIO | None:
-    """Open a file for ourselves; None if somebody else has it."""
-    file = _open(path)
+    """Open a file for ourselves; None if somebody else has it, or made it and does not let us."""
+    try:
+        file = _open(path)
+    except OSError:  # if it is not only this name, it is told when the next one is tried
+        return None
     if sys.platform == "win32":
         return file
     try:
@@ -146,13 +153,19 @@ def _open_locked(path: Path) -> BinaryIO | None:
 
 
 def _remove_others(path: Path, prefix: str) -> None:
-    """Remove what earlier downloads left of other versions of the recording."""
-    for old in path.parent.iterdir():
-        if old != path and old.name.startswith(prefix) and old.name.endswith(_SUFFIX):
-            file = _open_locked(old)
-            if file is not None:
-                file.close()
-                old.unlink(missing_ok=True)
+    """Remove what earlier downloads left of other versions of the recording, as far as we may."""
+    with suppress(OSError):  # a folder in which files can be made need not be one that can be listed
+        for old in path.parent.iterdir():
+            if old != path and old.name.startswith(prefix) and old.name.endswith(_SUFFIX):
+                _remove_unused(old)
+
+
+def _remove_unused(path: Path) -> None:
+    file = _open_locked(path)
+    if file is not None:
+        file.close()
+        with suppress(OSError):  # it is gone, or in a shared folder and another user's
+            path.unlink()
 
 
 def _rename(path: Path, target: Path, *, overwrite: bool) -> None:
@@ -247,7 +260,7 @@ class Download:
     """One recording on its way into a file.
 
     What breaks off is gone on with from where it broke off, as often in a row as the retry policy allows without
-    a further byte; from the beginning where there is no ETag to be sure that the bytes are the same.
+    a byte further than ever before; from the beginning where there is no ETag to be sure that the bytes are the same.
     """
 
     transport: Transport
@@ -257,6 +270,8 @@ class Download:
     progress: Progress | None
     _part: _Part | None = None
     _reading: bool = False
+    _ranges: bool = True
+    """Whether the rest may be asked for: not any more once that was refused."""
     _told: int = 0
 
     async def run(self, *, overwrite: bool) -> None:
@@ -268,14 +283,16 @@ class Download:
             await in_thread(self._leave_part)
 
     async def _receive_whole(self) -> _Part:
-        attempt = 0
+        attempt = most = 0
         while True:
-            had, self._reading = self._received, False
+            self._reading = False
             try:
                 part = await self._receive()
             except TransportError as error:
+                # Against the most there ever was: what begins again and again comes further each time, from nothing.
+                attempt = 1 if self._received > most else attempt + 1
+                most = max(most, self._received)
                 # What failed before the first piece was tried again already.
-                attempt = 1 if self._received > had else attempt + 1
                 pause = self.transport.pause_after(error, attempt) if self._reading else None
                 if pause is None:
                     raise
@@ -290,38 +307,61 @@ class Download:
         return self._part.received if self._part else 0
 
     async def _receive(self) -> _Part | None:
-        """Return the whole, or None if the rest of a part that was found is to be asked for."""
-        headers = self._part.headers if self._part else {}
-        async with open_recording(self.transport, self.session_id, self.path, headers) as recording:
-            if self._part is not None and not self._part.begin(recording):
-                # It is another version by now, and no one can go on with the old one any more.
-                await in_thread(self._discard_part)
-                if recording.partial:
-                    return None
-            if self._part is None:
-                await in_thread(self._take_part, recording)
-            part = self._part
-            assert part is not None
-            if recording.begins_at != part.received and not part.complete:
-                return None
-            self._reading = True
-            self._tell(part)
-            if not part.complete:
-                await self._copy(recording, part)
-            return part
+        """Return the whole, or None if it is to be asked for in another way.
+
+        That is: for the rest of a part that was found, or without a range where that is refused.
+        """
+        headers = self._part.headers if self._part and self._ranges else {}
+        try:
+            async with open_recording(self.transport, self.session_id, self.path, headers) as recording:
+                self._reading = True
+                return await self._read(recording)
+        except (ApiError, TransportError) as error:
+            if not headers or self._reading or not refuses_range(error):
+                raise
+        # Kept, the part would make each later download fail in the same way.
+        self._ranges = False
+        await in_thread(self._discard_part)
+        return None
+
+    async def _read(self, recording: Recording) -> _Part | None:
+        if self._part is not None and not self._part.begin(recording):
+            # It is another version by now, and no one can go on with the old one any more.
+            await in_thread(self._discard_part)
+            if recording.partial:
+                raise self._broken("what came is not the rest of what was there")
+        if self._part is None:
+            await in_thread(self._take_part, recording)
+        part = self._part
+        assert part is not None
+        if recording.begins_at != part.received and not part.complete:
+            return None
+        self._tell(part)
+        if not part.complete:
+            await self._copy(recording, part)
+        return part
 
     async def _copy(self, recording: Recording, part: _Part) -> None:
-        writer = _Writer(part, lambda: self._tell(part))
+        writer, come = _Writer(part, lambda: self._tell(part)), part.received
         try:
             async for piece in recording.iter_bytes():
+                come += len(piece)
+                if part.size is not None and come > part.size:
+                    break
                 await writer.add(piece)
             await writer.finish()
         except BaseException:
             await writer.save()
             raise
+        if part.size is not None and come > part.size:
+            # Nobody knows which of the bytes are too many.
+            await in_thread(self._discard_part)
+            raise self._broken(f"it went on after its {part.size} bytes")
         if part.size is not None and not part.complete:
-            reason = f"it ended after {part.received} of {part.size} bytes"
-            raise TransportError(method="GET", path=self.path, reason=reason, sent=True)
+            raise self._broken(f"it ended after {part.received} of {part.size} bytes")
+
+    def _broken(self, reason: str) -> TransportError:
+        return TransportError(method="GET", path=self.path, reason=reason, sent=True)
 
     def _tell(self, part: _Part) -> None:
         """Tell of progress, but not of what comes a second time."""

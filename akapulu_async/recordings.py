@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 import attrs
 
 from akapulu_async.call import Stream
-from akapulu_async.errors import ApiError, RecordingNotReadyError
+from akapulu_async.errors import ApiError, RecordingNotReadyError, TransportError
 from akapulu_async.sansio.http import Request, Response, decipher, invalid_response, not_ready_text, parse_content_range
 from akapulu_async.transport import Transport
 
-_OK, _PARTIAL_CONTENT = 200, 206
+_OK, _PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE = 200, 206, 416
 
 _JSON = "application/json"
 
@@ -35,6 +35,9 @@ class Recording:
     def iter_bytes(self) -> AsyncIterator[bytes]:
         """Read it piece by piece, in whatever sizes it arrives.
 
+        If the answer says neither its length nor, in chunks, where it ends, it ends where the connection does: HTTP
+        cannot tell that from a break.
+
         Raises:
             TransportError: It broke off, or nothing came for the timeouts' total.
         """
@@ -44,9 +47,10 @@ class Recording:
     def etag(self) -> str | None:
         """What tells one version of it from another, byte for byte; None if there is no such thing."""
         etag = self._stream.headers.get("ETag")
-        # One with bytes beyond ASCII could not be sent back as it came.
-        strong = etag is not None and etag.isascii() and not etag.startswith("W/")
-        return etag if strong else None
+        if not etag or etag.startswith("W/"):
+            return None
+        # One with bytes beyond ASCII, or with control characters, could not be sent back as it came.
+        return etag if etag.isascii() and etag.isprintable() else None
 
     @property
     def partial(self) -> bool:
@@ -108,6 +112,13 @@ async def open_recording(
         if problem is not None:
             raise invalid_response(request, Response(stream.status, stream.headers, b""), problem)
         yield Recording(content_type, _size(stream), stream)
+
+
+def refuses_range(error: ApiError | TransportError) -> bool:
+    """Whether it says that there is no such range, be it from the service or from where that redirected."""
+    if isinstance(error, ApiError):
+        return error.status == _RANGE_NOT_SATISFIABLE
+    return error.reason.endswith(f"redirected answered {_RANGE_NOT_SATISFIABLE}")
 
 
 def _problem(stream: Stream, media_type: str, headers: Mapping[str, str]) -> str | None:

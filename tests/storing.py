@@ -50,6 +50,29 @@ def chunked(content: bytes, *, whole: bool, etag: str | None = '"v1"') -> Behavi
     return raw(head.encode(), data)
 
 
+def too_long() -> Behaviour:
+    """Serve the rest that is asked for, and more in the same body."""
+
+    async def behave(peer: Peer, seen: Seen) -> None:
+        first = int(seen.headers["range"].removeprefix("bytes=").removesuffix("-"))
+        head = 'HTTP/1.1 206 Partial Content\r\nTransfer-Encoding: chunked\r\nETag: "v1"\r\n'
+        head += f"Content-Range: bytes {first}-{len(CONTENT) - 1}/{len(CONTENT)}\r\n\r\n"
+        body = CONTENT[first:] + CONTENT
+        await peer.send(head.encode() + f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n")
+
+    return behave
+
+
+def without_ranges(*, stop: int | None = None) -> Behaviour:
+    """Serve the whole as `store()`, and refuse whoever asks for a range."""
+    whole, refusal = store(stop=stop), answer({}, 416)
+
+    async def behave(peer: Peer, seen: Seen) -> None:
+        await (refusal if "range" in seen.headers else whole)(peer, seen)
+
+    return behave
+
+
 def redirect(location: str | None, status: int = 302) -> Behaviour:
     """Lead elsewhere."""
     return answer(body=b"", status=status, headers={} if location is None else {"Location": location})

@@ -217,6 +217,21 @@ async def test_wait_ends_when_patience_does(interval: float) -> None:
     assert "record_conversation=True" in str(error)
 
 
+@pytest.mark.parametrize("timeout", [0, 0.0, -1])
+async def test_wait_of_no_time_is_one_look(timeout: float, target: Path) -> None:
+    """A wait without any time finds out whether the recording is ready, in a single look."""
+    film = raw(http(200, {"Content-Type": "video/mp4"}, b"film"))
+    async with Server(answer(NOT_YET), answer(DETAIL), answer(DETAIL), film) as server, client_of(server) as client:
+        error = await error_of(client.conversations.wait_for_recording(SESSION, timeout=timeout))
+        assert type(error) is RecordingTimeoutError
+        assert error.status_text == "Processing"
+        assert len(server.requests) == 1
+        detail = await client.conversations.wait_for_recording(SESSION, timeout=timeout)
+        assert detail.recording.is_ready
+        await client.conversations.download_recording(SESSION, target, wait=timeout)
+    assert target.read_bytes() == b"film"  # noqa: ASYNC240
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -22,7 +22,7 @@ from blockbuster import BlockBuster
 from akapulu_async import ApiError, ConfigurationError, TransportError
 from tests.calls import error_of
 from tests.misbehaving import Behaviour, Peer, Seen, Server, answer, client_of, gated, http, raw, reset
-from tests.storing import CONTENT, MIB, OTHER, chunked, download, files, store
+from tests.storing import CONTENT, MIB, OTHER, chunked, download, files, redirect, store, too_long, without_ranges
 
 
 @pytest.fixture
@@ -66,6 +66,78 @@ async def test_download_gives_up_without_progress(target: Path) -> None:
     assert files(target.parent) == [".part"]
 
 
+def another_version(version: int) -> Behaviour:
+    """Serve the rest of a version whatever was asked for."""
+    content_range = f"bytes {MIB}-{len(CONTENT) - 1}/{len(CONTENT)}"
+    return raw(http(206, {"ETag": f'"v{version}"', "Content-Range": content_range}, CONTENT[MIB:]))
+
+
+WRONG_FOR_EVER: dict[str, tuple[Behaviour, ...]] = {
+    "longer than its range": (store(stop=MIB), too_long()) * 10,
+    "another version each time": tuple(
+        behaviour
+        for version in range(0, 20, 2)
+        for behaviour in (store(etag=f'"v{version}"', stop=MIB), another_version(version + 1))
+    ),
+    "sooner and later, from the beginning": (
+        store(etag=None, stop=2 * MIB),
+        *(store(etag=None, stop=MIB), store(etag=None, stop=MIB + MIB // 2)) * 10,
+    ),
+}
+
+
+@pytest.mark.parametrize("script", WRONG_FOR_EVER.values(), ids=WRONG_FOR_EVER)
+async def test_wrong_server_is_given_up(script: tuple[Behaviour, ...], target: Path) -> None:
+    """However a server's answers contradict each other, attempts that come no further than ever before are counted."""
+    async with Server(*script, store()) as server, client_of(server) as client:
+        error = await error_of(download(client, target))
+    assert type(error) is TransportError
+    assert len(server.requests) == 3
+    assert not target.exists()
+
+
+async def test_part_that_became_too_long_is_removed(target: Path) -> None:
+    """An answer that goes on after the recording's last byte leaves none of its bytes to go on with."""
+    script = (store(stop=MIB), too_long(), answer({}, 410))
+    async with Server(*script) as server, client_of(server) as client:
+        error = await error_of(download(client, target))
+    assert isinstance(error, ApiError)
+    assert files(target.parent) == []
+
+
+@pytest.mark.parametrize("redirected", [False, True])
+async def test_refused_range_is_done_without(redirected: bool, target: Path) -> None:
+    """Where a range is refused, all is asked for, and not a range any more, however often it breaks off."""
+    script = (without_ranges(stop=MIB), *[without_ranges()] * (3 if redirected else 1))
+    async with (
+        Server(*script, without_ranges(stop=2 * MIB), without_ranges()) as storage,
+        Server(redirect(storage.url)) as service,
+        client_of(service if redirected else storage) as client,
+    ):
+        await download(client, target)
+    assert target.read_bytes() == CONTENT
+    assert files(target.parent) == ["call.mp4"]
+    asked = ["range" in seen.headers for seen in storage.requests]
+    assert asked == [False, *[True] * (3 if redirected else 1), False, False]
+
+
+@pytest.mark.parametrize("redirected", [False, True])
+async def test_kept_part_does_no_harm_where_ranges_are_refused(redirected: bool, target: Path) -> None:
+    """A part that a failed download left does not keep the next from getting all of a store that refuses ranges."""
+    async with (
+        Server(
+            store(stop=MIB), answer({}, 410), *[answer({}, 410)] * (2 if redirected else 0), without_ranges()
+        ) as storage,
+        Server(redirect(storage.url)) as service,
+        client_of(service if redirected else storage) as client,
+    ):
+        await error_of(download(client, target))
+        assert files(target.parent) == [".part"]
+        await download(client, target)
+    assert target.read_bytes() == CONTENT
+    assert files(target.parent) == ["call.mp4"]
+
+
 async def test_next_call_goes_on(target: Path) -> None:
     """A part that a failed download left is gone on with by the next call."""
     async with Server(store(stop=MIB), reset, reset, reset, store()) as server, client_of(server) as client:
@@ -107,6 +179,7 @@ AGAIN: dict[str, tuple[Behaviour, ...]] = {
         store(),
     ),
     "range of unknown size": (store(stop=MIB), store(content_range=f"bytes {MIB}-{len(CONTENT) - 1}/*"), store()),
+    "longer than its range": (store(stop=MIB), too_long(), store()),
     "no length": (chunked(CONTENT[:MIB], whole=False), chunked(CONTENT, whole=True)),
     "no length and all but the end": (chunked(CONTENT, whole=False), chunked(CONTENT, whole=True)),
 }
@@ -133,6 +206,48 @@ async def test_old_versions_part_is_removed_by_the_next_call(target: Path) -> No
         await download(client, target)
     assert target.read_bytes() == CONTENT
     assert files(target.parent) == ["call.mp4"]
+
+
+def forbid(name: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a file from being opened or removed as another user's would be, from whoever runs the tests."""
+    allowed = getattr(os, name)
+
+    def forbidden(given: Any, *args: Any, **kwargs: Any) -> Any:
+        if given == path:
+            raise PermissionError(errno.EACCES, "forbidden", str(path))
+        return allowed(given, *args, **kwargs)
+
+    monkeypatch.setattr(os, name, forbidden)
+
+
+def replace_by_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("etag", "obstruct"),
+    [
+        ('"v1"', lambda part, monkeypatch: forbid("open", part, monkeypatch)),
+        ('"v2"', lambda part, monkeypatch: forbid("open", part, monkeypatch)),
+        ('"v2"', lambda part, monkeypatch: forbid("unlink", part, monkeypatch)),
+        ('"v1"', lambda part, _: replace_by_folder(part)),
+        ('"v2"', lambda part, _: replace_by_folder(part)),
+    ],
+    ids=["opened", "opened, another version", "removed, another version", "folder", "folder, another version"],
+)
+async def test_part_that_is_not_ours_is_left_alone(
+    etag: str, obstruct: Callable[..., None], target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What bears a part's name in a shared folder and may not be touched does not keep a recording from coming."""
+    async with Server(store(stop=MIB), answer({}, 410), store(etag=etag)) as server, client_of(server) as client:
+        await error_of(download(client, target))
+        (part,) = target.parent.iterdir()
+        obstruct(part, monkeypatch)
+        await download(client, target)
+    assert target.read_bytes() == CONTENT
+    assert files(target.parent) == [".part", "call.mp4"]
+    assert part.exists()
 
 
 @pytest.mark.parametrize(("etag", "left"), [('"v1"', [".part"]), (None, [])])

@@ -447,7 +447,7 @@ async def test_opened_while_it_closes() -> None:
             participant.leaves.set()
             await closing
             for listener in (events, manager.events()):
-                news = asyncio.create_task(listener.__anext__())
+                news = asyncio.ensure_future(listener.__anext__())
                 await asyncio.sleep(0)
                 await manager.start(REQUEST)
                 assert isinstance(await soon(news), StateChanged)
