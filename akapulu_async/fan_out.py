@@ -4,12 +4,13 @@ import asyncio
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, aclosing
+from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 import attrs
 
-from akapulu_async.errors import ManagerClosedError
+from akapulu_async.errors import AkapuluError, ManagerClosedError
 from akapulu_async.log import logger
 from akapulu_async.models import ConnectRequest
 from akapulu_async.session import ConversationSession
@@ -59,13 +60,15 @@ class Run(Generic[T]):
         handler: Handler[T],
         session: Callable[[ConnectRequest], AbstractAsyncContextManager[ConversationSession]],
         concurrency: int,
-        refuses: Callable[[], bool],
+        refusing: "asyncio.Future[None]",
     ) -> None:
         self._requests = requests
-        self._refuses = refuses
+        self._refusing = refusing  # done once the manager takes no more sessions
         self._handler = handler
         self._session = session
         self._driver: asyncio.Task[Any] | None = None
+        self._interrupted = False
+        self._told = False
         self._places = asyncio.Semaphore(concurrency)
         # As many outcomes may wait for the reader; then the workers wait, and so nothing grows without bound.
         self.outcomes: asyncio.Queue[Outcome[T] | _Finished] = asyncio.Queue(concurrency)
@@ -73,34 +76,58 @@ class Run(Generic[T]):
     async def drive(self) -> None:
         """Work through the requests. Cancelled, it cancels what runs and waits for it."""
         self._driver = asyncio.current_task()
-        try:
-            async with asyncio.TaskGroup() as group, aclosing(self._taken_up()) as requests:
-                error = await self._feed(group, requests)
-            await self.outcomes.put(_Finished(error))
-        except BaseException:
-            self._clear()
-            raise
+        async with asyncio.TaskGroup() as group:
+            # A task of its own, since it is interrupted, and not the workers, when the manager takes no more: it may
+            # wait for a request that never comes.
+            feeder = group.create_task(self._feed(group), name="akapulu requests")
+            interrupt = partial(self._interrupt, feeder)
+            self._refusing.add_done_callback(interrupt)
+            feeder.add_done_callback(lambda _: self._refusing.remove_done_callback(interrupt))
+        await self.outcomes.put(feeder.result())
+        self._told = True
+
+    def see_off(self, _: "asyncio.Task[None]") -> None:
+        """Tell the reader the end if the driver could not, which may be cancelled even before it begins."""
+        if self._told:
+            return
+        while not self.outcomes.empty():
+            self.outcomes.get_nowait()
+        self.outcomes.put_nowait(_Finished(_closed()))
 
     def _taken_up(self) -> AsyncGenerator[ConnectRequest, None]:
         # Nothing else keeps the requests, so that a generator among them is closed when the run is.
         requests, self._requests = self._requests, ()
         return _asynchronous(requests)
 
-    async def _feed(self, group: asyncio.TaskGroup, requests: AsyncGenerator[ConnectRequest, None]) -> Exception | None:
-        """Start a worker a request. Returns the iterable's error, which the outcomes so far shall not be lost to."""
+    def _interrupt(self, feeder: "asyncio.Task[_Finished]", _: "asyncio.Future[None]") -> None:
+        self._interrupted = feeder.cancel()
+
+    async def _feed(self, group: asyncio.TaskGroup) -> _Finished:
+        """Start a worker a request. Returns how that ended, which the outcomes so far shall not be lost to."""
         index = 0
-        while True:
+        async with aclosing(self._taken_up()) as requests:
+            while not isinstance(request := await self._take(requests), _Finished):
+                # Also what was given in spite of the interruption: the manager's refusal is its outcome.
+                group.create_task(self._work(index, request))
+                index += 1
+        return request
+
+    async def _take(self, requests: AsyncGenerator[ConnectRequest, None]) -> ConnectRequest | _Finished:
+        try:
             await self._places.acquire()
-            if self._refuses():  # what would be taken now could only be lost
-                return _closed()
-            try:
-                request = await anext(requests)
-            except StopAsyncIteration:
-                return None
-            except Exception as error:  # noqa: BLE001 - whatever the user's iterable raises
-                return error
-            group.create_task(self._work(index, request))
-            index += 1
+            if self._refusing.done():  # what would be taken now could only be lost
+                return _Finished(_closed())
+            request = await anext(requests)
+        except StopAsyncIteration:
+            return _Finished(_closed() if self._interrupted else None)
+        except asyncio.CancelledError as cancelled:
+            if self._is_cancelled():
+                raise
+            return _Finished(_closed() if self._interrupted else _own_cancel(cancelled))
+        except Exception as error:  # noqa: BLE001 - whatever the user's iterable raises
+            return _Finished(error)
+        # An iterable need not heed its cancellation; the group takes no worker then.
+        return _Finished(_closed()) if self._is_cancelled() else request
 
     async def _work(self, index: int, request: ConnectRequest) -> None:
         session: ConversationSession | None = None
@@ -110,7 +137,7 @@ class Run(Generic[T]):
             async with self._session(request) as session:
                 value = await self._handler(session)
         except asyncio.CancelledError as cancelled:
-            if self._driver is None or self._driver.cancelling():
+            if self._is_cancelled():
                 raise
             error = cancelled  # the handler's own affair
         except Exception as failure:  # noqa: BLE001 - a handler's bug is an outcome
@@ -118,10 +145,8 @@ class Run(Generic[T]):
         await self.outcomes.put(Outcome(index, request, session, value, error))
         self._places.release()
 
-    def _clear(self) -> None:
-        while not self.outcomes.empty():
-            self.outcomes.get_nowait()
-        self.outcomes.put_nowait(_Finished(_closed()))
+    def _is_cancelled(self) -> bool:
+        return self._driver is None or self._driver.cancelling() > 0
 
 
 async def _asynchronous(
@@ -143,6 +168,10 @@ class FanOut(Generic[T]):
 
         async with manager.run(requests, handler) as outcomes:
             async for outcome in outcomes: ...
+
+    When the manager is drained, an async iterable that waits for its next request is cancelled, so that the reader is
+    told at once. An iterable that raises a `CancelledError` of its own breaks the run off like any other error; it is
+    raised as the cause of an `AkapuluError`, lest it look as if the reader had been cancelled.
     """
 
     def __init__(self, run: Run[T], driving: set["asyncio.Task[None]"]) -> None:
@@ -151,6 +180,7 @@ class FanOut(Generic[T]):
         self._driver = asyncio.get_running_loop().create_task(run.drive(), name="akapulu fan-out")
         driving.add(self._driver)
         self._driver.add_done_callback(driving.discard)
+        self._driver.add_done_callback(run.see_off)
         # The task, and so the run, is known to the loop; this iterator only to its reader.
         weakref.finalize(self, _cancel, self._driver)
 
@@ -158,10 +188,7 @@ class FanOut(Generic[T]):
         return self
 
     async def __anext__(self) -> Outcome[T]:
-        if self._driver.done() and self._outcomes.empty():
-            outcome: Outcome[T] | _Finished = _Finished(_closed())  # before it began
-        else:
-            outcome = await self._outcomes.get()
+        outcome = await self._outcomes.get()
         if isinstance(outcome, Outcome):
             return outcome
         self._outcomes.put_nowait(outcome)  # for the next who asks
@@ -187,6 +214,12 @@ class FanOut(Generic[T]):
 
 def _closed() -> ManagerClosedError:
     return ManagerClosedError("the session manager was closed or drained while the run went on: outcomes are missing")
+
+
+def _own_cancel(cancelled: asyncio.CancelledError) -> AkapuluError:
+    error = AkapuluError("the iterable of the requests raised a CancelledError of its own, and gave no more")
+    error.__cause__ = cancelled
+    return error
 
 
 def _cancel(task: "asyncio.Task[None]") -> None:

@@ -117,6 +117,7 @@ class SessionManager(AsyncContextManagerMixin):
         door = Door(Admission(max_sessions, Pace(max_connects_per_second), pause, random.random))
         self._roster = Roster(client.conversations, settings, door)
         self._runs: set[asyncio.Task[None]] = set()
+        self._refusing: asyncio.Future[None]  # one for each opening; done once no more is taken
         self._closed: Callable[[], object] = lambda: None
 
     # Opening and closing.
@@ -136,6 +137,7 @@ class SessionManager(AsyncContextManagerMixin):
             self._closed = warn_unless_closed(
                 self, "SessionManager", "use `async with`, or aclose(); sessions may live"
             )
+            self._refusing = asyncio.get_running_loop().create_future()
         self._roster.is_open = True
         self._roster.listeners.open()
 
@@ -195,6 +197,8 @@ class SessionManager(AsyncContextManagerMixin):
             roster.listeners.close()
 
     def _refuse_more(self) -> None:
+        if self._roster.is_open:
+            self._refusing.set_result(None)
         self._roster.is_open = False
         self._roster.door.dismiss(
             ManagerClosedError("the session manager was closed before the session could be started")
@@ -281,7 +285,7 @@ class SessionManager(AsyncContextManagerMixin):
         check_callable("handler", handler)
         check_count("concurrency", concurrency, none="the manager's max_sessions")
         places = concurrency or self._max_sessions or RUN_CONCURRENCY
-        return FanOut(Run(requests, handler, self.session, places, lambda: not self._roster.is_open), self._runs)
+        return FanOut(Run(requests, handler, self.session, places, self._refusing), self._runs)
 
     # Watching.
 

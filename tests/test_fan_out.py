@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from akapulu_async import (
+    AkapuluError,
     ApiError,
     ConnectRequest,
     ConversationSession,
@@ -243,6 +244,45 @@ async def test_an_iterable_that_raises(asynchronous: bool) -> None:
             await anext(run)
 
 
+@pytest.mark.parametrize("place", ["in it", "between"])
+async def test_an_iterable_that_is_cancelled(place: str) -> None:
+    """A `CancelledError` of the iterable's own is its error: what runs goes on, and the reader gets no such error."""
+    failed = asyncio.Event()
+
+    async def cancels_itself() -> AsyncIterator[ConnectRequest]:
+        """Is cancelled by something of its own, when it is asked for the third or while that has no place."""
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            yield REQUEST
+            await world.connecting(1)
+            if place == "between":
+                asyncio.get_running_loop().call_soon(task.cancel)  # as a timeout around the yield does
+            yield REQUEST
+            await world.connecting(2)
+            task = asyncio.create_task(asyncio.sleep(10))
+            task.cancel()
+            await task
+        finally:
+            failed.set()
+
+    async def handler(_: ConversationSession) -> bool:
+        return await failed.wait()
+
+    async with crowded() as world, SessionManager(world.client) as manager:
+        outcomes: list[Outcome[bool]] = []
+        run = manager.run(cancels_itself(), handler, concurrency=2 if place == "between" else 3)
+        with pytest.raises(AkapuluError, match="CancelledError of its own") as raised:  # noqa: PT012 - as above
+            async for outcome in run:
+                outcomes.append(outcome)  # noqa: PERF401 - as above
+        assert not isinstance(raised.value, ManagerClosedError)
+        assert isinstance(raised.value.__cause__, asyncio.CancelledError)
+        assert [(outcome.value, outcome.error) for outcome in outcomes] == [(True, None)] * 2
+        with pytest.raises(AkapuluError):
+            await anext(run)
+        assert (await manager.start(REQUEST)).id
+
+
 async def test_what_is_no_iterable() -> None:
     """What cannot be iterated is told to the reader."""
     wrong: Any = 5
@@ -393,6 +433,21 @@ async def test_left_before_it_began() -> None:
         assert world.connects == 0
 
 
+async def test_left_before_it_began_but_read() -> None:
+    """A run that is closed before it began ends for those, too, who wait for its outcomes already."""
+    async with crowded() as world, SessionManager(world.client) as manager:
+
+        async def leave() -> None:
+            await run.aclose()
+
+        leaving = asyncio.create_task(leave())  # first, so that its turn is before that of the run
+        run = manager.run(requests(2), nothing)
+        with pytest.raises(StopAsyncIteration):
+            await soon(anext(run))
+        await leaving
+        assert world.connects == 0
+
+
 async def test_closed_before_it_began() -> None:
     """A run whose manager is closed before it began says that outcomes are missing."""
     async with crowded() as world:
@@ -436,6 +491,104 @@ async def test_the_manager_is_drained_meanwhile() -> None:
         with pytest.raises(ManagerClosedError, match="drained"):
             await soon(anext(run))
         assert (source.taken, source.closed) == (2, 1)
+
+
+@LOOPS
+async def test_drained_while_the_iterable_waits(anyio_backend: object) -> None:
+    """A drained manager interrupts an iterable that waits, and takes nothing of it even if it is opened again."""
+    queue: asyncio.Queue[ConnectRequest] = asyncio.Queue()
+    closed = asyncio.Event()
+
+    async def fed() -> AsyncIterator[ConnectRequest]:
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            await asyncio.sleep(0)  # closing may take its time
+            closed.set()
+
+    async with crowded() as world, SessionManager(world.client) as manager:
+        queue.put_nowait(REQUEST)
+        run = manager.run(fed(), nothing)
+        assert (await soon(anext(run))).error is None
+        reading = asyncio.create_task(anext(run))
+        await asyncio.sleep(0)
+        assert await soon(manager.drain()) is True
+        await manager.open()
+        queue.put_nowait(REQUEST)
+        with pytest.raises(ManagerClosedError, match="drained"):
+            await soon(reading)
+        assert closed.is_set()
+        assert (queue.qsize(), world.connects) == (1, 1)
+        await until(lambda: not manager._runs)
+
+
+async def test_drained_while_a_request_is_taken() -> None:
+    """A request that the iterable was giving when the manager was drained has an outcome, which says so."""
+    queue: asyncio.Queue[ConnectRequest] = asyncio.Queue()
+
+    async def fed() -> AsyncIterator[ConnectRequest]:
+        while True:
+            yield await queue.get()
+
+    async with crowded() as world, SessionManager(world.client) as manager:
+        queue.put_nowait(REQUEST)
+        run = manager.run(fed(), nothing)
+        assert (await soon(anext(run))).error is None
+        queue.put_nowait(REQUEST)
+        await manager.drain()
+        assert isinstance((await soon(anext(run))).error, ManagerClosedError)
+        with pytest.raises(ManagerClosedError, match="outcomes are missing"):
+            await soon(anext(run))
+        assert queue.empty()
+
+
+@pytest.mark.parametrize("way", ["ends", "gives one"])
+async def test_an_iterable_that_does_not_heed_its_interruption(way: str) -> None:
+    """What an interrupted iterable gives yet has an outcome, and its end is not taken for the end of the requests."""
+    waiting = asyncio.Event()
+
+    async def heedless() -> AsyncIterator[ConnectRequest]:
+        with suppress(asyncio.CancelledError):
+            waiting.set()
+            await asyncio.Event().wait()
+        if way == "gives one":
+            yield REQUEST
+
+    async with crowded() as world, SessionManager(world.client) as manager:
+        run = manager.run(heedless(), nothing)
+        await soon(waiting.wait())
+        await manager.drain()
+        if way == "gives one":
+            assert isinstance((await soon(anext(run))).error, ManagerClosedError)
+        with pytest.raises(ManagerClosedError, match="outcomes are missing"):
+            await soon(anext(run))
+        assert world.connects == 0
+
+
+async def test_left_while_the_iterable_waits() -> None:
+    """A run that is left cancels an iterable that waits, and asks no more of one that does not heed it."""
+    asked = 0
+    waiting = asyncio.Event()
+
+    async def heedless() -> AsyncIterator[ConnectRequest]:
+        nonlocal asked
+        while True:
+            asked += 1
+            waiting.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            yield REQUEST
+
+    async with crowded() as world, SessionManager(world.client) as manager:
+        run = manager.run(heedless(), nothing)
+        await soon(waiting.wait())
+        closing = asyncio.create_task(run.aclose())
+        done, _ = await asyncio.wait((closing,), timeout=PATIENCE)  # the closing is shielded
+        assert done
+        with pytest.raises(StopAsyncIteration):
+            await soon(anext(run))
+        assert (asked, world.connects) == (1, 0)
 
 
 def test_dropped_after_the_loop_was_closed() -> None:
@@ -486,10 +639,11 @@ async def test_memory_is_constant() -> None:
 
     async def peak(count: int) -> int:
         source, done = Counted(count), 0
+        refusing = asyncio.get_running_loop().create_future()
         gc.collect()
         tracemalloc.start()
         try:
-            async for _ in FanOut(Run(source, handler, session, 100, lambda: False), set()):
+            async for _ in FanOut(Run(source, handler, session, 100, refusing), set()):
                 done += 1
             return tracemalloc.get_traced_memory()[1]
         finally:
