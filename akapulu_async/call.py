@@ -9,6 +9,7 @@ import aiohttp
 import attrs
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_writer import StreamWriter
 from yarl import URL
 
@@ -27,7 +28,10 @@ from akapulu_async.sansio.policies import Timeouts
 
 T = TypeVar("T")
 
-REQUEST_ERRORS = (aiohttp.ClientError, OSError, ValueError)
+READ_ERRORS = (aiohttp.ClientError, OSError, HttpProcessingError)
+"""What reading an answer with aiohttp raises; the last only where aiohttp has no parser in C."""
+
+REQUEST_ERRORS = (*READ_ERRORS, ValueError)
 """What sending a request with aiohttp raises; see `Call.failure()`."""
 
 
@@ -120,7 +124,7 @@ class Call:
         self.doing = "in the middle of the answer"
         try:
             body = await _read(response)
-        except (aiohttp.ClientError, OSError) as error:
+        except READ_ERRORS as error:
             failure = self.failure(error)
         else:
             return self._whole(response, body)
@@ -196,7 +200,7 @@ class Stream:
         """
         try:
             return await self._response.content.readany()
-        except (aiohttp.ClientError, OSError) as error:
+        except READ_ERRORS as error:
             failure = self._call.failure(error)
         raise failure
 
@@ -209,17 +213,22 @@ class Stream:
 class Body(aiohttp.BytesPayload):
     """A body that tells when its sending begins: before that, the service cannot have acted on the request.
 
-    Its connection is not kept, even if the service means to.
+    Its connection is not kept, even if the service means to. It is sent once: when the connection breaks, a borrowed
+    session would by itself send again what aiohttp takes for idempotent. Without its body, no head leaves either.
     """
 
     def __init__(self, call: Call) -> None:
         super().__init__(call.request.body or b"", content_type="application/json")
         self._call = call
+        self._begun = False
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         """Send it."""
         if self._call.over:  # aiohttp writes in a task of its own, which may begin after its request was cancelled
             raise ConnectionAbortedError("the call was given up before it was sent")
+        if self._begun:
+            raise RuntimeError("it was sent before, and may have arrived")
+        self._begun = True
         self._call.sent, self._call.doing = True, "while waiting for the answer"
         if isinstance(writer, StreamWriter) and isinstance(writer.protocol, ResponseHandler):
             writer.protocol.force_close()

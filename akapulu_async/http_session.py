@@ -12,6 +12,7 @@ from urllib.request import getproxies_environment, proxy_bypass
 
 import aiohttp
 from aiohttp.client_middlewares import ClientHandlerType
+from aiohttp.http_exceptions import HttpProcessingError, TransferEncodingError
 from yarl import URL
 
 from akapulu_async.errors import ConfigurationError
@@ -66,9 +67,9 @@ class CleanConnector(aiohttp.TCPConnector):
 def make_http(base_url: str, connections: int) -> tuple[aiohttp.ClientSession, aiohttp.ClientSession]:
     """Return a session for one service, and one for whom it redirects to: on the same bounded pool.
 
-    Both are without cookies, and behind the environment's proxy if there is one. The proxy is looked up once, since
-    aiohttp's `trust_env` starts a thread a request for it. A custom CA is found as OpenSSL finds it, by
-    `SSL_CERT_FILE`.
+    Both are without cookies. The first is behind the environment's proxy if there is one for the service, which is
+    looked up once, since aiohttp's `trust_env` starts a thread a request for it; with the second, each request has to
+    say its own. A custom CA is found as OpenSSL finds it, by `SSL_CERT_FILE`.
 
     Args:
         base_url: Of the service.
@@ -78,7 +79,7 @@ def make_http(base_url: str, connections: int) -> tuple[aiohttp.ClientSession, a
     proxy, cookies = environment_proxy(base_url), NoCookies()
     service = aiohttp.ClientSession(connector=connector, cookie_jar=cookies, proxy=proxy, middlewares=(sent_once,))
     foreign = aiohttp.ClientSession(
-        connector=connector, connector_owner=False, cookie_jar=cookies, proxy=proxy, middlewares=(sent_once,)
+        connector=connector, connector_owner=False, cookie_jar=cookies, middlewares=(sent_once,)
     )
     return service, foreign
 
@@ -101,21 +102,33 @@ def environment_proxy(url: str) -> str | None:
     Loopback is never behind a proxy.
 
     Raises:
-        ConfigurationError: It is not an HTTP proxy.
+        ConfigurationError: It is not an HTTP proxy, or not the URL of one.
     """
     parts = urlsplit(url)
-    proxies = getproxies_environment()
-    if is_loopback(parts.hostname) or proxy_bypass(parts.netloc):
+    if is_loopback(parts.hostname) or not getproxies_environment() or proxy_bypass(parts.netloc):
         return None
-    proxy = proxies.get(parts.scheme) or proxies.get("all")
-    if not proxy:
-        return None
-    proxy = proxy if "://" in proxy else f"http://{proxy}"
-    if urlsplit(proxy).scheme not in {"http", "https"}:
-        raise ConfigurationError(
-            f"{parts.scheme.upper()}_PROXY: only HTTP proxies are supported; pass http= for a session that does more"
-        )
+    proxy, problem = _read_proxy(parts.scheme)
+    if problem:
+        raise ConfigurationError(f"{parts.scheme.upper()}_PROXY: {problem}")
     return proxy
+
+
+def _read_proxy(scheme: str) -> tuple[str | None, str]:
+    """Return a scheme's proxy, and what is wrong with it: without its URL, in which a password may stand."""
+    proxies = getproxies_environment()
+    proxy = proxies.get(scheme) or proxies.get("all")
+    if not proxy:
+        return None, ""
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    if proxy.partition("://")[0].lower() not in {"http", "https"}:
+        return None, "only HTTP proxies are supported; pass http= for a session that does more"
+    try:
+        beyond = str(URL(proxy).relative())  # which there is only if there is a host
+    except ValueError:
+        beyond = "@"
+    if "@" in beyond:  # a password with a slash can look like a port and a path
+        return None, "it is not a URL such as http://host:3128; in a password, write special characters as %XX"
+    return proxy, ""
 
 
 class BrokenConnectionError(aiohttp.ClientConnectionError):
@@ -203,6 +216,16 @@ def _without_quote(message: str) -> str:
     return excerpt(re.split(r":?\s+(?:bytearray\()?b?['\"]", message[:200])[0])
 
 
+def _not_http(error: aiohttp.ClientResponseError | HttpProcessingError) -> str:
+    complaint, seen = _without_quote(error.message), error.__cause__
+    broken_chunk = isinstance(error, TransferEncodingError)
+    while seen is not None:
+        broken_chunk |= isinstance(seen, TransferEncodingError)
+        seen = seen.__cause__
+    # aiohttp's parser in Python says nothing of a broken chunk but what stands in it.
+    return f"what came is not HTTP: {'a chunk of it is broken' if broken_chunk else complaint}"
+
+
 # The first that fits counts: subclasses stand before their bases.
 _REASONS: tuple[tuple[type[Exception], Callable[[Any], str]], ...] = (
     (aiohttp.ClientConnectorDNSError, lambda error: f"the host name {error.host} could not be resolved"),
@@ -218,7 +241,9 @@ _REASONS: tuple[tuple[type[Exception], Callable[[Any], str]], ...] = (
         lambda error: f"could not connect to {error.host}:{error.port} ({_system_text(error)})",
     ),
     (aiohttp.ClientPayloadError, lambda _: "the connection was closed in the middle of the answer"),
-    (aiohttp.ClientResponseError, lambda error: f"what came is not HTTP: {_without_quote(error.message)}"),
+    (aiohttp.ClientResponseError, _not_http),
+    (HttpProcessingError, _not_http),
+    (aiohttp.InvalidURL, lambda _: "a URL is not valid: the request's, or that of the session's proxy"),
     (aiohttp.ClientConnectionError, lambda _: "the connection was closed before the answer"),
     (OSError, lambda error: f"the connection broke ({error.strerror or type(error).__name__})"),
 )

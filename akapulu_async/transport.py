@@ -3,19 +3,25 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
 import aiohttp
-from aiohttp.client_middlewares import ClientMiddlewareType
 from yarl import URL
 
 from akapulu_async.call import REQUEST_ERRORS, Body, Call, Headers, Stream
-from akapulu_async.errors import ApiError, ConfigurationError, TransportError
-from akapulu_async.http_session import USER_AGENT, PreparedGet, let_go, make_http, without_credentials
+from akapulu_async.errors import AkapuluError, ApiError, ConfigurationError, TransportError
+from akapulu_async.http_session import (
+    USER_AGENT,
+    PreparedGet,
+    environment_proxy,
+    let_go,
+    make_http,
+    without_credentials,
+)
 from akapulu_async.limits import Deadline, Deadlines, Places
 from akapulu_async.log import logger
 from akapulu_async.sansio.http import ERROR_TYPES, ErrorTypes, Request, Response, decipher
@@ -181,7 +187,8 @@ class Transport:
 
     async def _call(self, call: Call, attempt: Callable[[Call], Awaitable[T]], attempts: int | None) -> T:
         """Make attempts, with pauses between them, until one succeeds or the deadline passes."""
-        if self._http is None:
+        http = self._http
+        if http is None:
             raise _not_open()
         deadline = call.deadline = Deadline(self._deadlines)
         try:
@@ -206,12 +213,16 @@ class Transport:
         except TimeoutError:
             if not deadline.expired:
                 raise
+            failure: AkapuluError = call.too_late()
         except asyncio.CancelledError as error:
-            # In aiohttp's frames are the headers, and with them the API key.
-            raise error.with_traceback(None)  # noqa: B904 - it is the same
+            # aiohttp's connector, when it is closed, cancels what waits for it.
+            if _is_cancelled() or not http.closed:
+                # In aiohttp's frames are the headers, and with them the API key.
+                raise error.with_traceback(None)  # noqa: B904 - it is the same
+            failure = _was_closed() if http is self._borrowed else _not_open()
         finally:
             call.deadline, call.over = None, True
-        raise call.too_late()
+        raise failure
 
     async def _exchange(self, call: Call) -> Any:
         places = self._places  # which others are when the client was closed and opened again meanwhile
@@ -298,8 +309,7 @@ class Transport:
 
     async def _follow(self, call: Call, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         """Return the answer at the end of the redirects."""
-        own_headers = Headers(self._headers, **headers)
-        response = await self._begun(self._service_http(), call, call.url, own_headers)
+        response = await self._begun(call, call.url, headers)
         if response.status not in _REDIRECTS:
             return await self._accept(call, response)
         for _ in range(MAX_REDIRECTS):
@@ -307,8 +317,7 @@ class Transport:
             target = redirect_target(response.headers.get("Location", ""), str(response.url))
             if target is None:
                 raise call.invalid(response, "it redirects to where it must not be followed: only to https")
-            url, bare = URL(target, encoded=True), {**self._foreign_headers, **headers}
-            response = await self._begun(self._foreign_http, call, url, bare, middlewares=(without_credentials,))
+            response = await self._begun(call, URL(target, encoded=True), headers, foreign=True)
             if response.status not in _REDIRECTS:
                 return self._accept_foreign(call, response)
         response.close()
@@ -329,20 +338,24 @@ class Transport:
         return response
 
     async def _begun(
-        self,
-        http: aiohttp.ClientSession,
-        call: Call,
-        url: URL,
-        headers: Mapping[str, str],
-        *,
-        middlewares: Sequence[ClientMiddlewareType] | None = None,
+        self, call: Call, url: URL, headers: Mapping[str, str], *, foreign: bool = False
     ) -> aiohttp.ClientResponse:
-        """Return the beginning of an answer that is read in pieces."""
+        """Return the beginning of an answer that is read in pieces; a foreign host is asked without credentials."""
+        service_http = self._service_http()
+        http = self._foreign_http if foreign else service_http
+        asked = http.request(
+            "GET",
+            url,
+            # In no variable: tools that show those look into mappings, and here stands the API key, or a password.
+            headers=Headers(self._foreign_headers if foreign else self._headers, **headers),
+            proxy=self._foreign_proxy(url) if foreign else None,
+            timeout=self._stream_timeout,
+            middlewares=(without_credentials,) if foreign else None,
+            **_AS_IT_COMES,
+        )
         call.begin()
         try:
-            response = await http.request(
-                "GET", url, headers=headers, timeout=self._stream_timeout, middlewares=middlewares, **_AS_IT_COMES
-            )
+            response = await asked
         except REQUEST_ERRORS as error:
             failure = call.failure(error)
         else:
@@ -354,8 +367,12 @@ class Transport:
         if self._http is None:
             raise _not_open()
         if self._http.closed:
-            raise ConfigurationError("the aiohttp session that the client works with was closed")
+            raise _was_closed()
         return self._http
+
+    def _foreign_proxy(self, url: URL) -> str | None:
+        """Return the environment's proxy for where a redirect leads; None also for a borrowed session's own."""
+        return None if self._foreign_http is self._borrowed else environment_proxy(str(url))
 
     def _url(self, request: Request[Any]) -> URL:
         url = URL(self.base_url + request.path, encoded=True)
@@ -374,6 +391,15 @@ class Transport:
 
 def _not_open() -> ConfigurationError:
     return ConfigurationError("the client is not open: use `async with client:`, or await client.open()")
+
+
+def _was_closed() -> ConfigurationError:
+    return ConfigurationError("the aiohttp session that the client works with was closed")
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def _succeeded(response: aiohttp.ClientResponse) -> bool:

@@ -6,7 +6,8 @@ What a test itself reads of what it printed (`capsys`), and what processes print
 
 Errors are looked at when `pytest.raises` catches them or a test lets them out, whatever they are, and those of the
 library's also when they die: their texts, the pickles of the library's, and the variables of the frames that their
-tracebacks hold, those of the library and of what it called. So is what hangs on them as cause, context or group.
+tracebacks hold, those of the library and of what it called, with what mappings and sequences among them hold. So is
+what hangs on them as cause, context or group.
 
 Not looked at is what goes past Python or past these doors: what a test reads from a terminal or, line by line, from a
 `subprocess.Popen`; other exceptions that it catches with `except`; `pickle.Pickler`; and files.
@@ -23,8 +24,10 @@ import sys
 import traceback
 import warnings
 from asyncio.subprocess import SubprocessStreamProtocol
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import wraps
+from itertools import chain, islice
 from typing import Any
 from urllib.parse import quote
 
@@ -43,6 +46,9 @@ LEAST_LETTERS = 6
 
 TRACEBACKS = 100
 """Errors of a test whose frames are looked at: tests of anything that can be drawn raise thousands that are alike."""
+
+DEPTH, BREADTH = 4, 20
+"""How deep mappings and sequences are looked into, and how many of their items: as far as reporters of errors do."""
 
 BELOW = frozenset({"aiohttp", "anyio", "asyncio", "attr", "cattrs", "contextlib", "json", "multidict", "yarl"})
 """What the library calls. The variables of its frames are looked at where they stand below the library's."""
@@ -113,7 +119,24 @@ def variables_of(error: BaseException) -> Iterator[str]:
             ours = _of_the_library(module) or (ours and module.partition(".")[0] in BELOW)
             begins_below |= ours
             for name, value in list(frame.f_locals.items()) if ours else ():
-                yield f"{frame.f_code.co_name}: {name} = {_written(value)}"
+                yield f"{frame.f_code.co_name}: {name} = {', '.join(opened(value))}"
+
+
+def opened(value: Any, depth: int = DEPTH) -> Iterator[str]:
+    """Yield how a value shows itself, and what is in it: reporters of errors look into whatever is a mapping."""
+    yield _written(value)
+    for item in _items(value) if depth else ():
+        yield from opened(item, depth - 1)
+
+
+def _items(value: Any) -> Sequence[Any]:
+    """Return what is in a mapping, keys and values, or in a sequence; at the most so much."""
+    with suppress(Exception):  # it may be made only in part
+        if isinstance(value, Mapping):
+            return list(chain.from_iterable(islice(value.items(), BREADTH)))
+        if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview):
+            return list(islice(value, BREADTH))
+    return ()
 
 
 def _of_the_library(module: str) -> bool:

@@ -2,8 +2,12 @@
 
 import asyncio
 import gzip
+import os
 import re
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +27,7 @@ from tests.misbehaving import (
     OTHER_SESSION,
     QUICK,
     SESSION,
+    TOKEN,
     UPDATE,
     UPDATES,
     Behaviour,
@@ -89,6 +94,53 @@ async def test_connect_that_breaks_off_is_never_sent_twice(behaviour: Behaviour,
     assert reason in error.reason
     assert "may exist and hold a slot" in str(error)
     assert max(len(server.requests), server.connections) == 1
+
+
+_IN_PYTHON = """
+import asyncio
+from akapulu_async import RetryPolicy
+from tests.calls import CHUNKED, error_of
+from tests.misbehaving import TOKEN, Server, client_of, connect, drip, poll, raw
+from tests.storing import read
+
+FILM = CHUNKED.replace(b"application/json", b"video/mp4")
+BROKEN = TOKEN.encode() + b"\\r\\n"
+
+def broken_at_once(head):
+    return raw(head, b"2\\r\\n{}\\r\\n", BROKEN)
+
+def broken_later(head):
+    async def behave(peer, seen):
+        await peer.send(head + b"2\\r\\n{}\\r\\n")
+        await drip(BROKEN, 0.001)(peer, seen)
+    return behave
+
+async def main():
+    for broken in (broken_at_once, broken_later):
+        for call, head in ((poll, CHUNKED), (connect, CHUNKED), (read, FILM)):
+            async with Server(broken(head)) as server, client_of(server, retry=RetryPolicy(attempts=1)) as client:
+                error = await error_of(call(client))
+            print(type(error).__name__, error)
+
+asyncio.run(main())
+"""
+
+
+async def test_broken_chunk_is_told_where_aiohttp_has_no_parser_in_c() -> None:
+    """Where aiohttp's parser in Python quotes a broken answer in an exception, what comes out is ours, without it."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", _IN_PYTHON),
+        cwd=Path(__file__).parent.parent,
+        env=os.environ | {"AIOHTTP_NO_EXTENSIONS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    output, errors = await process.communicate()
+    lines = output.decode().splitlines()
+    kinds = ["TransportError", "ConnectOutcomeUnknownError", "TransportError"]
+    assert [line.partition(" ")[0] for line in lines] == kinds * 2, errors.decode()
+    assert [line for line in lines if "what came is not HTTP: a chunk of it is broken" not in line] == []
+    assert [part for part in TOKEN.split(".") if part in output.decode() + errors.decode()] == []
 
 
 async def test_what_follows_a_long_answer_costs_no_time() -> None:

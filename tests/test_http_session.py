@@ -11,9 +11,10 @@ from typing import Any
 import aiohttp
 import pytest
 import trustme
+from aiohttp.http_exceptions import HttpProcessingError, InvalidHeader, LineTooLong, TransferEncodingError
 from yarl import URL
 
-from akapulu_async import AkapuluClient, ConfigurationError
+from akapulu_async import AkapuluClient, ConfigurationError, RetryPolicy, TransportError
 from akapulu_async.http_session import (
     BrokenConnectionError,
     PreparedGet,
@@ -22,8 +23,10 @@ from akapulu_async.http_session import (
     make_http,
     system_cause,
 )
-from tests.calls import server_tls
+from tests.calls import error_of, server_tls
 from tests.misbehaving import API_KEY, SESSION, UPDATE, Server, answer, client_of, close, leave, poll, tunnel_to
+from tests.scanning import variables_of
+from tests.storing import read, redirect, store
 
 PROXY = "http://proxy.example:3128"
 SERVICE = "https://akapulu.com/api"
@@ -67,24 +70,58 @@ def test_proxy_is_the_environments(
     assert environment_proxy(url) == proxy
 
 
-def test_proxy_that_cannot_be_used_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A SOCKS proxy is refused by name when the client opens, without showing its password."""
-    monkeypatch.setenv("HTTPS_PROXY", "socks5://user:password@proxy.example:1080")
-    with pytest.raises(ConfigurationError, match="HTTPS_PROXY: only HTTP proxies are supported") as caught:
-        environment_proxy(SERVICE)
-    assert "password" not in str(caught.value)
+_NOT_HTTP, _NO_URL = "only HTTP proxies are supported", "it is not a URL such as http://host:3128"
+
+
+@pytest.mark.parametrize(
+    ("proxy", "problem"),
+    [
+        ("socks5://user:hunter2@proxy.example:1080", _NOT_HTTP),
+        ("://user:hunter2@proxy.example", _NOT_HTTP),
+        ("http://user:hunter/2@proxy.example:3128", _NO_URL),
+        ("http://user:12/hunter@proxy.example:3128", _NO_URL),
+        ("http://user:12?hunter@proxy.example:3128", _NO_URL),
+        ("http://user:12#hunter@proxy.example:3128", _NO_URL),
+        ("user:hunter#2@proxy.example:3128", _NO_URL),
+        ("http://user:hunter2@proxy.example:31x28", _NO_URL),
+        ("http://user:hunter2@proxy.example:312800", _NO_URL),
+        ("http://user:hunter2@", _NO_URL),
+        ("http://[::1", _NO_URL),
+        ("http://", _NO_URL),
+    ],
+)
+async def test_proxy_that_cannot_be_used_is_told(monkeypatch: pytest.MonkeyPatch, proxy: str, problem: str) -> None:
+    """A proxy that is none of HTTP's, or not written as a URL, is refused when the client opens, without its text."""
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(ConfigurationError, match=f"HTTPS_PROXY: {problem}") as caught:
+        await AkapuluClient(API_KEY, base_url=SERVICE).open()
+    error = caught.value
+    assert (error.__cause__, error.__context__) == (None, None)
+    assert "hunter" not in str(error) + "".join(variables_of(error))
+
+
+async def test_borrowed_sessions_proxy_that_is_no_url_is_told() -> None:
+    """A borrowed session's proxy may be no URL either, and its password does not show."""
+    async with (
+        aiohttp.ClientSession(proxy="http://user:hunter/2@proxy.example") as session,
+        AkapuluClient(API_KEY, http=session, retry=RetryPolicy(attempts=1)) as client,
+    ):
+        error = await error_of(poll(client))
+    assert isinstance(error, TransportError)
+    assert error.reason == "a URL is not valid: the request's, or that of the session's proxy"
 
 
 async def test_session_takes_the_environments_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sessions for a service behind a proxy send there what they send."""
-    async with Server(answer(UPDATE)) as proxy:
+    """The session for a service behind a proxy sends there what it sends, and the one for others does not."""
+    async with Server(answer(UPDATE)) as proxy, Server(answer(UPDATE)) as other:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         service, foreign = make_http("http://akapulu.invalid/api", 1)
         async with foreign, service:
-            for http in (service, foreign):
-                async with http.get("http://akapulu.invalid/x") as response:
+            for http, url in ((service, "http://akapulu.invalid/x"), (foreign, f"{other.url}/x")):
+                async with http.get(url) as response:
                     assert response.status == 200
-    assert [seen.target for seen in proxy.requests] == ["http://akapulu.invalid/x"] * 2
+    assert [seen.target for seen in proxy.requests] == ["http://akapulu.invalid/x"]
+    assert [seen.target for seen in other.requests] == ["/x"]
 
 
 async def test_client_behind_a_proxy_goes_straight_to_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,6 +228,78 @@ async def test_calls_through_the_environments_proxy(tmp_path: Path) -> None:
     assert [seen.headers["authorization"] for seen in server.requests] == [f"Bearer {_PROXIED_KEY}"] * 3
 
 
+_READ = """
+import asyncio, sys
+from akapulu_async import AkapuluClient
+async def main():
+    async with AkapuluClient("violet-canyon", base_url=sys.argv[1]) as client:
+        async with client.conversations.recording(sys.argv[2]) as recording:
+            print(b"".join([piece async for piece in recording.iter_bytes()]).decode())
+asyncio.run(main())
+"""
+
+
+async def _read_recording(base_url: str, folder: Path, authority: trustme.CA, **environment: str) -> str:
+    """Read a recording in a process with another environment; return it, or what went wrong."""
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", _READ, base_url, SESSION),
+        env=os.environ | {"SSL_CERT_FILE": str(folder / "ca.pem"), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    return (await process.communicate())[0].decode().strip()
+
+
+async def test_storage_behind_a_proxy_is_asked_there(tmp_path: Path) -> None:
+    """Where the service is reached without a proxy, the host to which a recording leads still has the environment's."""
+    authority = trustme.CA()
+    storage = Server(store(b"film"), tls=server_tls(authority, "storage.example"))
+    async with storage, Server(tunnel_to(storage)) as proxy, Server(redirect("https://storage.example/film")) as server:
+        read = await _read_recording(server.base_url, tmp_path, authority, HTTPS_PROXY=proxy.url)
+    assert read == "film"
+    assert [(seen.method, seen.target) for seen in proxy.requests] == [("CONNECT", "storage.example:443")]
+    assert (len(server.requests), len(storage.requests)) == (1, 1)
+
+
+async def test_storage_that_has_no_proxy_is_asked_directly(tmp_path: Path) -> None:
+    """Where the service is behind a proxy, what `NO_PROXY` names is asked without it: here the recording's host."""
+    authority = trustme.CA()
+    async with Server(store(b"film"), tls=server_tls(authority)) as storage:
+        server = Server(redirect(f"{storage.url}/film"), tls=server_tls(authority, "akapulu.example"))
+        async with server, Server(tunnel_to(server)) as proxy:
+            environment = {"HTTPS_PROXY": proxy.url, "NO_PROXY": "localhost"}
+            read = await _read_recording("https://akapulu.example/api", tmp_path, authority, **environment)
+    assert read == "film"
+    assert [(seen.method, seen.target) for seen in proxy.requests] == [("CONNECT", "akapulu.example:443")]
+
+
+async def test_borrowed_session_asks_storage_its_own_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a borrowed session, the environment has no say in how the recording's host is reached."""
+    async with (
+        Server(answer({}, 502)) as proxy,
+        Server(redirect("https://storage.invalid/film")) as server,
+        aiohttp.ClientSession() as session,
+        AkapuluClient(API_KEY, base_url=server.base_url, http=session, retry=RetryPolicy(attempts=1)) as client,
+    ):
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        error = await error_of(read(client))
+    assert isinstance(error, TransportError)
+    assert error.reason == "the host name storage.invalid could not be resolved"
+    assert proxy.connections == 0
+
+
+@pytest.mark.parametrize("proxy", ["socks5://proxy.example", "http://proxy:x"])
+async def test_storages_proxy_that_cannot_be_used_is_told(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    """A proxy that only the recording's host would need is refused as the service's would be."""
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    async with Server(redirect("https://storage.invalid/film")) as server, client_of(server) as client:
+        error = await error_of(read(client))
+    assert type(error) is ConfigurationError
+    assert str(error).startswith("HTTPS_PROXY: ")
+    assert len(server.requests) == 1
+
+
 async def test_making_and_opening_sends_nothing() -> None:
     """Making and opening a client connects to nobody."""
     async with Server(answer(UPDATE)) as server, client_of(server):
@@ -255,6 +364,23 @@ def test_parsers_complaint_is_told_without_its_quote(complaint: str, reason: str
     """What aiohttp quotes of a broken answer may be part of a token, so it is left out."""
     info: Any = None
     error = aiohttp.ClientResponseError(info, (), message=complaint)
+    assert failure_reason(error) == f"what came is not HTTP: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (TransferEncodingError("eyJhbGci"), "a chunk of it is broken"),
+        (
+            _caused(HttpProcessingError(message="eyJhbGci"), TransferEncodingError("eyJhbGci")),
+            "a chunk of it is broken",
+        ),
+        (LineTooLong(b"eyJhbGci", 8190), "Got more than 8190 bytes when reading"),
+        (InvalidHeader(b"eyJhbGci"), "Invalid HTTP header"),
+    ],
+)
+def test_complaint_of_the_parser_in_python_is_told_without_its_quote(error: Exception, reason: str) -> None:
+    """What aiohttp's parser in Python says of a broken answer is told without its quote, which may be all it says."""
     assert failure_reason(error) == f"what came is not HTTP: {reason}"
 
 

@@ -3,13 +3,14 @@
 import json
 import subprocess
 import sys
+from collections import UserDict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from akapulu_async.errors import AkapuluError, ConfigurationError
-from tests.scanning import find, is_secret, texts_of, variables_of
+from tests.scanning import find, is_secret, opened, texts_of, variables_of
 
 # ruff: noqa: S603 - runs pytest on what is ours
 
@@ -300,6 +301,34 @@ def test_frames_of_the_library_are_looked_at() -> None:
     with pytest.raises(AkapuluError) as caught:
         leak(SECRET)
     assert list(variables_of(caught.value)) == [f"leak: key = {SECRET!r}"]
+
+
+class Reticent(dict[str, object]):
+    """Shows nothing by its `repr`."""
+
+    def __repr__(self) -> str:
+        return "<reticent>"
+
+
+@pytest.mark.parametrize("value", [Reticent(key=SECRET), [Reticent({SECRET: 1})], Reticent(headers=[("key", SECRET)])])
+def test_what_variables_hold_is_looked_at(value: object) -> None:
+    """What stands in a mapping or a sequence is looked at, also where its `repr` is reticent."""
+    assert SECRET not in repr(value)
+    assert any(SECRET in text for text in opened(value))
+
+
+@pytest.mark.parametrize("value", ["text", b"bytes", range(10**9), Reticent(), {"a": [1]}])
+def test_looking_into_a_value_ends(value: object) -> None:
+    """What is no container is looked at once, and of a large one, or one that contains itself, only the beginning."""
+    itself: list[object] = [value]
+    itself.append(itself)
+    assert next(opened(value)) == repr(value)
+    assert len(list(opened(itself))) < 1000
+
+
+def test_mapping_that_is_made_only_in_part_is_passed_over() -> None:
+    """What cannot be looked into is shown as far as it can be."""
+    assert list(opened(UserDict.__new__(UserDict))) == ["not to be shown: 'UserDict' object has no attribute 'data'"]
 
 
 def test_frames_that_the_library_called_are_looked_at() -> None:

@@ -31,7 +31,7 @@ from tests.misbehaving import (
     raw,
     reset,
 )
-from tests.scanning import linked
+from tests.scanning import linked, variables_of
 from tests.storing import redirect, store
 
 # Neither looks like a credential, so that no rule of shapes helps; only their parts are looked for.
@@ -136,6 +136,13 @@ def inspect(error: BaseException) -> None:
         assert not type(here).__module__.startswith("aiohttp"), here
     report = traceback.TracebackException.from_exception(error, capture_locals=True)
     hidden("".join(report.format()), "the traceback")
+    look_into_variables(error)
+
+
+def look_into_variables(error: BaseException) -> None:
+    """Look for secrets in what is in the variables of frames, as tools do that report errors."""
+    for text in variables_of(error):
+        hidden(text, "the variables")
 
 
 async def raised(call: Awaitable[object]) -> AkapuluError | None:
@@ -247,6 +254,7 @@ async def test_interrupted_calls_show_no_secret(
     for here in linked(error):
         report = traceback.TracebackException.from_exception(here, capture_locals=True)
         hidden("".join(report.format(chain=False)), f"the traceback of {type(here).__name__}")
+    look_into_variables(error)
 
 
 async def test_words_on_a_recording_show_no_secret(everything: Everything) -> None:

@@ -43,6 +43,7 @@ from tests.misbehaving import (
     Server,
     answer,
     client_of,
+    close,
     connect,
     gated,
     hang,
@@ -50,8 +51,10 @@ from tests.misbehaving import (
     leave,
     poll,
     raw,
+    reset,
     tunnel_to,
 )
+from tests.storing import read, redirect, store
 
 # Refusals
 
@@ -550,6 +553,26 @@ async def test_close_under_way_ends_calls() -> None:
         await server.abandoned()
 
 
+async def test_close_ends_the_search_for_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call whose host is being looked up when the client is closed fails for that, and is not cancelled."""
+    asked = asyncio.Event()
+
+    async def look_up(*_: object, **__: object) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", look_up)
+    monkeypatch.setenv("NO_PROXY", "*")
+    client = AkapuluClient(API_KEY, base_url="https://akapulu.invalid/api")
+    await client.open()
+    task = asyncio.create_task(error_of(poll(client)))
+    await asked.wait()
+    await client.aclose()
+    error = await task
+    assert type(error) is ConfigurationError
+    assert "the client is not open" in str(error)
+
+
 # A borrowed session
 
 
@@ -603,6 +626,94 @@ async def test_borrowed_session_that_is_closed_is_told() -> None:
         error = await error_of(poll(client))
     assert type(error) is ConfigurationError
     assert "the aiohttp session that the client works with was closed" in str(error)
+
+
+async def test_borrowed_session_that_is_closed_during_a_redirect_is_told() -> None:
+    """A borrowed session that is closed when a recording's redirect has come is named as the cause."""
+
+    async def shut(session: aiohttp.ClientSession, *_: object) -> None:
+        await session.close()
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_end.append(shut)
+    async with (
+        Server(redirect("/elsewhere"), store()) as server,
+        aiohttp.ClientSession(trace_configs=[trace]) as session,
+        AkapuluClient(API_KEY, base_url=server.base_url, http=session, retry=QUICK) as client,
+    ):
+        error = await error_of(read(client))
+    assert type(error) is ConfigurationError
+    assert "the aiohttp session that the client works with was closed" in str(error)
+    assert len(server.requests) == 1
+
+
+@asynccontextmanager
+async def queued(call: Call) -> AsyncGenerator[tuple["asyncio.Task[object]", aiohttp.ClientSession]]:
+    """Give a call that waits for its borrowed session's only connection, and the session."""
+    waits = asyncio.Event()
+
+    async def tell(*_: object) -> None:
+        waits.set()
+
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_queued_start.append(tell)
+    connector = aiohttp.TCPConnector(limit=1)
+    async with (
+        Server(hang) as server,
+        aiohttp.ClientSession(connector=connector, trace_configs=[trace]) as session,
+        AkapuluClient(API_KEY, base_url=server.base_url, http=session, retry=QUICK) as client,
+    ):
+        first = asyncio.create_task(error_of(poll(client)))
+        await server.seen(1)
+        task = asyncio.ensure_future(call(client))
+        await waits.wait()
+        yield task, session
+        await session.close()
+        await first
+    assert len(server.requests) == 1
+
+
+three_calls = pytest.mark.parametrize("call", [poll, connect, read])
+
+
+@three_calls
+async def test_borrowed_session_that_is_closed_ends_what_waits_in_its_pool(call: Call) -> None:
+    """A call that waits for a connection when its borrowed session is closed fails for that, and is not cancelled."""
+    async with queued(call) as (task, session):
+        await session.close()
+        error = await error_of(task)
+    assert type(error) is ConfigurationError
+    assert "the aiohttp session that the client works with was closed" in str(error)
+    assert (error.__cause__, error.__context__) == (None, None)
+
+
+@three_calls
+async def test_cancel_is_one_also_when_the_borrowed_session_is_closed(call: Call) -> None:
+    """A call that is cancelled when its borrowed session is closed ends as cancelled."""
+    async with queued(call) as (task, session):
+        task.cancel()
+        await session.close()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+@pytest.mark.parametrize("behaviour", [close, reset])
+@pytest.mark.parametrize("borrowed", [False, True], ids=["own", "borrowed"])
+@pytest.mark.parametrize("body", [None, {"a": 1}], ids=["empty", "JSON"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+async def test_what_may_have_been_done_is_sent_once(
+    method: str, body: Any, borrowed: bool, behaviour: Behaviour
+) -> None:
+    """Whatever its method, what is not safe is on the wire once when its connection breaks, borrowed or not."""
+    async with (
+        Server(behaviour) as server,
+        aiohttp.ClientSession() as session,
+        AkapuluClient(API_KEY, base_url=server.base_url, http=session if borrowed else None, retry=QUICK) as client,
+    ):
+        error = await error_of(client.request(method, "/things/", json=body))
+    assert type(error) is TransportError
+    assert (error.reason, error.sent) == ("the connection was closed before the answer", True)
+    assert [seen.method for seen in server.requests] == [method]
 
 
 async def test_borrowed_session_takes_its_proxy() -> None:
