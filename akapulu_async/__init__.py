@@ -7,7 +7,7 @@ The layers, each importing only from those above it:
 - `sansio`: pure: what a response means, the life of a conversation, when to try again, which addresses may be
   talked to.
 - `log`: the one logger; `tasks`: waiting for what must not be left behind; `limits`: what bounds calls;
-  `unclosed`: telling of what was opened and never closed.
+  `turns`: what bounds polls; `unclosed`: telling of what was opened and never closed.
 - `http_session`, `call`, `transport`: aiohttp, behind deadlines, retries and a bounded pool.
 - `recordings`, `downloads`, `conversations`: what the service can be asked.
 - `watching`, `session_view`, `session`: one conversation as an object that lives.
