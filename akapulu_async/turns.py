@@ -6,6 +6,9 @@ from collections import OrderedDict
 
 from akapulu_async.sansio.admission import Pace
 
+TICK = 0.005
+"""Seconds: turns that are due within it are handed out together, since a timer for each would cost more than a turn."""
+
 
 class Turns:
     """Hands out the turns of a pace, each when it is due: who gives up before has taken none. Not for threads."""
@@ -37,7 +40,7 @@ class Turns:
                 self._timer = None
 
     def _look_later(self, now: float) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._pace.until_next(now), self._hand_out)
+        self._timer = asyncio.get_running_loop().call_later(max(TICK, self._pace.until_next(now)), self._hand_out)
 
     def _hand_out(self) -> None:
         self._timer = None

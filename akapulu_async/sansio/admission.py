@@ -33,17 +33,6 @@ class Pace:
         return 0.0 if self.rate is None else max(0.0, self._next - self.burst - now)
 
 
-@attrs.frozen
-class _Coming:
-    """Somebody who was admitted and has not started yet."""
-
-    freed: bool
-    """Whether for a slot that was seen to get free."""
-
-    ends: int
-    """How many had ended when it was admitted."""
-
-
 @attrs.define(eq=False, repr=False)
 class Admission:
     """Admits those who want to start, first come first served. Tickets are numbers, in the order of arrival.
@@ -68,7 +57,8 @@ class Admission:
 
     _waiting: list[int] = attrs.field(factory=list, init=False)
     _arrived: int = attrs.field(default=0, init=False)
-    _coming: dict[int, _Coming] = attrs.field(factory=dict, init=False)
+    # Who was admitted and has not started yet: whether for a slot that was seen to get free, and how many had ended.
+    _coming: dict[int, tuple[bool, int]] = attrs.field(factory=dict, init=False)
     _ends: int = attrs.field(default=0, init=False)
     # While the account is full: how often in a row it was, when to look again, who is looking, slots seen to get free.
     _refusals: int = attrs.field(default=0, init=False)
@@ -103,7 +93,7 @@ class Admission:
             ticket = self._waiting.pop(0)
             self.pace.wait(now)
             self.running += 1
-            self._coming[ticket] = _Coming(self._spend(ticket), self._ends)
+            self._coming[ticket] = (self._spend(ticket), self._ends)
             tickets.append(ticket)
         return tickets
 
@@ -128,9 +118,9 @@ class Admission:
         """Somebody who was admitted was told that the account is full: it waits again, at its old place."""
         assert self.full is not None
         self.running -= 1
-        coming = self._coming.pop(ticket)
+        freed, ends = self._coming.pop(ticket)
         insort(self._waiting, ticket)
-        if not self._refusals and coming.ends != self._ends:
+        if not self._refusals and ends != self._ends:
             # Perhaps it was refused before a slot got free that nobody counted then: look again at once.
             self._refusals, self._look_at = 1, now
         elif self._looking == ticket or not self._refusals:
@@ -138,14 +128,15 @@ class Admission:
             self._looking = None
             self._refusals += 1
             self._look_at = now + self.full.pause(self._refusals, self.draw)
-        elif coming.freed:
+        elif freed:
             # The service may free a slot a moment after its conversation's end.
             self._look_at = min(self._look_at, now + self.full.pause(1, self.draw))
 
     def failed(self, ticket: int) -> None:
         """Somebody who was admitted could not start, for a reason that says nothing about the account's slots."""
         self.running -= 1
-        if self._coming.pop(ticket).freed and self._refusals:
+        freed, _ = self._coming.pop(ticket)
+        if freed and self._refusals:
             self._freed += 1  # it is free still
         if self._looking == ticket:
             self._looking = None
