@@ -230,7 +230,8 @@ class PollPolicy:
     def _until_ready(self, percent: float, elapsed: float, still: float) -> float:
         # What a subclass returns is not checked by anybody else, and NaN is no pause at all.
         interval = self.until_ready(percent, elapsed, still)
-        check_interval("until_ready()", interval)
+        if not (type(interval) is float and 0.0 < interval < _LARGEST):  # as nearly each is
+            check_interval("until_ready()", interval)
         return interval
 
     def pause(
