@@ -14,7 +14,7 @@ from akapulu_async.errors import AkapuluError, ManagerClosedError
 from akapulu_async.log import logger
 from akapulu_async.models import ConnectRequest
 from akapulu_async.session import ConversationSession
-from akapulu_async.tasks import settle
+from akapulu_async.tasks import is_cancelled, settle
 
 T = TypeVar("T")
 
@@ -121,13 +121,13 @@ class Run(Generic[T]):
         except StopAsyncIteration:
             return _Finished(_closed() if self._interrupted else None)
         except asyncio.CancelledError as cancelled:
-            if self._is_cancelled():
+            if is_cancelled(self._driver):
                 raise
             return _Finished(_closed() if self._interrupted else _own_cancel(cancelled))
         except Exception as error:  # noqa: BLE001 - whatever the user's iterable raises
             return _Finished(error)
         # An iterable need not heed its cancellation; the group takes no worker then.
-        return _Finished(_closed()) if self._is_cancelled() else request
+        return _Finished(_closed()) if is_cancelled(self._driver) else request
 
     async def _work(self, index: int, request: ConnectRequest) -> None:
         session: ConversationSession | None = None
@@ -137,16 +137,13 @@ class Run(Generic[T]):
             async with self._session(request) as session:
                 value = await self._handler(session)
         except asyncio.CancelledError as cancelled:
-            if self._is_cancelled():
+            if is_cancelled(self._driver):
                 raise
             error = cancelled  # the handler's own affair
         except Exception as failure:  # noqa: BLE001 - a handler's bug is an outcome
             error = failure
         await self.outcomes.put(Outcome(index, request, session, value, error))
         self._places.release()
-
-    def _is_cancelled(self) -> bool:
-        return self._driver is None or self._driver.cancelling() > 0
 
 
 async def _asynchronous(

@@ -10,7 +10,7 @@ import attrs
 from akapulu_async.call import Stream
 from akapulu_async.errors import ApiError, RecordingNotReadyError, TransportError
 from akapulu_async.sansio.http import Request, Response, decipher, invalid_response, not_ready_text, parse_content_range
-from akapulu_async.transport import Transport
+from akapulu_async.transport import Transport, foreign_refusal
 
 _OK, _PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE = 200, 206, 416
 
@@ -118,7 +118,7 @@ def refuses_range(error: ApiError | TransportError) -> bool:
     """Whether it says that there is no such range, be it from the service or from where that redirected."""
     if isinstance(error, ApiError):
         return error.status == _RANGE_NOT_SATISFIABLE
-    return error.reason.endswith(f"redirected answered {_RANGE_NOT_SATISFIABLE}")
+    return error.reason == foreign_refusal(_RANGE_NOT_SATISFIABLE)
 
 
 def _problem(stream: Stream, media_type: str, headers: Mapping[str, str]) -> str | None:

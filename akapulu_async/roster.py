@@ -141,8 +141,8 @@ class Roster:
             entry.task.cancel()
 
     async def _bring_up(self, entry: Entry, request: ConnectRequest) -> ConversationSession:
+        self.check_open()  # again: the draining may have begun in the moment before this task did
         # Not before: a task that is cancelled before it began would leave its place in the queue for ever.
-        self.check_open()
         ticket = self.door.arrive()
         while True:
             await self.door.enter(ticket)

@@ -37,6 +37,11 @@ async def settle(futures: Collection["asyncio.Future[Any]"], grace: float | None
     return not pending
 
 
+def is_cancelled(task: "asyncio.Task[Any] | None") -> bool:
+    """Whether a task was asked to end, rather than met a `CancelledError` of something else. None counts as asked."""
+    return task is None or task.cancelling() > 0
+
+
 async def in_thread(function: Callable[..., T], *args: object) -> T:
     """Run what blocks in a thread, and stay until it is done even when cancelled: it holds an open file."""
     work = asyncio.get_running_loop().run_in_executor(None, function, *args)

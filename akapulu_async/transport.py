@@ -28,7 +28,7 @@ from akapulu_async.sansio.http import ERROR_TYPES, ErrorTypes, Request, Response
 from akapulu_async.sansio.policies import RetryPolicy, Timeouts
 from akapulu_async.sansio.urls import redirect_target
 from akapulu_async.secret import Secret
-from akapulu_async.tasks import settle
+from akapulu_async.tasks import is_cancelled, settle
 from akapulu_async.unclosed import warn_unless_closed
 
 T = TypeVar("T")
@@ -216,7 +216,7 @@ class Transport:
             failure: AkapuluError = call.too_late()
         except asyncio.CancelledError as error:
             # aiohttp's connector, when it is closed, cancels what waits for it.
-            if _is_cancelled() or not http.closed:
+            if is_cancelled(asyncio.current_task()) or not http.closed:
                 # In aiohttp's frames are the headers, and with them the API key.
                 raise error.with_traceback(None)  # noqa: B904 - it is the same
             failure = _was_closed() if http is self._borrowed else _not_open()
@@ -331,9 +331,12 @@ class Transport:
     def _accept_foreign(self, call: Call, response: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
         if not _succeeded(response):
             response.close()
-            reason = f"the host to which the service redirected answered {response.status}"
             raise TransportError(
-                method=call.request.method, path=call.request.path, reason=reason, sent=True, attempts=call.attempt
+                method=call.request.method,
+                path=call.request.path,
+                reason=foreign_refusal(response.status),
+                sent=True,
+                attempts=call.attempt,
             )
         return response
 
@@ -389,17 +392,17 @@ class Transport:
         )
 
 
+def foreign_refusal(status: int) -> str:
+    """Return the reason of the error when the host that the service redirects to answers with a failure."""
+    return f"the host to which the service redirected answered {status}"
+
+
 def _not_open() -> ConfigurationError:
     return ConfigurationError("the client is not open: use `async with client:`, or await client.open()")
 
 
 def _was_closed() -> ConfigurationError:
     return ConfigurationError("the aiohttp session that the client works with was closed")
-
-
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0
 
 
 def _succeeded(response: aiohttp.ClientResponse) -> bool:

@@ -47,6 +47,7 @@ from tests.steered import session_tasks, steered
 
 CONNECTING, ROOM_JOINED, BOT_READY, ENDED = SessionState
 QUICK_FULL = FullPolicy(base=0.01, cap=0.05)
+LONG_FULL = FullPolicy(base=1000.0, cap=1000.0)  # longer than any test
 
 
 @asynccontextmanager
@@ -867,9 +868,7 @@ async def test_fifty_conversations_through_five_slots(anyio_backend: object) -> 
 
 async def test_a_slot_that_ends_here_wakes_the_next_at_once() -> None:
     """Nobody waits for the pause when a session of the same manager gives its slot back."""
-    async with managed(
-        {"max_concurrent": 1, "auto_join": False}, when_full="wait", full=FullPolicy(base=1000.0, cap=1000.0)
-    ) as (sim, manager):
+    async with managed({"max_concurrent": 1, "auto_join": False}, when_full="wait", full=LONG_FULL) as (sim, manager):
         manager._roster.settings = attrs.evolve(manager._roster.settings, participant=sim.participant)
         running = await manager.start(REQUEST)
         waiting = [starting(manager) for _ in range(5)]
@@ -883,8 +882,7 @@ async def test_a_slot_that_ends_here_wakes_the_next_at_once() -> None:
 
 async def test_a_slot_that_ends_before_a_refusal_is_heard_wakes_at_once() -> None:
     """Nobody waits for the pause whose refusal was on its way when a session of the same manager ended."""
-    never = FullPolicy(base=1000.0, cap=1000.0)
-    async with crowded() as world, SessionManager(world.client, when_full="wait", full=never) as manager:
+    async with crowded() as world, SessionManager(world.client, when_full="wait", full=LONG_FULL) as manager:
         running = await manager.start(REQUEST)
         world.crowd.gate.clear()
         world.crowd.refusals = [FULL, FULL]
@@ -900,7 +898,7 @@ async def test_the_end_of_what_was_attached_wakes_the_next_at_once() -> None:
     """Nobody waits for the pause when an attached conversation ends, which held a slot of the account like others."""
     async with simulated(max_concurrent=1, auto_join=False) as (sim, client):
         connection = await client.conversations.connect(REQUEST)
-        async with SessionManager(client, when_full="wait", full=FullPolicy(base=1000.0, cap=1000.0)) as manager:
+        async with SessionManager(client, when_full="wait", full=LONG_FULL) as manager:
             await manager.attach(connection.conversation_session_id)
             task = starting(manager)
             await sim.wait_for_request("connect", count=2)
@@ -913,7 +911,7 @@ async def test_what_was_attached_and_is_left_gives_no_slot_back() -> None:
     """To leave a conversation that another program holds ends it for nobody else, so that no slot gets free."""
     async with simulated(max_concurrent=1, auto_join=False) as (sim, client):
         connection = await client.conversations.connect(REQUEST)
-        async with SessionManager(client, when_full="wait", full=FullPolicy(base=1000.0, cap=1000.0)) as manager:
+        async with SessionManager(client, when_full="wait", full=LONG_FULL) as manager:
             attached = await manager.attach(connection.conversation_session_id)
             task = starting(manager)
             await until(lambda: manager.statistics().waiting == 1 and sim.count("connect") == 2)

@@ -6,7 +6,7 @@ import threading
 import anyio
 import pytest
 
-from akapulu_async.tasks import in_thread, settle
+from akapulu_async.tasks import in_thread, is_cancelled, settle
 
 
 async def gate(opened: asyncio.Event) -> str:
@@ -132,3 +132,23 @@ async def test_in_thread_cancelled(*, fails: bool) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert done.is_set()
+
+
+async def test_is_cancelled() -> None:
+    """A task that awaits what was cancelled is not cancelled itself; one that was asked to end is, and so is none."""
+    loop = asyncio.get_running_loop()
+
+    async def meet(what: "asyncio.Future[None]") -> bool:
+        try:
+            await what
+        except asyncio.CancelledError:
+            return is_cancelled(asyncio.current_task())
+        return False
+
+    met, asked = loop.create_future(), loop.create_future()
+    tasks = asyncio.create_task(meet(met)), asyncio.create_task(meet(asked))
+    await asyncio.sleep(0)
+    met.cancel()
+    tasks[1].cancel()
+    assert [await task for task in tasks] == [False, True]
+    assert is_cancelled(None)
