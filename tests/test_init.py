@@ -32,13 +32,6 @@ def test_every_error_and_model_is_public() -> None:
                 assert getattr(akapulu_async, name) is value
 
 
-def test_the_docstring_names_every_module() -> None:
-    """The map of the layers in the docstring knows each module of the package."""
-    names = {path.name.removesuffix(".py") for path in files(akapulu_async).iterdir()}
-    modules = {name for name in names if not name.startswith("_") and "." not in name}
-    assert {name for name in modules if f"`{name}`" not in (akapulu_async.__doc__ or "")} == set()
-
-
 def test_importing_is_cheap() -> None:
     """A fresh interpreter that imports the package loads neither the simulator nor a command line."""
     code = "import sys, akapulu_async; print(*sys.modules)"
