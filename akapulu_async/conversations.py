@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from akapulu_async.checks import check_callable, check_count, check_interval, check_patience, checked_id, shown
 from akapulu_async.converter import detail_reader, read_connection, update_reader
 from akapulu_async.errors import (
     ConfigurationError,
@@ -18,18 +19,9 @@ from akapulu_async.errors import (
     TransportError,
 )
 from akapulu_async.log import logger
-from akapulu_async.models import (
-    Connection,
-    ConnectRequest,
-    ConversationDetail,
-    ConversationUpdate,
-    check_request,
-    checked_id,
-    shown,
-)
+from akapulu_async.models import Connection, ConnectRequest, ConversationDetail, ConversationUpdate, check_request
 from akapulu_async.recordings import Recording, open_recording
 from akapulu_async.sansio.http import Request, encode_json
-from akapulu_async.sansio.policies import check_callable, check_count, check_interval, check_patience
 from akapulu_async.sansio.urls import check_path
 from akapulu_async.secret import excerpt
 from akapulu_async.tasks import in_thread

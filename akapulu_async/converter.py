@@ -17,6 +17,7 @@ import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn, override
 
+from akapulu_async.checks import uuid_text
 from akapulu_async.models import (
     Avatar,
     Connection,
@@ -24,7 +25,6 @@ from akapulu_async.models import (
     ConversationUpdate,
     RecordingStatus,
     TranscriptRow,
-    uuid_text,
 )
 from akapulu_async.secret import Secret
 

@@ -5,7 +5,6 @@ tomorrow can be used today. Ids are canonical lower-case UUID texts.
 """
 
 import json
-import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -16,47 +15,12 @@ from uuid import UUID
 
 import attrs
 
+from akapulu_async.checks import checked_id, shown
 from akapulu_async.errors import ConfigurationError
-from akapulu_async.secret import Secret, excerpt
+from akapulu_async.secret import Secret
 
 MAX_STT_KEYWORDS = 5
 """How many speech recognition hints a connect takes [documented]."""
-
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-
-
-def uuid_text(value: object) -> str:
-    """Return the canonical text of a UUID, given as a `uuid.UUID` or as text with hyphens.
-
-    Raises:
-        ValueError: It is neither.
-    """
-    if isinstance(value, UUID):
-        return str(value)
-    if isinstance(value, str) and _UUID.fullmatch(value):
-        return value.lower()
-    raise ValueError("not a UUID such as '123e4567-e89b-12d3-a456-426614174000'")
-
-
-def shown(value: object, limit: int = 80) -> str:
-    """Return what a caller gave, for a message. It may be a token or a key in the wrong place."""
-    try:
-        text = repr(value)
-    except Exception:  # noqa: BLE001 - a caller's class may raise anything, and an int may have too many digits
-        text = f"<{type(value).__name__}>"
-    return excerpt(text, limit=limit)
-
-
-def checked_id(name: str, value: str | UUID) -> str:
-    """Return the canonical text of an id that a caller gave.
-
-    Raises:
-        ConfigurationError: It is not a UUID; the message names the argument.
-    """
-    try:
-        return uuid_text(value)
-    except ValueError as error:
-        raise ConfigurationError(f"{name}: {shown(value)} is {error}") from None
 
 
 def _check_text(name: str, value: object, allowed: str = "") -> str:

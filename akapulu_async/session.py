@@ -13,12 +13,13 @@ from typing import Self
 import attrs
 from anyio import AsyncContextManagerMixin
 
+from akapulu_async.checks import check_callable, check_kind, check_limit, checked_by
 from akapulu_async.conversations import Conversations
 from akapulu_async.errors import AkapuluError, ConfigurationError
 from akapulu_async.log import logger
 from akapulu_async.models import Connection, ConnectRequest, ConversationDetail
 from akapulu_async.sansio.lifecycle import EndReason, Lifecycle, SessionEvent, SessionState, Signals
-from akapulu_async.sansio.policies import PollPolicy, check_callable, check_kind, check_limit, checked_by
+from akapulu_async.sansio.policies import PollPolicy
 from akapulu_async.sansio.signals import UpdateSignals
 from akapulu_async.sansio.snapshot import SessionSnapshot
 from akapulu_async.secret import excerpt

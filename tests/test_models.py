@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from akapulu_async import models
+from akapulu_async.checks import checked_id, uuid_text
 from akapulu_async.errors import ConfigurationError
 from akapulu_async.models import (
     MAX_STT_KEYWORDS,
@@ -31,8 +32,6 @@ from akapulu_async.models import (
     NodeTurn,
     RecordingStatus,
     TranscriptRow,
-    checked_id,
-    uuid_text,
 )
 from akapulu_async.secret import Secret
 

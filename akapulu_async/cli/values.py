@@ -2,8 +2,8 @@
 
 import math
 
+from akapulu_async.checks import uuid_text
 from akapulu_async.errors import ConfigurationError
-from akapulu_async.models import uuid_text
 from akapulu_async.sansio.urls import check_base_url
 from akapulu_async.secret import excerpt
 

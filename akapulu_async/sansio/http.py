@@ -9,6 +9,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 import attrs
 
+from akapulu_async.checks import shown
 from akapulu_async.converter import PayloadError
 from akapulu_async.errors import (
     ApiError,
@@ -23,7 +24,6 @@ from akapulu_async.errors import (
     RateLimitError,
     ServerError,
 )
-from akapulu_async.models import shown
 from akapulu_async.secret import Secret, excerpt
 
 T = TypeVar("T")

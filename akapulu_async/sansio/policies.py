@@ -1,119 +1,28 @@
 """When to try again, and how long to bear with the service: plain values that turn facts into seconds."""
 
-import sys
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeGuard
+from typing import Any
 
 import attrs
 
-from akapulu_async.errors import (
-    AkapuluError,
-    ApiError,
-    ConcurrencyLimitError,
-    ConfigurationError,
-    MinutesLimitError,
-    TransportError,
+from akapulu_async.checks import (
+    LARGEST,
+    check_count,
+    check_interval,
+    check_limit,
+    check_pause,
+    check_share,
+    checked_by,
+    is_number,
+    refuse,
 )
-from akapulu_async.models import shown
+from akapulu_async.errors import AkapuluError, ApiError, ConcurrencyLimitError, MinutesLimitError, TransportError
 
 RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 """What a GET is sent again for: the service says that it, or something before it, is unwell just now."""
 
 REFUSED_BEFORE_WORK = frozenset({429, 503})
 """What other requests are sent again for: the service says that it did nothing with them."""
-
-_LARGEST = sys.float_info.max
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    # A boolean is an int, but nobody means it as one second. And an int may be too large for a clock, which is a float.
-    return isinstance(value, int | float) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST
-
-
-def _refuse(name: str, number: object, why: str) -> NoReturn:
-    if isinstance(number, int) and number > sys.maxsize:
-        why = "is too large"
-    raise ConfigurationError(f"{name}: {shown(number)} {why}")
-
-
-def check_patience(name: str, seconds: object) -> None:
-    """See to it that a wait's limit is a number of seconds, or None.
-
-    Raises:
-        ConfigurationError: It is something else. NaN, above all, would put the event loop's timers in disorder.
-    """
-    if seconds is not None and not _is_number(seconds):
-        _refuse(name, seconds, "is neither a number of seconds nor None for no limit")
-
-
-def check_interval(name: str, seconds: object) -> None:
-    """See to it that an interval is a number of seconds greater than 0: without a pause, the service is flooded.
-
-    Raises:
-        ConfigurationError: It is something else.
-    """
-    if not (_is_number(seconds) and seconds > 0):
-        _refuse(name, seconds, "is not a number of seconds greater than 0")
-
-
-def check_limit(name: str, limit: object, wanted: str = "a number of seconds") -> None:
-    """See to it that a limit is a number greater than 0, or None.
-
-    Raises:
-        ConfigurationError: It is something else.
-    """
-    if limit is not None and not (_is_number(limit) and limit > 0):
-        _refuse(name, limit, f"is not {wanted} greater than 0, nor None for no limit")
-
-
-def check_count(name: str, count: object, at_least: int = 1, none: str | None = None) -> None:
-    """See to it that a count is a whole number, or None if that means something.
-
-    Raises:
-        ConfigurationError: It is something else. NaN, above all, would bound nothing.
-    """
-    if count is None and none is not None:
-        return
-    # No container holds more than the last of these.
-    if isinstance(count, bool) or not isinstance(count, int) or not at_least <= count <= sys.maxsize:
-        or_none = "" if none is None else f", nor None for {none}"
-        _refuse(name, count, f"is not a whole number, {at_least} or more{or_none}")
-
-
-def check_kind(name: str, value: object, kind: type[object]) -> None:
-    """See to it that an argument is an object of a class.
-
-    Raises:
-        ConfigurationError: It is something else.
-    """
-    if not isinstance(value, kind):
-        # By its class alone: what stands in the wrong place may be the API key.
-        raise ConfigurationError(f"{name}: {type(value).__name__} is no {kind.__name__}; write {kind.__name__}(...)")
-
-
-def check_callable(name: str, value: object) -> None:
-    """See to it that an argument can be called.
-
-    Raises:
-        ConfigurationError: It cannot.
-    """
-    if not callable(value):
-        raise ConfigurationError(f"{name}: {type(value).__name__} cannot be called")
-
-
-def checked_by(check: Callable[..., None], *options: object) -> Callable[[Any, "attrs.Attribute[Any]", Any], None]:
-    """Return the validator of an attrs field that makes one of these checks, under the field's name."""
-    return lambda _, attribute, value: check(attribute.name, value, *options)
-
-
-def _check_pause(name: str, seconds: object) -> None:
-    if not (_is_number(seconds) and seconds >= 0):
-        _refuse(name, seconds, "is not a number of seconds, 0 or more")
-
-
-def _check_share(name: str, share: object) -> None:
-    if not (_is_number(share) and 0 <= share <= 1):
-        _refuse(name, share, "is not a share from 0 to 1")
 
 
 @attrs.frozen
@@ -144,10 +53,10 @@ class RetryPolicy:
     attempts: int = attrs.field(default=3, validator=checked_by(check_count))
     """How often a request is sent at the most; 1 for no retries."""
 
-    base: float = attrs.field(default=0.5, validator=checked_by(_check_pause))
+    base: float = attrs.field(default=0.5, validator=checked_by(check_pause))
     """Seconds: the longest first pause."""
 
-    cap: float = attrs.field(default=8.0, validator=checked_by(_check_pause))
+    cap: float = attrs.field(default=8.0, validator=checked_by(check_pause))
     """Seconds: the longest pause ever drawn."""
 
     def pause(
@@ -206,7 +115,7 @@ class PollPolicy:
     live_interval: float = attrs.field(default=5.0, validator=checked_by(check_interval))
     """Seconds from poll to poll after that, only to notice the end."""
 
-    jitter: float = attrs.field(default=0.1, validator=checked_by(_check_share))
+    jitter: float = attrs.field(default=0.1, validator=checked_by(check_share))
     """By which share an interval is drawn longer or shorter, so that sessions do not poll in step."""
 
     max_failures: int | None = attrs.field(default=10, validator=checked_by(check_count, 0, "any number"))
@@ -230,7 +139,7 @@ class PollPolicy:
     def _until_ready(self, percent: float, elapsed: float, still: float) -> float:
         # What a subclass returns is not checked by anybody else, and NaN is no pause at all.
         interval = self.until_ready(percent, elapsed, still)
-        if not (type(interval) is float and 0.0 < interval < _LARGEST):  # as nearly each is
+        if not (type(interval) is float and 0.0 < interval < LARGEST):  # as nearly each is
             check_interval("until_ready()", interval)
         return interval
 
@@ -268,8 +177,8 @@ class PollPolicy:
 
 
 def _at_least_interval(policy: "ProgressPollPolicy", attribute: "attrs.Attribute[Any]", value: object) -> None:
-    if not (_is_number(value) and value >= policy.interval):
-        _refuse(attribute.name, value, f"is not a number of seconds, at least the interval of {policy.interval}")
+    if not (is_number(value) and value >= policy.interval):
+        refuse(attribute.name, value, f"is not a number of seconds, at least the interval of {policy.interval}")
 
 
 # These were found by simulation (benchmarks/polling.py), in which readiness must be seen as soon as at a fixed

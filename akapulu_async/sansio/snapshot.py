@@ -7,8 +7,8 @@ from uuid import UUID
 
 import attrs
 
+from akapulu_async.checks import checked_id, uuid_text
 from akapulu_async.errors import ConfigurationError
-from akapulu_async.models import checked_id, uuid_text
 from akapulu_async.sansio.lifecycle import EndReason, Lifecycle, SessionState
 from akapulu_async.secret import excerpt
 

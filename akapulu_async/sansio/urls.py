@@ -5,8 +5,8 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from akapulu_async.checks import shown
 from akapulu_async.errors import ConfigurationError
-from akapulu_async.models import shown
 
 DEFAULT_BASE_URL = "https://akapulu.com/api"
 """Where the service is [documented]."""

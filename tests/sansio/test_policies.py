@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from akapulu_async.checks import check_callable, check_count, check_interval, check_kind, check_limit, check_patience
 from akapulu_async.errors import (
     AkapuluError,
     ApiError,
@@ -34,12 +35,6 @@ from akapulu_async.sansio.policies import (
     ProgressPollPolicy,
     RetryPolicy,
     Timeouts,
-    check_callable,
-    check_count,
-    check_interval,
-    check_kind,
-    check_limit,
-    check_patience,
 )
 
 WHERE: Any = {"method": "GET", "path": "/"}
