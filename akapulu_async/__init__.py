@@ -44,10 +44,9 @@ from akapulu_async.errors import (
 from akapulu_async.fan_out import FanOut, Outcome
 from akapulu_async.listening import EventsMissed, ManagerEvent
 from akapulu_async.manager import SessionManager
-from akapulu_async.models import (
+from akapulu_async.models.connection import Connection, ConnectRequest
+from akapulu_async.models.conversation import (
     Avatar,
-    Connection,
-    ConnectRequest,
     ConversationDetail,
     ConversationUpdate,
     NodeTurn,

@@ -18,9 +18,9 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn, override
 
 from akapulu_async.checks import uuid_text
-from akapulu_async.models import (
+from akapulu_async.models.connection import Connection
+from akapulu_async.models.conversation import (
     Avatar,
-    Connection,
     ConversationDetail,
     ConversationUpdate,
     RecordingStatus,

@@ -12,7 +12,7 @@ import attrs
 
 from akapulu_async.errors import AkapuluError, ManagerClosedError
 from akapulu_async.log import logger
-from akapulu_async.models import ConnectRequest
+from akapulu_async.models.connection import ConnectRequest
 from akapulu_async.session import ConversationSession
 from akapulu_async.tasks import is_cancelled, settle
 

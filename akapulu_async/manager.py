@@ -17,7 +17,7 @@ from akapulu_async.errors import ConfigurationError, ManagerClosedError
 from akapulu_async.fan_out import CLOSE_GRACE, FanOut, Handler, Run
 from akapulu_async.listening import LISTENER_BUFFER, ManagerEvent
 from akapulu_async.log import logger
-from akapulu_async.models import ConnectRequest
+from akapulu_async.models.connection import ConnectRequest
 from akapulu_async.roster import Roster
 from akapulu_async.sansio.admission import Admission, Pace
 from akapulu_async.sansio.lifecycle import EndReason, Signals

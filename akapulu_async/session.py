@@ -17,7 +17,8 @@ from akapulu_async.checks import check_callable, check_kind, check_limit, checke
 from akapulu_async.conversations import Conversations
 from akapulu_async.errors import AkapuluError, ConfigurationError
 from akapulu_async.log import logger
-from akapulu_async.models import Connection, ConnectRequest, ConversationDetail
+from akapulu_async.models.connection import Connection, ConnectRequest
+from akapulu_async.models.conversation import ConversationDetail
 from akapulu_async.sansio.lifecycle import EndReason, Lifecycle, SessionEvent, SessionState, Signals
 from akapulu_async.sansio.policies import PollPolicy
 from akapulu_async.sansio.signals import UpdateSignals

@@ -11,7 +11,7 @@ import attrs
 
 from akapulu_async.checks import check_patience
 from akapulu_async.errors import ConfigurationError, SessionEndedError, WaitTimeoutError
-from akapulu_async.models import Connection
+from akapulu_async.models.connection import Connection
 from akapulu_async.sansio.lifecycle import EndReason, Lifecycle, Progress, SessionEvent, SessionState
 from akapulu_async.sansio.snapshot import SessionSnapshot
 from akapulu_async.secret import Secret, excerpt

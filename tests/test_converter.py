@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from akapulu_async.converter import PayloadError, detail_reader, read_connection, structure, update_reader
-from akapulu_async.models import (
+from akapulu_async.models.connection import Connection
+from akapulu_async.models.conversation import (
     Avatar,
-    Connection,
     ConversationDetail,
     ConversationUpdate,
     RecordingStatus,

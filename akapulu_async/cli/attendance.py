@@ -14,7 +14,7 @@ from akapulu_async.cli.display import follow, verdict
 from akapulu_async.cli.exits import ExitCode
 from akapulu_async.cli.screen import Screen
 from akapulu_async.cli.target import Target
-from akapulu_async.models import ConversationDetail
+from akapulu_async.models.conversation import ConversationDetail
 from akapulu_async.sansio.policies import PollPolicy
 from akapulu_async.session import ConversationSession
 

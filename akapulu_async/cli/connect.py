@@ -11,7 +11,7 @@ from akapulu_async.cli.attendance import Held, ReadyTimeout, WithTranscript, att
 from akapulu_async.cli.screen import Screen
 from akapulu_async.cli.target import SIMULATED, SIMULATED_VARIABLES, AsJson, BaseUrl, Speed, Target, UseSimulator
 from akapulu_async.errors import ConfigurationError
-from akapulu_async.models import ConnectRequest
+from akapulu_async.models.connection import ConnectRequest
 from akapulu_async.session import READY_TIMEOUT, ConversationSession
 
 

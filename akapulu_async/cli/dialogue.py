@@ -3,7 +3,7 @@
 from typing import Any
 
 from akapulu_async.cli.screen import Screen, paragraph, plain
-from akapulu_async.models import ConversationDetail
+from akapulu_async.models.conversation import ConversationDetail
 
 INDENT = 13
 WIDTHS = 40, 100

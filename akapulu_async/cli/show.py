@@ -7,7 +7,7 @@ from akapulu_async.cli import signals
 from akapulu_async.cli.dialogue import rows_json, show_dialogue
 from akapulu_async.cli.screen import Screen, plain
 from akapulu_async.cli.target import AsJson, BaseUrl, ConversationId, Speed, Target, UseSimulator
-from akapulu_async.models import ConversationDetail, RecordingStatus
+from akapulu_async.models.conversation import ConversationDetail, RecordingStatus
 
 
 def show(

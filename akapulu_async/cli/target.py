@@ -11,7 +11,7 @@ import typer
 from akapulu_async.cli import values
 from akapulu_async.client import AkapuluClient
 from akapulu_async.errors import ConfigurationError
-from akapulu_async.models import ConnectRequest
+from akapulu_async.models.connection import ConnectRequest
 from akapulu_async.sansio.urls import DEFAULT_BASE_URL
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 import attrs
 
 from akapulu_async.errors import AkapuluError, ApiError, InvalidResponseError, TransportError
-from akapulu_async.models import ConversationUpdate
+from akapulu_async.models.conversation import ConversationUpdate
 from akapulu_async.sansio.policies import RETRYABLE_STATUSES
 
 Fact = TypeVar("Fact")

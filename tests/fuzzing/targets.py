@@ -17,7 +17,8 @@ import attrs
 
 from akapulu_async.converter import PayloadError, detail_reader, read_connection, structure, update_reader
 from akapulu_async.errors import AkapuluError, ApiError, ConfigurationError, InvalidResponseError
-from akapulu_async.models import Connection, ConversationDetail, ConversationUpdate
+from akapulu_async.models.connection import Connection
+from akapulu_async.models.conversation import ConversationDetail, ConversationUpdate
 from akapulu_async.sansio.http import (
     MAX_RETRY_AFTER,
     Request,

@@ -22,7 +22,7 @@ from akapulu_async.errors import (
     ServerError,
     TransportError,
 )
-from akapulu_async.models import ConversationUpdate
+from akapulu_async.models.conversation import ConversationUpdate
 from akapulu_async.sansio.lifecycle import (
     FOLLOWING,
     EndReason,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from akapulu_async.errors import ConfigurationError
-from akapulu_async.models import ConversationUpdate
+from akapulu_async.models.conversation import ConversationUpdate
 from akapulu_async.sansio.lifecycle import EndReason, Lifecycle, SessionState, StateChanged
 from akapulu_async.sansio.signals import UpdateSignals
 from akapulu_async.sansio.snapshot import SessionSnapshot, as_start

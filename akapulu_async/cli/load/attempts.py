@@ -7,7 +7,7 @@ from akapulu_async.cli.load.recorder import Recorder
 from akapulu_async.cli.load.results import Attempt
 from akapulu_async.errors import AkapuluError, ManagerClosedError, SessionEndedError, WaitTimeoutError
 from akapulu_async.manager import SessionManager
-from akapulu_async.models import ConnectRequest
+from akapulu_async.models.connection import ConnectRequest
 from akapulu_async.sansio.lifecycle import EndReason, SessionState
 from akapulu_async.session import ConversationSession
 

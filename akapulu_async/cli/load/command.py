@@ -29,7 +29,7 @@ from akapulu_async.cli.screen import Screen
 from akapulu_async.cli.target import SIMULATED, AsJson, BaseUrl, Speed, Target, UseSimulator
 from akapulu_async.client import AkapuluClient
 from akapulu_async.errors import ConfigurationError
-from akapulu_async.models import ConnectRequest
+from akapulu_async.models.connection import ConnectRequest
 from akapulu_async.sansio.policies import RetryPolicy
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from akapulu_async.errors import ConfigurationError
-from akapulu_async.models import ConnectRequest
+from akapulu_async.models.connection import ConnectRequest
 
 FIELDS: Mapping[str, str] = {
     "scenario": "scenario_id",

@@ -11,7 +11,7 @@ from akapulu_async.cli.load.attempts import attempt
 from akapulu_async.cli.load.plan import LoadPlan
 from akapulu_async.cli.load.recorder import Recorder
 from akapulu_async.manager import Client, SessionManager
-from akapulu_async.models import ConnectRequest
+from akapulu_async.models.connection import ConnectRequest
 
 SAMPLE_INTERVAL = 1.0
 """Seconds between two samples."""

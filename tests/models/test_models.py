@@ -22,11 +22,9 @@ from hypothesis import strategies as st
 from akapulu_async import models
 from akapulu_async.checks import checked_id, uuid_text
 from akapulu_async.errors import ConfigurationError
-from akapulu_async.models import (
-    MAX_STT_KEYWORDS,
+from akapulu_async.models.connection import MAX_STT_KEYWORDS, Connection, ConnectRequest
+from akapulu_async.models.conversation import (
     Avatar,
-    Connection,
-    ConnectRequest,
     ConversationDetail,
     ConversationUpdate,
     NodeTurn,
@@ -292,7 +290,7 @@ requests = st.builds(
 
 
 def connect_schema() -> Any:
-    document = yaml.safe_load((Path(__file__).parent / "openapi.yaml").read_text(encoding="utf-8"))
+    document = yaml.safe_load((Path(__file__).parents[1] / "openapi.yaml").read_text(encoding="utf-8"))
     return jsonschema_rs.Draft202012Validator(
         document["components"]["schemas"]["ConnectRequest"], validate_formats=True
     )
