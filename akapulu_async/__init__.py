@@ -54,6 +54,7 @@ from akapulu_async.models.conversation import (
     TranscriptRow,
 )
 from akapulu_async.recordings import Recording
+from akapulu_async.sansio.admission import FullPolicy
 from akapulu_async.sansio.lifecycle import (
     EndReason,
     Progress,
@@ -63,7 +64,8 @@ from akapulu_async.sansio.lifecycle import (
     Signals,
     StateChanged,
 )
-from akapulu_async.sansio.policies import FullPolicy, PollPolicy, ProgressPollPolicy, RetryPolicy, Timeouts
+from akapulu_async.sansio.polling import PollPolicy, ProgressPollPolicy
+from akapulu_async.sansio.retry import RetryPolicy, Timeouts
 from akapulu_async.sansio.signals import UpdateSignals
 from akapulu_async.sansio.snapshot import SessionSnapshot
 from akapulu_async.sansio.statistics import ManagerStatistics

@@ -24,7 +24,7 @@ from akapulu_async.http_session import failure_reason, never_sent, system_cause
 from akapulu_async.limits import Deadline, Places
 from akapulu_async.log import logger
 from akapulu_async.sansio.http import MAX_JSON_BYTES, Request, Response, invalid_response
-from akapulu_async.sansio.policies import Timeouts
+from akapulu_async.sansio.retry import Timeouts
 
 T = TypeVar("T")
 

@@ -16,7 +16,8 @@ from akapulu_async.errors import ApiError, ConfigurationError
 from akapulu_async.models.connection import ConnectRequest, check_request
 from akapulu_async.sansio.http import Request, check_error_types, encode_json
 from akapulu_async.sansio.lifecycle import Signals
-from akapulu_async.sansio.policies import PollPolicy, RetryPolicy, Timeouts
+from akapulu_async.sansio.polling import PollPolicy
+from akapulu_async.sansio.retry import RetryPolicy, Timeouts
 from akapulu_async.sansio.signals import UpdateSignals
 from akapulu_async.sansio.snapshot import SessionSnapshot, as_start
 from akapulu_async.sansio.urls import DEFAULT_BASE_URL, check_base_url, check_path

@@ -19,9 +19,9 @@ from akapulu_async.listening import LISTENER_BUFFER, ManagerEvent
 from akapulu_async.log import logger
 from akapulu_async.models.connection import ConnectRequest
 from akapulu_async.roster import Roster
-from akapulu_async.sansio.admission import Admission, Pace
+from akapulu_async.sansio.admission import Admission, FullPolicy, Pace
 from akapulu_async.sansio.lifecycle import EndReason, Signals
-from akapulu_async.sansio.policies import FullPolicy, PollPolicy
+from akapulu_async.sansio.polling import PollPolicy
 from akapulu_async.sansio.signals import UpdateSignals
 from akapulu_async.sansio.snapshot import SessionSnapshot, as_start
 from akapulu_async.sansio.statistics import ManagerStatistics

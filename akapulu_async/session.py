@@ -20,7 +20,7 @@ from akapulu_async.log import logger
 from akapulu_async.models.connection import Connection, ConnectRequest
 from akapulu_async.models.conversation import ConversationDetail
 from akapulu_async.sansio.lifecycle import EndReason, Lifecycle, SessionEvent, SessionState, Signals
-from akapulu_async.sansio.policies import PollPolicy
+from akapulu_async.sansio.polling import PollPolicy
 from akapulu_async.sansio.signals import UpdateSignals
 from akapulu_async.sansio.snapshot import SessionSnapshot
 from akapulu_async.secret import excerpt

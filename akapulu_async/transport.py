@@ -25,7 +25,7 @@ from akapulu_async.http_session import (
 from akapulu_async.limits import Deadline, Deadlines, Places
 from akapulu_async.log import logger
 from akapulu_async.sansio.http import ERROR_TYPES, ErrorTypes, Request, Response, decipher
-from akapulu_async.sansio.policies import RetryPolicy, Timeouts
+from akapulu_async.sansio.retry import RetryPolicy, Timeouts
 from akapulu_async.sansio.urls import redirect_target
 from akapulu_async.secret import Secret
 from akapulu_async.tasks import is_cancelled, settle

@@ -15,7 +15,7 @@ from akapulu_async.cli.exits import ExitCode
 from akapulu_async.cli.screen import Screen
 from akapulu_async.cli.target import Target
 from akapulu_async.models.conversation import ConversationDetail
-from akapulu_async.sansio.policies import PollPolicy
+from akapulu_async.sansio.polling import PollPolicy
 from akapulu_async.session import ConversationSession
 
 INTERVAL, LIVE_INTERVAL = 0.5, 2.0

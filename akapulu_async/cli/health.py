@@ -26,7 +26,7 @@ from akapulu_async.errors import (
     ServerError,
 )
 from akapulu_async.http_session import environment_proxy, sent_once
-from akapulu_async.sansio.policies import RetryPolicy, Timeouts
+from akapulu_async.sansio.retry import RetryPolicy, Timeouts
 from akapulu_async.sansio.urls import DEFAULT_BASE_URL
 from akapulu_async.secret import Secret
 

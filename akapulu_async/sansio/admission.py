@@ -5,7 +5,22 @@ from collections.abc import Callable
 
 import attrs
 
-from akapulu_async.sansio.policies import FullPolicy
+from akapulu_async.checks import check_interval, checked_by
+
+
+@attrs.frozen
+class FullPolicy:
+    """How long to wait when the account's conversation slots are all taken, and none is seen to get free here."""
+
+    base: float = attrs.field(default=1.0, validator=checked_by(check_interval))
+    """Seconds: about the first pause."""
+
+    cap: float = attrs.field(default=30.0, validator=checked_by(check_interval))
+    """Seconds: about the longest pause. A slot that another program gives back is noticed this late at the most."""
+
+    def pause(self, refusals: int, draw: Callable[[], float]) -> float:
+        """Return how many seconds to wait after so many refusals in a row: doubling, from half to all of it drawn."""
+        return min(self.cap, self.base * 2.0 ** min(refusals - 1, 60)) * (0.5 + 0.5 * draw())
 
 
 @attrs.define(eq=False, repr=False)

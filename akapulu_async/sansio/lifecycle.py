@@ -18,7 +18,7 @@ import attrs
 
 from akapulu_async.errors import AkapuluError, ApiError, InvalidResponseError, TransportError
 from akapulu_async.models.conversation import ConversationUpdate
-from akapulu_async.sansio.policies import RETRYABLE_STATUSES
+from akapulu_async.sansio.retry import RETRYABLE_STATUSES
 
 Fact = TypeVar("Fact")
 

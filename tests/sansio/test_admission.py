@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from akapulu_async.sansio.admission import Admission, Pace
-from akapulu_async.sansio.policies import FullPolicy
+from akapulu_async.sansio.admission import Admission, FullPolicy, Pace
 
 FULL = FullPolicy(base=1.0, cap=30.0)
 FREE = Pace(None)

@@ -27,15 +27,9 @@ from akapulu_async.errors import (
     ServerError,
     TransportError,
 )
-from akapulu_async.sansio.policies import (
-    LONGEST_FAILURE_PAUSE,
-    LONGEST_RETRY_AFTER,
-    FullPolicy,
-    PollPolicy,
-    ProgressPollPolicy,
-    RetryPolicy,
-    Timeouts,
-)
+from akapulu_async.sansio.admission import FullPolicy
+from akapulu_async.sansio.polling import LONGEST_FAILURE_PAUSE, LONGEST_RETRY_AFTER, PollPolicy, ProgressPollPolicy
+from akapulu_async.sansio.retry import RetryPolicy, Timeouts
 
 WHERE: Any = {"method": "GET", "path": "/"}
 BROKEN = TransportError(**WHERE, reason="it broke", sent=True)

@@ -30,7 +30,7 @@ from akapulu_async.cli.target import SIMULATED, AsJson, BaseUrl, Speed, Target, 
 from akapulu_async.client import AkapuluClient
 from akapulu_async.errors import ConfigurationError
 from akapulu_async.models.connection import ConnectRequest
-from akapulu_async.sansio.policies import RetryPolicy
+from akapulu_async.sansio.retry import RetryPolicy
 
 
 def load(

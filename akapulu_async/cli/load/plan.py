@@ -6,7 +6,7 @@ import attrs
 
 from akapulu_async.cli.load.arrivals import Arrivals
 from akapulu_async.errors import ConfigurationError
-from akapulu_async.sansio.policies import PollPolicy
+from akapulu_async.sansio.polling import PollPolicy
 
 RAMP_RATE = 100.0
 """How many of a closed loop's first conversations are begun a second, unless it is said in how many seconds."""
