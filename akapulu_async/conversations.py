@@ -22,7 +22,8 @@ from akapulu_async.log import logger
 from akapulu_async.models.connection import Connection, ConnectRequest, check_request
 from akapulu_async.models.conversation import ConversationDetail, ConversationUpdate
 from akapulu_async.recordings import Recording, open_recording
-from akapulu_async.sansio.http import Request, encode_json
+from akapulu_async.sansio.http import Request
+from akapulu_async.sansio.json_body import encode_json
 from akapulu_async.sansio.urls import check_path
 from akapulu_async.secret import excerpt
 from akapulu_async.tasks import in_thread

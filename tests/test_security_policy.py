@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from akapulu_async.sansio.http import MAX_JSON_BYTES, MAX_JSON_DEPTH
+from akapulu_async.sansio.json_body import MAX_JSON_BYTES, MAX_JSON_DEPTH
 from akapulu_async.transport import MAX_REDIRECTS
 
 ROOT = Path(__file__).parent.parent

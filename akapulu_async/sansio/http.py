@@ -1,11 +1,9 @@
 """Requests and responses as values, and what a response means."""
 
-import json
 import re
 from collections.abc import Callable, Collection, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Any, Generic, NoReturn, TypeVar
+from datetime import datetime
+from typing import Any, Generic, TypeVar
 
 import attrs
 
@@ -24,6 +22,8 @@ from akapulu_async.errors import (
     RateLimitError,
     ServerError,
 )
+from akapulu_async.sansio.headers import parse_retry_after
+from akapulu_async.sansio.json_body import parse_json
 from akapulu_async.secret import Secret, excerpt
 
 T = TypeVar("T")
@@ -31,14 +31,6 @@ T = TypeVar("T")
 ErrorTypes = Mapping[str, type[ApiError]]
 """Exact error codes and the errors that they mean."""
 
-MAX_JSON_BYTES = 8 * 1024 * 1024
-"""How large a JSON body may be. A day's transcript is a hundredth of it; more is a fault or an attack."""
-
-MAX_JSON_DEPTH = 100
-"""How many objects and lists may stand in each other. Seen are five; what json just so reads, pickle does not bear."""
-
-MAX_RETRY_AFTER = 10.0**9
-"""Seconds (30 years): what longer `Retry-After` texts are read as, so that no digits overflow."""
 
 ERROR_TYPES: ErrorTypes = {"AUTH_INVALID": AuthenticationError}
 """The error codes that are known [seen]."""
@@ -196,62 +188,6 @@ def _text(body: bytes) -> str:
     return body[:16_384].decode("utf-8", "replace")
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-_DECODER = json.JSONDecoder(parse_constant=_no_constant)
-
-_BYTE_ORDER_MARK = "\ufeff"
-
-_WHITE_SPACE = " \t\n\r"  # of JSON
-
-_GROUPS = (dict, list)
-
-
-def parse_json(body: bytes) -> Any:
-    """Parse a JSON body, strictly: UTF-8, no NaN, no infinity.
-
-    Raises:
-        ValueError: It is not JSON.
-    """
-    text = str(body, "utf-8").removeprefix(_BYTE_ORDER_MARK).strip(_WHITE_SPACE)
-    try:
-        payload, end = _DECODER.raw_decode(text)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    if end != len(text):
-        extra = text[end:].lstrip(_WHITE_SPACE)
-        raise json.JSONDecodeError("Extra data", text, len(text) - len(extra))
-    # A short text, as most are, cannot be: each level opens and closes.
-    if len(text) > 2 * MAX_JSON_DEPTH and text.count("[") + text.count("{") > MAX_JSON_DEPTH and _is_too_deep(payload):
-        raise ValueError("it is nested too deeply")
-    return payload
-
-
-def _is_too_deep(payload: Any) -> bool:
-    """Whether there is more nesting than allowed, found level by level: going down would meet Python's own limit."""
-    level = [payload]
-    for _ in range(MAX_JSON_DEPTH + 1):
-        groups = [value.values() if isinstance(value, dict) else value for value in level if value.__class__ in _GROUPS]
-        if not groups:
-            return False
-        level = [value for group in groups for value in group]
-    return True
-
-
-def encode_json(payload: Any) -> bytes:
-    """Return a JSON body.
-
-    Raises:
-        ConfigurationError: The payload cannot be written as JSON.
-    """
-    try:
-        return json.dumps(payload, allow_nan=False).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ConfigurationError(f"json: not writable as JSON: {error}") from None
-
-
 def _refusal(
     request: Request[Any],
     response: Response,
@@ -305,25 +241,6 @@ def _error_type(status: int, error_code: str | None, error_types: ErrorTypes) ->
     return _STATUS_TYPES.get(status, ApiError)
 
 
-def parse_retry_after(value: str | None, now: datetime) -> float | None:
-    """Return how many seconds a `Retry-After` asks to wait, never negative.
-
-    Both of its forms are read, seconds and an HTTP date. None if there is none or it is neither.
-    """
-    if value is None:
-        return None
-    value = value.strip()
-    if re.fullmatch(r"[0-9]+(\.[0-9]*)?", value, re.ASCII):
-        return min(float(value[:400]), MAX_RETRY_AFTER)
-    try:
-        moment = parsedate_to_datetime(value)
-    except (ValueError, OverflowError):
-        return None
-    if moment.tzinfo is None:  # "-0000", which HTTP dates do not use: they are always GMT
-        moment = moment.replace(tzinfo=UTC)
-    return min(max(0.0, (moment - now).total_seconds()), MAX_RETRY_AFTER)
-
-
 def check_error_types(error_types: Any) -> dict[str, type[ApiError]]:
     """Return a copy of what a user teaches about error codes.
 
@@ -349,27 +266,3 @@ def not_ready_text(body: bytes, secrets: Collection[Secret] = ()) -> str:
     if not isinstance(payload, Mapping):
         return ""
     return excerpt(_first_text(payload, "status_text", "error", "detail", "message") or "", secrets)
-
-
-@attrs.frozen
-class ContentRange:
-    """Which bytes a partial answer bears."""
-
-    first: int
-    size: int | None
-    """The length of the whole; None if the answer does not say."""
-
-
-_CONTENT_RANGE = r"(?ai)bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)"
-
-
-def parse_content_range(value: str | None) -> ContentRange | None:
-    """Read a `Content-Range`. None if there is none, or none that makes sense."""
-    match = re.fullmatch(_CONTENT_RANGE, value or "")
-    if match is None:
-        return None
-    first, last = int(match[1]), int(match[2])
-    size = None if match[3] == "*" else int(match[3])
-    if last < first or (size is not None and last >= size):
-        return None
-    return ContentRange(first, size)

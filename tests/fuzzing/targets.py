@@ -19,15 +19,8 @@ from akapulu_async.converter import PayloadError, detail_reader, read_connection
 from akapulu_async.errors import AkapuluError, ApiError, ConfigurationError, InvalidResponseError
 from akapulu_async.models.connection import Connection
 from akapulu_async.models.conversation import ConversationDetail, ConversationUpdate
-from akapulu_async.sansio.http import (
-    MAX_RETRY_AFTER,
-    Request,
-    Response,
-    decipher,
-    not_ready_text,
-    parse_content_range,
-    parse_retry_after,
-)
+from akapulu_async.sansio.headers import MAX_RETRY_AFTER, parse_content_range, parse_retry_after
+from akapulu_async.sansio.http import Request, Response, decipher, not_ready_text
 from akapulu_async.sansio.lifecycle import Lifecycle, SessionState, StateChanged
 from akapulu_async.sansio.signals import UpdateSignals
 from akapulu_async.sansio.snapshot import SessionSnapshot

@@ -29,20 +29,9 @@ from akapulu_async.errors import (
     RateLimitError,
     ServerError,
 )
-from akapulu_async.sansio.http import (
-    MAX_RETRY_AFTER,
-    ContentRange,
-    Request,
-    Response,
-    check_error_types,
-    decipher,
-    encode_json,
-    invalid_response,
-    not_ready_text,
-    parse_content_range,
-    parse_json,
-    parse_retry_after,
-)
+from akapulu_async.sansio.headers import MAX_RETRY_AFTER, ContentRange, parse_content_range, parse_retry_after
+from akapulu_async.sansio.http import Request, Response, check_error_types, decipher, invalid_response, not_ready_text
+from akapulu_async.sansio.json_body import encode_json, parse_json
 from akapulu_async.secret import MASK, Secret
 
 ID = "33333333-3333-4333-8333-333333333333"
