@@ -13,6 +13,7 @@ from anyio import AsyncContextManagerMixin
 from akapulu_async.checks import check_count, check_kind, shown
 from akapulu_async.conversations import RECORDING_PATH, Conversations, check_recording_path
 from akapulu_async.errors import ApiError, ConfigurationError
+from akapulu_async.http.transport import POOL_SIZE, Transport
 from akapulu_async.models.connection import ConnectRequest, check_request
 from akapulu_async.sansio.http import Request, check_error_types
 from akapulu_async.sansio.json_body import encode_json
@@ -24,7 +25,6 @@ from akapulu_async.sansio.snapshot import SessionSnapshot, as_start
 from akapulu_async.sansio.urls import DEFAULT_BASE_URL, check_base_url, check_path
 from akapulu_async.secret import Secret
 from akapulu_async.session import READY_TIMEOUT, ConversationSession, Participant, SessionSettings
-from akapulu_async.transport import POOL_SIZE, Transport
 
 
 class AkapuluClient(AsyncContextManagerMixin):

@@ -18,6 +18,7 @@ from akapulu_async.errors import (
     RecordingTimeoutError,
     TransportError,
 )
+from akapulu_async.http.transport import Transport
 from akapulu_async.log import logger
 from akapulu_async.models.connection import Connection, ConnectRequest, check_request
 from akapulu_async.models.conversation import ConversationDetail, ConversationUpdate
@@ -27,7 +28,6 @@ from akapulu_async.sansio.json_body import encode_json
 from akapulu_async.sansio.urls import check_path
 from akapulu_async.secret import excerpt
 from akapulu_async.tasks import in_thread
-from akapulu_async.transport import Transport
 
 RECORDING_PATH = "/conversations/{session_id}/recording/"
 """Where a recording is. Not published, so it is assumed; `AkapuluClient(recording_path=...)` overrides it."""

@@ -17,9 +17,9 @@ from uuid import uuid4
 import attrs
 
 from akapulu_async.errors import ApiError, TransportError
+from akapulu_async.http.transport import Transport
 from akapulu_async.recordings import Recording, open_recording, refuses_range
 from akapulu_async.tasks import in_thread, settle
-from akapulu_async.transport import Transport
 
 if sys.platform != "win32":
     import fcntl

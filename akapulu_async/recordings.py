@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 import attrs
 
-from akapulu_async.call import Stream
 from akapulu_async.errors import ApiError, RecordingNotReadyError, TransportError
+from akapulu_async.http.exchange import Stream
+from akapulu_async.http.transport import Transport, foreign_refusal
 from akapulu_async.sansio.headers import parse_content_range
 from akapulu_async.sansio.http import Request, Response, decipher, invalid_response, not_ready_text
-from akapulu_async.transport import Transport, foreign_refusal
 
 _OK, _PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE = 200, 206, 416
 

@@ -13,7 +13,7 @@ import pytest
 
 from akapulu_async import Connection, ConversationSession, EndReason, SessionState
 from akapulu_async import session as session_module
-from akapulu_async import transport as transport_module
+from akapulu_async.http import transport as transport_module
 from tests.misbehaving import REQUEST, SESSION, TOKEN, Peer, Seen, hang
 from tests.steered import READY, Steered, session_tasks, steered
 

@@ -39,7 +39,7 @@ from akapulu_async import (
 )
 from akapulu_async import manager as manager_module
 from akapulu_async import session as session_module
-from akapulu_async import transport as transport_module
+from akapulu_async.http import transport as transport_module
 from akapulu_async.simulator import Fault
 from tests.managed import FULL, LOOPS, NO_MINUTES, QUICK, crowded, simulated, soon, starting, until
 from tests.misbehaving import API_KEY, PATIENCE, REQUEST, SESSION, UPDATE, answer

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from akapulu_async import AkapuluClient, AkapuluError, ConfigurationError, RecordingTimeoutError, RetryPolicy, Timeouts
-from akapulu_async import transport as transport_module
+from akapulu_async.http import transport as transport_module
 from akapulu_async.simulator import Simulator
 from tests.misbehaving import (
     CONNECTION,

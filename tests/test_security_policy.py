@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from akapulu_async.http.transport import MAX_REDIRECTS
 from akapulu_async.sansio.json_body import MAX_JSON_BYTES, MAX_JSON_DEPTH
-from akapulu_async.transport import MAX_REDIRECTS
 
 ROOT = Path(__file__).parent.parent
 

@@ -25,7 +25,7 @@ from akapulu_async.errors import (
     PermissionDeniedError,
     ServerError,
 )
-from akapulu_async.http_session import environment_proxy, sent_once
+from akapulu_async.http.aiohttp_session import environment_proxy, sent_once
 from akapulu_async.sansio.retry import RetryPolicy, Timeouts
 from akapulu_async.sansio.urls import DEFAULT_BASE_URL
 from akapulu_async.secret import Secret

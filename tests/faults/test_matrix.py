@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from akapulu_async import AkapuluError
-from akapulu_async.transport import DOWNLOAD_POOL_SIZE, POOL_SIZE
+from akapulu_async.http.transport import DOWNLOAD_POOL_SIZE, POOL_SIZE
 from tests.faults.cells import COLUMNS, LEAST_DELAY, LINK_SPEED, Cell, told, words
 from tests.faults.matrix import render
 from tests.faults.operations import bench, left_behind

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 
-from akapulu_async.transport import POOL_SIZE
+from akapulu_async.http.transport import POOL_SIZE
 
 RESERVE = 100
 """Open files that are left to all else."""

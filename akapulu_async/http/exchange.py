@@ -20,8 +20,8 @@ from akapulu_async.errors import (
     RequestTimeoutError,
     TransportError,
 )
-from akapulu_async.http_session import failure_reason, never_sent, system_cause
-from akapulu_async.limits import Deadline, Places
+from akapulu_async.http.aiohttp_session import failure_reason, never_sent, system_cause
+from akapulu_async.http.limits import Deadline, Places
 from akapulu_async.log import logger
 from akapulu_async.sansio.http import Request, Response, invalid_response
 from akapulu_async.sansio.json_body import MAX_JSON_BYTES

@@ -130,7 +130,7 @@ async def test_broken_chunk_is_told_where_aiohttp_has_no_parser_in_c() -> None:
     """Where aiohttp's parser in Python quotes a broken answer in an exception, what comes out is ours, without it."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", _IN_PYTHON),
-        cwd=Path(__file__).parent.parent,
+        cwd=Path(__file__).parents[2],
         env=os.environ | {"AIOHTTP_NO_EXTENSIONS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import anyio
 import pytest
 
-from akapulu_async.limits import Deadline, Deadlines, Places
+from akapulu_async.http.limits import Deadline, Deadlines, Places
 
 LOOPS = pytest.mark.parametrize(
     "anyio_backend", [("asyncio", {"debug": False}), ("asyncio", {"use_uvloop": True})], ids=["asyncio", "uvloop"]

@@ -15,14 +15,14 @@ from aiohttp.http_exceptions import HttpProcessingError, InvalidHeader, LineTooL
 from yarl import URL
 
 from akapulu_async import AkapuluClient, ConfigurationError, RetryPolicy, TransportError
-from akapulu_async.http_session import (
+from akapulu_async.http.aiohttp_session import (
     BrokenConnectionError,
-    PreparedGet,
     environment_proxy,
     failure_reason,
     make_http,
     system_cause,
 )
+from akapulu_async.http.reused_request import PreparedGet
 from tests.calls import error_of, server_tls
 from tests.misbehaving import API_KEY, SESSION, UPDATE, Server, answer, client_of, close, leave, poll, tunnel_to
 from tests.scanning import variables_of

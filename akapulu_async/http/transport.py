@@ -12,17 +12,11 @@ from typing import Any, TypeVar
 import aiohttp
 from yarl import URL
 
-from akapulu_async.call import REQUEST_ERRORS, Body, Call, Headers, Stream
 from akapulu_async.errors import AkapuluError, ApiError, ConfigurationError, TransportError
-from akapulu_async.http_session import (
-    USER_AGENT,
-    PreparedGet,
-    environment_proxy,
-    let_go,
-    make_http,
-    without_credentials,
-)
-from akapulu_async.limits import Deadline, Deadlines, Places
+from akapulu_async.http.aiohttp_session import USER_AGENT, environment_proxy, let_go, make_http, without_credentials
+from akapulu_async.http.exchange import REQUEST_ERRORS, Body, Call, Headers, Stream
+from akapulu_async.http.limits import Deadline, Deadlines, Places
+from akapulu_async.http.reused_request import PreparedGet
 from akapulu_async.log import logger
 from akapulu_async.sansio.http import ERROR_TYPES, ErrorTypes, Request, Response, decipher
 from akapulu_async.sansio.retry import RetryPolicy, Timeouts
