@@ -53,7 +53,7 @@ from akapulu_async.models.conversation import (
     RecordingStatus,
     TranscriptRow,
 )
-from akapulu_async.recordings import Recording
+from akapulu_async.resources.recordings import Recording
 from akapulu_async.sansio.admission import FullPolicy
 from akapulu_async.sansio.lifecycle import (
     EndReason,

@@ -11,10 +11,10 @@ import aiohttp
 from anyio import AsyncContextManagerMixin
 
 from akapulu_async.checks import check_count, check_kind, shown
-from akapulu_async.conversations import RECORDING_PATH, Conversations, check_recording_path
 from akapulu_async.errors import ApiError, ConfigurationError
 from akapulu_async.http.transport import POOL_SIZE, Transport
 from akapulu_async.models.connection import ConnectRequest, check_request
+from akapulu_async.resources.conversations import RECORDING_PATH, Conversations, check_recording_path
 from akapulu_async.sansio.http import Request, check_error_types
 from akapulu_async.sansio.json_body import encode_json
 from akapulu_async.sansio.lifecycle import Signals

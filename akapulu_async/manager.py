@@ -11,13 +11,13 @@ from uuid import UUID
 from anyio import AsyncContextManagerMixin
 
 from akapulu_async.checks import check_callable, check_count, check_kind, check_limit, check_patience, checked_id, shown
-from akapulu_async.conversations import Conversations
 from akapulu_async.door import Door
 from akapulu_async.errors import ConfigurationError, ManagerClosedError
 from akapulu_async.fan_out import CLOSE_GRACE, FanOut, Handler, Run
 from akapulu_async.listening import LISTENER_BUFFER, ManagerEvent
 from akapulu_async.log import logger
 from akapulu_async.models.connection import ConnectRequest
+from akapulu_async.resources.conversations import Conversations
 from akapulu_async.roster import Roster
 from akapulu_async.sansio.admission import Admission, FullPolicy, Pace
 from akapulu_async.sansio.lifecycle import EndReason, Signals

@@ -14,11 +14,11 @@ import attrs
 from anyio import AsyncContextManagerMixin
 
 from akapulu_async.checks import check_callable, check_kind, check_limit, checked_by
-from akapulu_async.conversations import Conversations
 from akapulu_async.errors import AkapuluError, ConfigurationError
 from akapulu_async.log import logger
 from akapulu_async.models.connection import Connection, ConnectRequest
 from akapulu_async.models.conversation import ConversationDetail
+from akapulu_async.resources.conversations import Conversations
 from akapulu_async.sansio.lifecycle import EndReason, Lifecycle, SessionEvent, SessionState, Signals
 from akapulu_async.sansio.polling import PollPolicy
 from akapulu_async.sansio.signals import UpdateSignals

@@ -15,7 +15,7 @@ from itertools import cycle
 from typing import Any, cast
 
 from akapulu_async import ConversationUpdate, PollPolicy
-from akapulu_async.conversations import Conversations
+from akapulu_async.resources.conversations import Conversations
 from akapulu_async.session import ConversationSession, SessionSettings
 from processes import cores, own_cpu_seconds, pin
 from telling import add_json_option, tell

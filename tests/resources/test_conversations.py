@@ -28,7 +28,7 @@ from akapulu_async import (
     Timeouts,
     TransportError,
 )
-from akapulu_async.conversations import Conversations
+from akapulu_async.resources.conversations import Conversations
 from akapulu_async.simulator import Simulator
 from tests.calls import error_of, timed_out
 from tests.misbehaving import (

@@ -22,7 +22,7 @@ from akapulu_async.http.transport import Transport
 from akapulu_async.log import logger
 from akapulu_async.models.connection import Connection, ConnectRequest, check_request
 from akapulu_async.models.conversation import ConversationDetail, ConversationUpdate
-from akapulu_async.recordings import Recording, open_recording
+from akapulu_async.resources.recordings import Recording, open_recording
 from akapulu_async.sansio.http import Request
 from akapulu_async.sansio.json_body import encode_json
 from akapulu_async.sansio.urls import check_path
@@ -203,7 +203,7 @@ class Conversations:
             OSError: The file cannot be written.
         """
         # Few programs need it, and all would wait for it.
-        from akapulu_async.downloads import Download, check_target  # noqa: PLC0415
+        from akapulu_async.resources.downloads import Download, check_target  # noqa: PLC0415
 
         session_id, target = checked_id("session_id", session_id), _target(path)
         check_patience("wait", wait)

@@ -18,7 +18,7 @@ import attrs
 
 from akapulu_async.errors import ApiError, TransportError
 from akapulu_async.http.transport import Transport
-from akapulu_async.recordings import Recording, open_recording, refuses_range
+from akapulu_async.resources.recordings import Recording, open_recording, refuses_range
 from akapulu_async.tasks import in_thread, settle
 
 if sys.platform != "win32":
