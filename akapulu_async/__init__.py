@@ -70,8 +70,7 @@ from akapulu_async.sansio.signals import UpdateSignals
 from akapulu_async.sansio.snapshot import SessionSnapshot
 from akapulu_async.sansio.statistics import ManagerStatistics
 from akapulu_async.secret import Secret
-from akapulu_async.session import ConversationSession, Participant
-from akapulu_async.session_view import StateEvent
+from akapulu_async.session import ConversationSession, Participant, StateEvent
 from akapulu_async.version import __version__ as __version__
 
 __all__ = [

@@ -30,7 +30,7 @@ from akapulu_async import (
     UpdateSignals,
     WaitTimeoutError,
 )
-from akapulu_async.watching import KEPT_PROGRESS
+from akapulu_async.session.event_log import KEPT_PROGRESS
 from tests.managed import kept_events
 from tests.misbehaving import CONNECTION, REQUEST, SESSION, TOKEN, UPDATE, answer
 from tests.steered import READY, Steered, session_tasks, steered

@@ -15,7 +15,7 @@ from akapulu_async.models.connection import Connection
 from akapulu_async.sansio.lifecycle import EndReason, Lifecycle, Progress, SessionEvent, SessionState
 from akapulu_async.sansio.snapshot import SessionSnapshot
 from akapulu_async.secret import Secret, excerpt
-from akapulu_async.watching import EventLog, Watcher
+from akapulu_async.session.event_log import EventLog, Watcher
 
 
 @attrs.frozen

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from akapulu_async.sansio.lifecycle import ProgressChanged, SessionEvent, SessionState, StateChanged
-from akapulu_async.watching import KEPT_PROGRESS, EventLog, Watcher
+from akapulu_async.session.event_log import KEPT_PROGRESS, EventLog, Watcher
 
 EPOCH = datetime(2026, 3, 10, tzinfo=UTC)
 

@@ -1,0 +1,44 @@
+"""What a session is run with."""
+
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+
+import attrs
+
+from akapulu_async.checks import check_callable, check_kind, check_limit, checked_by
+from akapulu_async.errors import ConfigurationError
+from akapulu_async.models.connection import Connection
+from akapulu_async.sansio.lifecycle import Signals
+from akapulu_async.sansio.polling import PollPolicy
+from akapulu_async.sansio.signals import UpdateSignals
+
+Participant = Callable[[Connection], AbstractAsyncContextManager[object]]
+"""Takes the way into the room; what it returns is entered to join and left to leave."""
+
+
+READY_TIMEOUT = 100.0
+"""Seconds within which the bot must get ready, as in the vendor's React package [seen]."""
+
+
+def _check_signals(_: object, __: object, signals: object) -> None:
+    for name in ("reads_as_join", "reads_as_end", "gone"):
+        if not callable(getattr(signals, name, None)):
+            raise ConfigurationError(f"signals: {type(signals).__name__} has no {name}(); write UpdateSignals(...)")
+
+
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class SessionSettings:
+    """What a session is run with."""
+
+    poll: PollPolicy = attrs.field(factory=PollPolicy, validator=checked_by(check_kind, PollPolicy))
+    ready_timeout: float | None = attrs.field(default=READY_TIMEOUT, validator=checked_by(check_limit))
+    participant: Participant | None = attrs.field(
+        default=None, validator=attrs.validators.optional(checked_by(check_callable))
+    )
+    signals: Signals = attrs.field(factory=UpdateSignals, validator=_check_signals)
+    draw: Callable[[], float] = random.random
+    """Gives random numbers from 0 to 1."""
+
+    turn: Callable[[], Awaitable[None]] | None = None
+    """Waits, when a poll is due, for its turn among others. None: nothing to wait for."""
