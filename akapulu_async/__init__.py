@@ -41,9 +41,7 @@ from akapulu_async.errors import (
     TransportError,
     WaitTimeoutError,
 )
-from akapulu_async.fan_out import FanOut, Outcome
-from akapulu_async.listening import EventsMissed, ManagerEvent
-from akapulu_async.manager import SessionManager
+from akapulu_async.manager import EventsMissed, FanOut, ManagerEvent, Outcome, SessionManager
 from akapulu_async.models.connection import Connection, ConnectRequest
 from akapulu_async.models.conversation import (
     Avatar,

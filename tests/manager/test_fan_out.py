@@ -20,8 +20,9 @@ from akapulu_async import (
     SessionManager,
     SessionState,
 )
-from akapulu_async import fan_out as fan_out_module
-from akapulu_async.fan_out import FanOut, Run, _cancel
+from akapulu_async.manager import FanOut
+from akapulu_async.manager import fan_out as fan_out_module
+from akapulu_async.manager.fan_out import Run, _cancel
 from akapulu_async.simulator import Fault
 from tests.managed import LOOPS, crowded, simulated, soon, until
 from tests.misbehaving import PATIENCE, REQUEST

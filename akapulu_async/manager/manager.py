@@ -11,14 +11,15 @@ from uuid import UUID
 from anyio import AsyncContextManagerMixin
 
 from akapulu_async.checks import check_callable, check_count, check_kind, check_limit, check_patience, checked_id, shown
-from akapulu_async.door import Door
 from akapulu_async.errors import ConfigurationError, ManagerClosedError
-from akapulu_async.fan_out import CLOSE_GRACE, FanOut, Handler, Run
-from akapulu_async.listening import LISTENER_BUFFER, ManagerEvent
 from akapulu_async.log import logger
+from akapulu_async.manager.broadcast import LISTENER_BUFFER, ManagerEvent
+from akapulu_async.manager.fan_out import CLOSE_GRACE, FanOut, Handler, Run
+from akapulu_async.manager.gate import Door
+from akapulu_async.manager.rate_limiter import Turns
+from akapulu_async.manager.registry import Roster
 from akapulu_async.models.connection import ConnectRequest
 from akapulu_async.resources.conversations import Conversations
-from akapulu_async.roster import Roster
 from akapulu_async.sansio.admission import Admission, FullPolicy, Pace
 from akapulu_async.sansio.lifecycle import EndReason, Signals
 from akapulu_async.sansio.polling import PollPolicy
@@ -27,7 +28,6 @@ from akapulu_async.sansio.snapshot import SessionSnapshot, as_start
 from akapulu_async.sansio.statistics import ManagerStatistics
 from akapulu_async.session import READY_TIMEOUT, ConversationSession, Participant, SessionSettings
 from akapulu_async.tasks import settle
-from akapulu_async.turns import Turns
 from akapulu_async.unclosed import warn_unless_closed
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from akapulu_async import AkapuluError, FullPolicy, ManagerClosedError, MinutesLimitError
-from akapulu_async.door import Door
+from akapulu_async.manager.gate import Door
 from akapulu_async.sansio.admission import Admission, Pace
 
 PATIENCE = 5.0

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from akapulu_async import EventsMissed, ManagerEvent, ProgressChanged
-from akapulu_async.listening import Listener, Listeners
+from akapulu_async.manager.broadcast import Listener, Listeners
 
 AT = datetime(2026, 3, 10, tzinfo=UTC)
 

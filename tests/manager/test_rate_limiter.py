@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from akapulu_async.manager.rate_limiter import Turns
 from akapulu_async.sansio.admission import Pace
-from akapulu_async.turns import Turns
 
 PATIENCE = 5.0
 

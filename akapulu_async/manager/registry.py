@@ -4,9 +4,9 @@ import asyncio
 
 import attrs
 
-from akapulu_async.door import Door
 from akapulu_async.errors import ConcurrencyLimitError, ManagerClosedError, MinutesLimitError, StartTimeoutError
-from akapulu_async.listening import Listeners
+from akapulu_async.manager.broadcast import Listeners
+from akapulu_async.manager.gate import Door
 from akapulu_async.models.connection import ConnectRequest, check_request
 from akapulu_async.resources.conversations import Conversations
 from akapulu_async.sansio.lifecycle import EndReason, SessionEvent, SessionState, StateChanged
