@@ -17,13 +17,13 @@ from akapulu_async.http.aiohttp_session import USER_AGENT, environment_proxy, le
 from akapulu_async.http.exchange import REQUEST_ERRORS, Body, Call, Headers, Stream
 from akapulu_async.http.limits import Deadline, Deadlines, Places
 from akapulu_async.http.reused_request import PreparedGet
+from akapulu_async.leak_warnings import warn_unless_closed
 from akapulu_async.log import logger
 from akapulu_async.sansio.http import ERROR_TYPES, ErrorTypes, Request, Response, decipher
 from akapulu_async.sansio.retry import RetryPolicy, Timeouts
 from akapulu_async.sansio.urls import redirect_target
 from akapulu_async.secret import Secret
 from akapulu_async.tasks import is_cancelled, settle
-from akapulu_async.unclosed import warn_unless_closed
 
 T = TypeVar("T")
 

@@ -12,6 +12,7 @@ from anyio import AsyncContextManagerMixin
 
 from akapulu_async.checks import check_callable, check_count, check_kind, check_limit, check_patience, checked_id, shown
 from akapulu_async.errors import ConfigurationError, ManagerClosedError
+from akapulu_async.leak_warnings import warn_unless_closed
 from akapulu_async.log import logger
 from akapulu_async.manager.broadcast import LISTENER_BUFFER, ManagerEvent
 from akapulu_async.manager.fan_out import CLOSE_GRACE, FanOut, Handler, Run
@@ -28,7 +29,6 @@ from akapulu_async.sansio.snapshot import SessionSnapshot, as_start
 from akapulu_async.sansio.statistics import ManagerStatistics
 from akapulu_async.session import READY_TIMEOUT, ConversationSession, Participant, SessionSettings
 from akapulu_async.tasks import settle
-from akapulu_async.unclosed import warn_unless_closed
 
 T = TypeVar("T")
 

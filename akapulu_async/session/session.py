@@ -12,6 +12,7 @@ from typing import Self
 from anyio import AsyncContextManagerMixin
 
 from akapulu_async.errors import AkapuluError, ConfigurationError
+from akapulu_async.leak_warnings import warn_unless_closed
 from akapulu_async.log import logger
 from akapulu_async.models.connection import Connection, ConnectRequest
 from akapulu_async.models.conversation import ConversationDetail
@@ -22,7 +23,6 @@ from akapulu_async.secret import excerpt
 from akapulu_async.session.settings import Participant, SessionSettings
 from akapulu_async.session.view import SessionView
 from akapulu_async.tasks import settle
-from akapulu_async.unclosed import warn_unless_closed
 
 LEAVE_GRACE = 5.0
 """Seconds that a participant may take to leave the room before it is cancelled."""

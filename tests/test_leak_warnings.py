@@ -10,7 +10,7 @@ import pytest
 from anyio import run_process
 
 from akapulu_async import AkapuluClient, ConversationSession, SessionManager
-from akapulu_async.unclosed import warn_unless_closed
+from akapulu_async.leak_warnings import warn_unless_closed
 from tests.managed import simulated
 from tests.misbehaving import API_KEY, REQUEST
 
