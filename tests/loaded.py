@@ -9,9 +9,9 @@ from typing import Any
 from uuid import UUID
 
 from akapulu_async import AkapuluClient
-from akapulu_async.cli.load.plan import LoadPlan
-from akapulu_async.cli.load.recorder import Recorder
-from akapulu_async.cli.load.runner import Follower, run_load
+from akapulu_async.load.plan import LoadPlan
+from akapulu_async.load.recorder import Recorder
+from akapulu_async.load.runner import Follower, run_load
 from tests.misbehaving import CONNECTION, REQUEST, UPDATE, Peer, Seen, answer, http
 
 READY = {"call_is_ready": True, "completion_percent": 100, "latest_update_text": "bot ready"}

@@ -9,8 +9,8 @@ from typing import Any
 
 import attrs
 
-from akapulu_async.cli.load.charts import Chart
-from akapulu_async.cli.load.results import Attempt, Latencies, LoadResult, Sample
+from akapulu_async.load.charts import Chart
+from akapulu_async.load.results import Attempt, Latencies, LoadResult, Sample
 from akapulu_async.sansio.lifecycle import EndReason, SessionState
 
 SETTINGS = {"conversations": "2,000", "rate": "10 a second", "base URL": "http://127.0.0.1:8000/api"}

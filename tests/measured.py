@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from akapulu_async import EndReason
-from akapulu_async.cli.load.results import Attempt, Latencies, LoadResult
+from akapulu_async.load.results import Attempt, Latencies, LoadResult
 
 
 def latencies(*seconds: float) -> Latencies:

@@ -12,7 +12,7 @@ from akapulu_async.cli.connect import connect
 from akapulu_async.cli.doctor import doctor
 from akapulu_async.cli.download import download
 from akapulu_async.cli.exits import ExitCode, exit_code, table
-from akapulu_async.cli.load.command import load
+from akapulu_async.cli.load import load
 from akapulu_async.cli.screen import complain
 from akapulu_async.cli.show import show
 from akapulu_async.cli.watch import watch

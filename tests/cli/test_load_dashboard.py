@@ -1,0 +1,132 @@
+"""The live view of a load test."""
+
+import asyncio
+import io
+import json
+from typing import Any
+
+import attrs
+import pytest
+from rich.console import Console, RenderableType
+
+from akapulu_async import SessionState
+from akapulu_async.cli import load_dashboard
+from akapulu_async.cli.load_dashboard import MOST_CAUSES, follow, line, picture
+from akapulu_async.cli.screen import Screen
+from akapulu_async.load.recorder import Recorder
+from akapulu_async.load.spread import Bar
+from akapulu_async.load.view import View
+
+VIEW = View(
+    at=12.4,
+    arrived=1200,
+    planned=2000,
+    states={SessionState.CONNECTING: 100, SessionState.ROOM_JOINED: 50, SessionState.BOT_READY: 1},
+    waiting=0,
+    connected=1190,
+    ready=900,
+    over=1000,
+    connects_per_second=98.7,
+    polls_per_second=1999.6,
+    ready_p50=12.0,
+    ready_p95=14.25,
+    bars=[Bar(10.0, 12.0, 200), Bar(12.0, 14.0, 100)],
+    failures={"ServerError 503": 3, "ready_timeout": 10},
+    loop_lag=0.0042,
+    stopping=False,
+)
+
+
+def drawn(part: RenderableType, width: int = 80) -> list[str]:
+    """Return the lines as a terminal of so many columns shows them."""
+    console = Console(file=io.StringIO(), width=width, force_terminal=False)
+    console.print(part)
+    assert isinstance(console.file, io.StringIO)
+    return [" ".join(row.split()) for row in console.file.getvalue().splitlines()]
+
+
+def test_the_picture_shows_how_it_stands() -> None:
+    """It has states, speeds, the spread of readiness and the causes of failure, with bars to scale."""
+    assert drawn(picture(VIEW)) == [
+        "12 s 1,200 of 2,000 due, 1,000 over",
+        "",
+        "waiting 0",
+        f"connecting 100 {'#' * 40}",
+        f"room_joined 50 {'#' * 20}",
+        "bot_ready 1 #",
+        "",
+        "98.7 connects/s 2,000 polls/s own loop's lag 4 ms",
+        "",
+        "time to ready: 900, p50 12.00 s, p95 14.25 s",
+        f"10-12 s 200 {'#' * 40}",
+        f"12-14 s 100 {'#' * 20}",
+        "",
+        "failed: 13",
+        f"ready_timeout 10 {'#' * 40}",
+        f"ServerError 503 3 {'#' * 12}",
+    ]
+
+
+def test_the_picture_fits_into_80_columns() -> None:
+    """Nothing is wrapped or wider than 80 columns, be names and figures ever so long, and rare causes are summed up."""
+    causes = {f"SomeVeryLongErrorNameIndeed{number} 503": 10**6 + number for number in range(20)}
+    seen = attrs.evolve(
+        VIEW, arrived=10**7, planned=10**7, over=10**7, waiting=10**6, failures=causes, stopping=True, ready=10**7
+    )
+    console = Console(file=io.StringIO(), width=80, force_terminal=False)
+    console.print(picture(seen))
+    assert isinstance(console.file, io.StringIO)
+    rows = console.file.getvalue().splitlines()
+    assert max(len(row.rstrip()) for row in rows) <= 80
+    assert sum("VeryLong" in row for row in rows) == MOST_CAUSES
+    assert any(row.startswith("others ") for row in rows)
+    assert sum("Ctrl-C again" in row for row in rows) == 1
+
+
+def test_fine_spreads_keep_their_digits() -> None:
+    """Bars narrower than a second have bounds with fractions."""
+    seen = attrs.evolve(VIEW, bars=[Bar(0.5, 0.55, 4)])
+    assert f"0.50-0.55 s 4 {'#' * 40}" in drawn(picture(seen))
+
+
+def test_nothing_yet_is_no_histogram() -> None:
+    """Before anything got ready or failed, those parts are not there."""
+    seen = attrs.evolve(VIEW, bars=[], failures={}, ready=0, ready_p50=None, ready_p95=None)
+    rows = drawn(picture(seen))
+    assert not any("ready:" in row or "failed" in row for row in rows)
+    assert rows[-1].endswith("lag 4 ms")
+
+
+def test_a_line_has_the_same_in_short() -> None:
+    """Without a terminal, a line tells what is there, and leaves out what is not."""
+    assert line(VIEW) == (
+        "   12.4 s  1,200 of 2,000 due, 100 connecting, 50 room_joined, 1 bot_ready, 1,000 over, 13 failed, "
+        "2,000 polls/s, ready p50 12.00 s, p95 14.25 s"
+    )
+    bare = attrs.evolve(VIEW, planned=None, waiting=7, states={}, ready_p50=None, ready_p95=None)
+    assert line(bare) == "   12.4 s  1,200 due, 7 waiting, 1,000 over, 13 failed, 2,000 polls/s"
+
+
+async def test_scripts_are_shown_nothing(capsys: Any) -> None:
+    """With JSON asked for, following ends at once without a word."""
+    await follow(Recorder(), Screen(json=True), 5)
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", "")
+
+
+async def test_without_a_terminal_lines_come_now_and_then(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no terminal gets plain lines on stderr until the test is over."""
+    monkeypatch.setattr(load_dashboard, "LINE_INTERVAL", 0.01)
+    screen, shown = Screen(), ""
+    following = asyncio.create_task(follow(Recorder(), screen, 5))
+    while shown.count(" s  0 of 5 due, 0 over") < 2:
+        await asyncio.sleep(0)
+        shown += capsys.readouterr().err
+    following.cancel()
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_a_wide_terminal_changes_nothing(width: int) -> None:
+    """What is drawn is the same in wide terminals."""
+    assert json.dumps(drawn(picture(VIEW), width)) == json.dumps(drawn(picture(VIEW)))

@@ -1,0 +1,85 @@
+"""What a load test found, told at its end."""
+
+import io
+import json
+
+from rich.console import Console
+
+from akapulu_async.cli.load_summary import as_json, show
+from akapulu_async.load.criteria import judge, parse
+from akapulu_async.load.metrics import NAMES
+from akapulu_async.load.results import LoadResult
+from tests.measured import attempt, latencies, result
+
+MEASURED = result(
+    [*(attempt(number) for number in range(1999)), attempt(1999, ready=None, failure="ready_timeout")],
+    title="2,000 conversations, 500 at once",
+    seconds=61.25,
+    loop_lag=latencies(0.004),
+    arrival_lag=latencies(0.001),
+    resolution=0.55,
+    cpu_share=0.31,
+)
+
+
+def shown(measured: LoadResult, *thresholds: str) -> list[str]:
+    """Return the lines of a summary in a terminal of 80 columns, without what pads them."""
+    console = Console(file=io.StringIO(), width=80, force_terminal=False)
+    show(console, measured, [judge(parse(text), measured) for text in thresholds])
+    assert isinstance(console.file, io.StringIO)
+    rows = console.file.getvalue().splitlines()
+    assert max(map(len, rows)) <= 80
+    return [" ".join(row.split()) for row in rows]
+
+
+def test_the_summary_of_a_test() -> None:
+    """It has counts with their shares, latencies in seconds, causes of failure, how it was measured, and verdicts."""
+    assert shown(MEASURED, "ready_p95>20", "failures>=1") == [
+        "2,000 conversations, 500 at once: took 61.2 s",
+        "",
+        "conversations 2,000 100.00%",
+        "connected 2,000 100.00%",
+        "ready 1,999 99.95%",
+        "failed 1 0.05%",
+        "",
+        "seconds mean p50 p90 p95 p99 max",
+        "connect 0.250 0.250 0.250 0.250 0.250 0.250",
+        "time to ready 2.000 2.000 2.000 2.000 2.000 2.000",
+        "own loop's lag 0.004 0.004 0.004 0.004 0.004 0.004",
+        "own arrivals' lag 0.001 0.001 0.001 0.001 0.001 0.001",
+        "",
+        "failed because of",
+        "ready_timeout 1",
+        "",
+        "Latencies count from when a conversation was due. The time to ready is that of",
+        "those alone that got ready. A readiness is seen up to 0.55 s late, since it is",
+        "polled for. The load generator used 31% of a core.",
+        "ready_p95>20: kept, it is 2",
+        "failures>=1: crossed, it is 1",
+    ]
+
+
+def test_who_did_not_get_ready_is_told_only_if_there_is_one() -> None:
+    """If all got ready, nothing is said of those that did not."""
+    rows = shown(result([attempt(0)]))
+    assert rows[-1] == "Latencies count from when a conversation was due."
+
+
+def test_what_was_not_measured_has_no_row() -> None:
+    """Without any conversation there are counts, and no latencies of nothing."""
+    rows = shown(result(warnings=("It was interrupted.",)))
+    assert "conversations 0" in rows
+    assert not any(row.startswith(("connect ", "time to ready", "own arrivals")) for row in rows)
+    assert rows[-1] == "! It was interrupted."
+
+
+def test_scripts_get_the_same_figures() -> None:
+    """The object for scripts has every figure by the name that thresholds know, and is JSON."""
+    told = json.loads(json.dumps(as_json(MEASURED, [judge(parse("failures>0"), MEASURED)])))
+    assert told["figures"].keys() == set(NAMES)
+    assert told["figures"]["failures"] == 1
+    assert told["started_at"] == "2026-03-01T00:00:00+00:00"
+    assert told["failures"] == {"ready_timeout": 1}
+    assert told["thresholds"] == [{"threshold": "failures>0", "value": 1, "crossed": True}]
+    assert told["interrupted"] is False
+    assert "session_id" not in json.dumps(told)

@@ -1,0 +1,125 @@
+"""What a load test connects."""
+
+import json
+from itertools import islice
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from akapulu_async import ConfigurationError, ConnectRequest
+from akapulu_async.load.requests import FIELDS, _parse, in_turns, read_requests
+
+SCENARIO, AVATAR = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+LINE = {"scenario": SCENARIO, "avatar": AVATAR}
+
+
+@pytest.fixture
+def write(tmp_path: Any) -> Any:
+    def write(text: str) -> Any:
+        path = tmp_path / "requests.jsonl"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_lines_become_requests(write: Any) -> None:
+    """Each line is a request, with variables and all else that a connect takes; empty lines are none."""
+    full = {
+        **LINE,
+        "variables": {"name": "Ada"},
+        "stt_keywords": ["Lovelace"],
+        "record_conversation": True,
+        "wait_for_client_ready": False,
+        "voice_only_mode": True,
+        "extra": {"show_ai_label": True},
+    }
+    assert full.keys() == FIELDS.keys()
+    assert read_requests(write(f"{json.dumps(LINE)}\n\n  \n{json.dumps(full)}\n")) == (
+        ConnectRequest(SCENARIO, AVATAR),
+        ConnectRequest(
+            SCENARIO,
+            AVATAR,
+            runtime_vars={"name": "Ada"},
+            stt_keywords=("Lovelace",),
+            record_conversation=True,
+            wait_for_client_ready=False,
+            voice_only_mode=True,
+            extra={"show_ai_label": True},
+        ),
+    )
+
+
+def test_a_byte_order_mark_is_no_part_of_it(write: Any) -> None:
+    """A file that begins with a byte order mark is read like any other."""
+    assert len(read_requests(write("\ufeff" + json.dumps(LINE)))) == 1
+
+
+def test_requests_are_taken_in_turns() -> None:
+    """After the last one comes the first again."""
+    first, second = ConnectRequest(SCENARIO, AVATAR), ConnectRequest(AVATAR, SCENARIO)
+    assert list(islice(in_turns((first, second)), 5)) == [first, second, first, second, first]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{", "no JSON"),
+        ("[" * 100_000, "no JSON"),
+        ("[]", "a JSON object such as"),
+        (json.dumps({"scenario": SCENARIO}), "avatar is missing"),
+        (json.dumps({**LINE, "variable": {}}), "there is no field 'variable'; there are scenario, avatar, variables,"),
+        (json.dumps({**LINE, "scenario": "x"}), "scenario: 'x' is not a UUID"),
+        (json.dumps({**LINE, "avatar": 3}), "avatar: 3 is not a UUID"),
+        (json.dumps({**LINE, "variables": {"age": 3}}), "variables['age']: values are texts"),
+        (json.dumps({**LINE, "stt_keywords": list("abcdef")}), "stt_keywords: 6 are too many"),
+    ],
+)
+def test_a_bad_line_is_named(write: Any, line: Any, said: Any) -> None:
+    """What is wrong with a line is said in one line, with the file, the number of the line and the field."""
+    path = write(f"{json.dumps(LINE)}\n\n{line}\n")
+    with pytest.raises(ConfigurationError) as caught:
+        read_requests(path)
+    assert f"--requests {path}: line 3: " in str(caught.value)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from([SCENARIO, AVATAR]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.text() | st.dictionaries(st.sampled_from(sorted(FIELDS)), JSON).map(lambda fields: json.dumps(LINE | fields)))
+def test_any_line_is_a_request_or_refused(line: str) -> None:
+    """Whatever stands in a line, it is a request, or refused with the place and the reason in one line."""
+    try:
+        said = repr(_parse(line, "here"))
+    except ConfigurationError as error:
+        said = str(error)
+    assert said.startswith(("here: ", "ConnectRequest("))
+    assert len(said.splitlines()) == 1
+
+
+def test_a_file_without_lines_is_refused(write: Any) -> None:
+    """A file that holds no request is told from one that does."""
+    with pytest.raises(ConfigurationError, match="it has no lines"):
+        read_requests(write("\n\n"))
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Any) -> None:
+    """A file that cannot be read is named with the reason."""
+    with pytest.raises(ConfigurationError, match=r"--requests .*none: No such file"):
+        read_requests(tmp_path / "none")
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Any) -> None:
+    """A file in another encoding is told as such."""
+    path = tmp_path / "latin"
+    path.write_bytes(b"\xff\xfe\xfa")
+    with pytest.raises(ConfigurationError, match="it is no UTF-8 text"):
+        read_requests(path)

@@ -1,0 +1,59 @@
+"""What a load test measured, as values."""
+
+import math
+import statistics
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from akapulu_async.load.results import HIGHEST, Latencies
+from tests.measured import attempt, latencies
+
+DURATIONS = st.lists(st.floats(0.001, 3600), min_size=1, max_size=300)
+
+
+@given(DURATIONS, st.floats(0.01, 1))
+def test_quantiles_are_right_to_three_digits(seconds: Any, share: Any) -> None:
+    """A quantile is the exact one of the sorted figures, within three significant digits."""
+    exact = sorted(seconds)[math.ceil(round(share * len(seconds), 9)) - 1]
+    assert latencies(*seconds).at(share) == pytest.approx(exact, rel=2e-3, abs=2e-6)
+
+
+@given(DURATIONS)
+def test_mean_and_highest_are_those_of_the_figures(seconds: Any) -> None:
+    """Count, mean and highest are exact to the microsecond."""
+    made = latencies(*seconds)
+    assert made.mean == pytest.approx(statistics.fmean(seconds), rel=1e-6, abs=1e-6)
+    assert made.highest == pytest.approx(max(seconds), rel=1e-6, abs=1e-6)
+    assert made.count == len(seconds)
+
+
+def test_nothing_is_no_figure() -> None:
+    """Without any, there are no figures but the count."""
+    nothing = Latencies()
+    assert (nothing.count, nothing.at(0.5), nothing.mean, nothing.highest) == (0, None, None, None)
+
+
+def test_what_is_out_of_range_counts_as_its_end() -> None:
+    """Less than a microsecond counts as one, more than two hours as two hours."""
+    assert latencies(-1.0).at(1) == pytest.approx(1e-6)
+    assert latencies(1e9).at(1) == pytest.approx(HIGHEST / 1e6, rel=1e-3)
+
+
+def test_what_was_held_up_is_counted_too() -> None:
+    """A wait of a second that kept a look each 0.1 s from happening counts as ten waits, from 1 s down to 0.1 s."""
+    made = Latencies()
+    made.add(1.0, every=0.1)
+    assert made.count == 10
+    assert made.mean == pytest.approx(0.55, rel=1e-3)
+    assert made.at(0.1) == pytest.approx(0.1, rel=1e-3)
+
+
+def test_latencies_count_from_when_an_attempt_was_due() -> None:
+    """An attempt that began late has the wait in its latencies; what did not come has none."""
+    late = attempt(due=1.0, began=5.0, connected=5.5, ready=7.0)
+    assert (late.connect_latency, late.time_to_ready) == (4.5, 6.0)
+    never = attempt(connected=None, ready=None)
+    assert (never.connect_latency, never.time_to_ready) == (None, None)
