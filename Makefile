@@ -112,12 +112,12 @@ coverage: $(tools)  ## run the tests and print which branches they do not cover
 	@$(run) -m coverage report
 
 chaos: $(tools)  ## run conversations through faults and restarts, 100 seeds; ARGS="--seed N" runs one
-	@$(run) -m tests.chaotic $(ARGS)
+	@$(run) -m tests.robustness.chaotic $(ARGS)
 
 # What only fuzzing needs is not in the extra, since there are no wheels of it for every interpreter.
 fuzz: $(tools)  ## fuzz what reads answers, guided by coverage, a minute each; ARGS="--seconds 600 detail"
 	@$(run) -c 'import atheris' 2>/dev/null || $(run) -m pip install --quiet --disable-pip-version-check --no-input atheris
-	@$(run) -m tests.fuzzing.run $(ARGS)
+	@$(run) -m tests.robustness.fuzzing.run $(ARGS)
 
 secrets: $(tools)  ## run the tests with all logged, and look for keys and tokens in all that comes out
 	@$(run) -m pytest -n 4 --dist worksteal --scan-secrets $(ARGS)

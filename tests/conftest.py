@@ -11,8 +11,8 @@ import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 from hypothesis import settings
 
-from tests.calls import Marks
-from tests.scanning import SecretScan
+from tests.support.calls import Marks
+from tests.support.scanning import SecretScan
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from akapulu_async import AkapuluClient, ApiError, BadRequestError, ConfigurationError, InvalidResponseError, Secret
-from tests.calls import error_of
-from tests.misbehaving import API_KEY, REQUEST, SESSION, UPDATE, Server, answer, client_of, poll, raw
+from tests.support.calls import error_of
+from tests.support.misbehaving import API_KEY, REQUEST, SESSION, UPDATE, Server, answer, client_of, poll, raw
 
 LOCAL = "http://127.0.0.1:8080/api"
 

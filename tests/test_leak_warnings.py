@@ -11,8 +11,8 @@ from anyio import run_process
 
 from akapulu_async import AkapuluClient, ConversationSession, SessionManager
 from akapulu_async.leak_warnings import warn_unless_closed
-from tests.managed import simulated
-from tests.misbehaving import API_KEY, REQUEST
+from tests.support.managed import simulated
+from tests.support.misbehaving import API_KEY, REQUEST
 
 
 class Owner:

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from tests.calls import Marks, error_of
-from tests.misbehaving import UPDATE, UPDATES, Server, answer, client_of, connect, poll, reset
+from tests.support.calls import Marks, error_of
+from tests.support.misbehaving import UPDATE, UPDATES, Server, answer, client_of, connect, poll, reset
 
 
 async def test_log_tells_each_attempt(marks: Marks) -> None:

@@ -8,7 +8,7 @@ import pytest
 from akapulu_async import ConfigurationError
 from akapulu_async.cli.load_outputs import Files, tell
 from akapulu_async.cli.screen import Screen
-from tests.measured import attempt, result
+from tests.support.measured import attempt, result
 
 MEASURED = result([attempt(0)])
 

@@ -9,7 +9,7 @@ from akapulu_async.cli.load_summary import as_json, show
 from akapulu_async.load.criteria import judge, parse
 from akapulu_async.load.metrics import NAMES
 from akapulu_async.load.results import LoadResult
-from tests.measured import attempt, latencies, result
+from tests.support.measured import attempt, latencies, result
 
 MEASURED = result(
     [*(attempt(number) for number in range(1999)), attempt(1999, ready=None, failure="ready_timeout")],

@@ -13,8 +13,8 @@ import pytest
 from akapulu_async import AkapuluClient
 from akapulu_async.cli import simulator_process as module
 from akapulu_async.cli.simulator_process import Address, simulator_process
-from tests.managed import until
-from tests.misbehaving import REQUEST
+from tests.support.managed import until
+from tests.support.misbehaving import REQUEST
 
 # ruff: noqa: S310, S603 - runs this package's own code and asks its loopback address
 

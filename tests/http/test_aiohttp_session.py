@@ -23,10 +23,10 @@ from akapulu_async.http.aiohttp_session import (
     system_cause,
 )
 from akapulu_async.http.reused_request import PreparedGet
-from tests.calls import error_of, server_tls
-from tests.misbehaving import API_KEY, SESSION, UPDATE, Server, answer, client_of, close, leave, poll, tunnel_to
-from tests.scanning import variables_of
-from tests.storing import read, redirect, store
+from tests.support.calls import error_of, server_tls
+from tests.support.misbehaving import API_KEY, SESSION, UPDATE, Server, answer, client_of, close, leave, poll, tunnel_to
+from tests.support.scanning import variables_of
+from tests.support.storing import read, redirect, store
 
 PROXY = "http://proxy.example:3128"
 SERVICE = "https://akapulu.com/api"

@@ -20,8 +20,8 @@ from akapulu_async import (
     Timeouts,
     TransportError,
 )
-from tests.calls import CHUNKED, GOOD, JSON, MIB, Call, both_calls, both_loops, error_of, timed_out
-from tests.misbehaving import (
+from tests.support.calls import CHUNKED, GOOD, JSON, MIB, Call, both_calls, both_loops, error_of, timed_out
+from tests.support.misbehaving import (
     API_KEY,
     CONNECTION,
     OTHER_SESSION,
@@ -99,9 +99,9 @@ async def test_connect_that_breaks_off_is_never_sent_twice(behaviour: Behaviour,
 _IN_PYTHON = """
 import asyncio
 from akapulu_async import RetryPolicy
-from tests.calls import CHUNKED, error_of
-from tests.misbehaving import TOKEN, Server, client_of, connect, drip, poll, raw
-from tests.storing import read
+from tests.support.calls import CHUNKED, error_of
+from tests.support.misbehaving import TOKEN, Server, client_of, connect, drip, poll, raw
+from tests.support.storing import read
 
 FILM = CHUNKED.replace(b"application/json", b"video/mp4")
 BROKEN = TOKEN.encode() + b"\\r\\n"

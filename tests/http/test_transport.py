@@ -29,8 +29,8 @@ from akapulu_async import (
     TransportError,
 )
 from akapulu_async.simulator import Fault, Simulator
-from tests.calls import GOOD, JSON, Call, Marks, both_calls, both_loops, error_of, server_tls, timed_out
-from tests.misbehaving import (
+from tests.support.calls import GOOD, JSON, Call, Marks, both_calls, both_loops, error_of, server_tls, timed_out
+from tests.support.misbehaving import (
     API_KEY,
     QUICK,
     REQUEST,
@@ -54,7 +54,7 @@ from tests.misbehaving import (
     reset,
     tunnel_to,
 )
-from tests.storing import read, redirect, store
+from tests.support.storing import read, redirect, store
 
 # Refusals
 

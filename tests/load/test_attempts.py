@@ -7,9 +7,9 @@ import pytest
 from akapulu_async import EndReason, SessionManager
 from akapulu_async.load.attempts import attempt
 from akapulu_async.load.recorder import Recorder
-from tests.loaded import Punctual
-from tests.managed import crowded, simulated
-from tests.misbehaving import REQUEST, Server, client_of
+from tests.support.loaded import Punctual
+from tests.support.managed import crowded, simulated
+from tests.support.misbehaving import REQUEST, Server, client_of
 
 
 async def test_the_times_of_an_attempt() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from akapulu_async import ConfigurationError
 from akapulu_async.load.criteria import OPERATORS, Criterion, judge, parse
 from akapulu_async.load.metrics import NAMES
-from tests.measured import attempt, result
+from tests.support.measured import attempt, result
 
 MEASURED = result([attempt(0), attempt(1, failure="failed")])  # two connected after 0.25 s and ready after 2 s
 

@@ -8,7 +8,7 @@ import pytest
 from akapulu_async import EndReason
 from akapulu_async.load.csv import COLUMNS, write_csv
 from akapulu_async.load.results import Attempt
-from tests.measured import attempt, result
+from tests.support.measured import attempt, result
 
 
 def test_each_attempt_is_a_row(tmp_path: Path) -> None:

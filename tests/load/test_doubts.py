@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from akapulu_async.load.doubts import doubts
-from tests.measured import latencies, result
+from tests.support.measured import latencies, result
 
 
 def test_a_calm_load_generator_raises_no_doubt() -> None:

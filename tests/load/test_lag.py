@@ -6,7 +6,7 @@ import time
 import pytest
 
 from akapulu_async.load.lag import INTERVAL, LagMeter
-from tests.managed import until
+from tests.support.managed import until
 
 
 async def test_a_blocked_loop_is_noticed() -> None:

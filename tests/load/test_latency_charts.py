@@ -11,7 +11,7 @@ from akapulu_async.load.latency_charts import Measure, connect_latency, latency_
 from akapulu_async.load.results import Attempt
 from akapulu_async.load.wording import latency
 from akapulu_async.sansio.lifecycle import SessionState
-from tests.made_loads import drawing, made_result, result_of
+from tests.support.made_loads import drawing, made_result, result_of
 
 
 def ready_charts(count: int, ready: float = 0.96) -> tuple[Measure, Any, Any, list[Chart]]:

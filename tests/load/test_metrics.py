@@ -3,7 +3,7 @@
 import pytest
 
 from akapulu_async.load.metrics import NAMES, NAMES_IN_SHORT, metric, metrics
-from tests.measured import attempt, latencies, result
+from tests.support.measured import attempt, latencies, result
 
 
 def test_figures_are_those_of_the_result() -> None:

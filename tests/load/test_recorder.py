@@ -7,7 +7,7 @@ import pytest
 from akapulu_async import SessionState
 from akapulu_async.load.recorder import Recorder
 from akapulu_async.sansio.statistics import Tally
-from tests.measured import attempt
+from tests.support.measured import attempt
 
 
 def test_latencies_count_from_the_due_time() -> None:

@@ -19,7 +19,7 @@ from plotly.offline import get_plotlyjs
 from akapulu_async.load.report import MOST_ROWS, page, write_report
 from akapulu_async.load.results import Latencies
 from akapulu_async.sansio.lifecycle import SessionState
-from tests.made_loads import made_result
+from tests.support.made_loads import made_result
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&lt;\"'`$title ${x}\\u003c"
 VOID = {"meta", "img", "br", "link", "input"}

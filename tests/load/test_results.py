@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from akapulu_async.load.results import HIGHEST, Latencies
-from tests.measured import attempt, latencies
+from tests.support.measured import attempt, latencies
 
 DURATIONS = st.lists(st.floats(0.001, 3600), min_size=1, max_size=300)
 

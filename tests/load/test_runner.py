@@ -13,9 +13,9 @@ from akapulu_async.load.arrivals import Arrivals
 from akapulu_async.load.recorder import Recorder
 from akapulu_async.load.results import Latencies
 from akapulu_async.simulator import Fault
-from tests.loaded import Punctual, loaded
-from tests.managed import crowded, simulated, until
-from tests.misbehaving import PATIENCE, Server, client_of
+from tests.support.loaded import Punctual, loaded
+from tests.support.managed import crowded, simulated, until
+from tests.support.misbehaving import PATIENCE, Server, client_of
 
 SHARES = (0.5, 0.9, 0.99)
 

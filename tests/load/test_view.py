@@ -6,7 +6,7 @@ from akapulu_async import SessionState
 from akapulu_async.load.recorder import Recorder
 from akapulu_async.load.results import Sample
 from akapulu_async.load.view import view
-from tests.measured import attempt
+from tests.support.measured import attempt
 
 
 def sample(at: float, connects: int, polls: int) -> Sample:

@@ -24,9 +24,9 @@ from akapulu_async.manager import FanOut
 from akapulu_async.manager import fan_out as fan_out_module
 from akapulu_async.manager.fan_out import Run, _cancel
 from akapulu_async.simulator import Fault
-from tests.managed import LOOPS, crowded, simulated, soon, until
-from tests.misbehaving import PATIENCE, REQUEST
-from tests.steered import session_tasks
+from tests.support.managed import LOOPS, crowded, simulated, soon, until
+from tests.support.misbehaving import PATIENCE, REQUEST
+from tests.support.steered import session_tasks
 
 
 def requests(count: int) -> list[ConnectRequest]:

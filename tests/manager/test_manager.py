@@ -41,9 +41,9 @@ from akapulu_async import manager as manager_module
 from akapulu_async import session as session_module
 from akapulu_async.http import transport as transport_module
 from akapulu_async.simulator import Fault
-from tests.managed import FULL, LOOPS, NO_MINUTES, QUICK, crowded, simulated, soon, starting, until
-from tests.misbehaving import API_KEY, PATIENCE, REQUEST, SESSION, UPDATE, answer
-from tests.steered import session_tasks, steered
+from tests.support.managed import FULL, LOOPS, NO_MINUTES, QUICK, crowded, simulated, soon, starting, until
+from tests.support.misbehaving import API_KEY, PATIENCE, REQUEST, SESSION, UPDATE, answer
+from tests.support.steered import session_tasks, steered
 
 CONNECTING, ROOM_JOINED, BOT_READY, ENDED = SessionState
 QUICK_FULL = FullPolicy(base=0.01, cap=0.05)

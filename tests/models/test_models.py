@@ -290,7 +290,7 @@ requests = st.builds(
 
 
 def connect_schema() -> Any:
-    document = yaml.safe_load((Path(__file__).parents[1] / "openapi.yaml").read_text(encoding="utf-8"))
+    document = yaml.safe_load((Path(__file__).parents[1] / "support" / "openapi.yaml").read_text(encoding="utf-8"))
     return jsonschema_rs.Draft202012Validator(
         document["components"]["schemas"]["ConnectRequest"], validate_formats=True
     )

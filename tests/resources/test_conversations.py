@@ -30,8 +30,8 @@ from akapulu_async import (
 )
 from akapulu_async.resources.conversations import Conversations
 from akapulu_async.simulator import Simulator
-from tests.calls import error_of, timed_out
-from tests.misbehaving import (
+from tests.support.calls import error_of, timed_out
+from tests.support.misbehaving import (
     CONNECTION,
     DETAIL,
     OTHER_SESSION,

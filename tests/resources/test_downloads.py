@@ -20,9 +20,20 @@ import pytest
 from blockbuster import BlockBuster
 
 from akapulu_async import ApiError, ConfigurationError, TransportError
-from tests.calls import error_of
-from tests.misbehaving import Behaviour, Peer, Seen, Server, answer, client_of, gated, http, raw, reset
-from tests.storing import CONTENT, MIB, OTHER, chunked, download, files, redirect, store, too_long, without_ranges
+from tests.support.calls import error_of
+from tests.support.misbehaving import Behaviour, Peer, Seen, Server, answer, client_of, gated, http, raw, reset
+from tests.support.storing import (
+    CONTENT,
+    MIB,
+    OTHER,
+    chunked,
+    download,
+    files,
+    redirect,
+    store,
+    too_long,
+    without_ranges,
+)
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from akapulu_async import (
     TransportError,
 )
 from akapulu_async.simulator import Fault, Simulator
-from tests.calls import error_of, timed_out
-from tests.misbehaving import (
+from tests.support.calls import error_of, timed_out
+from tests.support.misbehaving import (
     API_KEY,
     QUICK,
     RECORDING,
@@ -38,7 +38,7 @@ from tests.misbehaving import (
     raw,
     reset,
 )
-from tests.storing import CONTENT, MIB, download, ended, files, read, redirect, store
+from tests.support.storing import CONTENT, MIB, download, ended, files, read, redirect, store
 
 
 @pytest.mark.parametrize("form", ["redirect", "bytes"])

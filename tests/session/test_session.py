@@ -43,8 +43,8 @@ from akapulu_async import (
 from akapulu_async import session as session_module
 from akapulu_async.simulator import EndReason as SimulatedEnd
 from akapulu_async.simulator import Fault, Simulator
-from tests.managed import until
-from tests.misbehaving import (
+from tests.support.managed import until
+from tests.support.misbehaving import (
     CONNECTION,
     OTHER_SESSION,
     PATIENCE,
@@ -60,7 +60,7 @@ from tests.misbehaving import (
     hang,
     http,
 )
-from tests.steered import QUICK_POLL, READY, Steered, session_tasks, steered
+from tests.support.steered import QUICK_POLL, READY, Steered, session_tasks, steered
 
 CONNECTING, ROOM_JOINED, BOT_READY, ENDED = SessionState
 LOOPS = pytest.mark.parametrize(

@@ -31,9 +31,9 @@ from akapulu_async import (
     WaitTimeoutError,
 )
 from akapulu_async.session.event_log import KEPT_PROGRESS
-from tests.managed import kept_events
-from tests.misbehaving import CONNECTION, REQUEST, SESSION, TOKEN, UPDATE, answer
-from tests.steered import READY, Steered, session_tasks, steered
+from tests.support.managed import kept_events
+from tests.support.misbehaving import CONNECTION, REQUEST, SESSION, TOKEN, UPDATE, answer
+from tests.support.steered import READY, Steered, session_tasks, steered
 
 CONNECTING, ROOM_JOINED, BOT_READY, ENDED = SessionState
 PATIENCE = 5.0

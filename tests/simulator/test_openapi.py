@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 from schemathesis.core.transport import Response
 
-SCHEMA = schemathesis.openapi.from_path(Path(__file__).parents[1] / "openapi.yaml")
+SCHEMA = schemathesis.openapi.from_path(Path(__file__).parents[1] / "support" / "openapi.yaml")
 CONNECT = SCHEMA["/conversations/connect/"]["POST"]
 UPDATES = SCHEMA["/conversations/{conversation_session_id}/updates/"]["GET"]
 DETAIL = SCHEMA["/conversations/{conversation_session_id}/"]["GET"]
