@@ -1,20 +1,20 @@
 """The asyncio client for live AI-avatar conversations on Akapulu.
 
-The layers, each importing only from those above it:
+The wings, each importing only from those above it:
 
-- `version`; `errors`: every exception; `secret`: texts that show themselves to nobody.
+- `version`; `errors`: every exception; `secret`: texts that show themselves to nobody; `checks`: of arguments.
 - `models`: frozen values of what goes over the wire; `converter`: from JSON to them.
 - `sansio`: pure: what a response means, the life of a conversation, when to try again, which addresses may be
   talked to.
-- `log`: the one logger; `tasks`: waiting for what must not be left behind; `limits`: what bounds calls;
-  `turns`: what bounds polls; `unclosed`: telling of what was opened and never closed.
-- `http_session`, `call`, `transport`: aiohttp, behind deadlines, retries and a bounded pool.
-- `recordings`, `downloads`, `conversations`: what the service can be asked.
-- `watching`, `session_view`, `session`: one conversation as an object that lives.
-- `door`, `roster`, `fan_out`, `listening`, `manager`: many conversations on one event loop.
+- `log`: the one logger; `tasks`: waiting for what must not be left behind; `leak_warnings`: telling of what was opened
+  and never closed.
+- `http`: aiohttp, behind deadlines, retries and a bounded pool.
+- `resources`: what the service can be asked.
+- `session`: one conversation as an object that lives.
+- `manager`: many conversations on one event loop.
 - `client`: settings, and what is built from them.
-- `simulator`: a local Akapulu for tests; it imports nothing of the others and is not imported by them.
-- `cli`: the command line, with the extra `cli`.
+- `load`: the load test, on the public names; `cli`: the command line; both with the extra `cli`.
+- `simulator`: a local Akapulu for tests; it imports nothing of the others.
 """
 
 from akapulu_async.client import AkapuluClient

@@ -42,7 +42,7 @@ class Schedule(PollPolicy):
 
     times: tuple[float, ...] = ()
 
-    def first_pause(self, draw: Callable[[], float]) -> float:  # noqa: ARG002
+    def first_pause(self, rng: Callable[[], float]) -> float:  # noqa: ARG002
         """Return the first time."""
         return self.times[0]
 

@@ -29,7 +29,7 @@ class Lognormal:
     median: float
     sigma: float
 
-    def draw(self, rng: Random) -> float:
+    def rng(self, rng: Random) -> float:
         """Return one, in seconds."""
         return rng.lognormvariate(math.log(self.median), self.sigma)
 
@@ -49,7 +49,7 @@ TIMES: dict[str, tuple[Lognormal, ...]] = {
 def draw_time(times: str, rng: Random) -> float:
     """Return a time to ready, in seconds."""
     parts = TIMES[times]
-    return rng.choices(parts, [part.share for part in parts])[0].draw(rng)
+    return rng.choices(parts, [part.share for part in parts])[0].rng(rng)
 
 
 def over(times: str, seconds: float) -> float:
@@ -145,18 +145,18 @@ def simulate(policy: PollPolicy, world: World, sessions: int, seed: int = 1) -> 
 
     The same seed gives each policy the same sessions.
     """
-    made, draw = Random(seed), Random(seed + 1).random
+    made, rng = Random(seed), Random(seed + 1).random
     requests, lags = 0, []
     for _ in range(sessions):
         ready, percent = world.session(made)
-        elapsed, shown, rose = policy.first_pause(draw), 0.0, 0.0
+        elapsed, shown, rose = policy.first_pause(rng), 0.0, 0.0
         requests += 1
         while elapsed < ready:
             said = percent(elapsed)
             if said > shown:  # as `Lifecycle` does, which shows no lower percent
                 shown, rose = said, elapsed
             elapsed += policy.pause(
-                ready=False, failures=0, draw=draw, percent=shown, elapsed=elapsed, still=elapsed - rose
+                ready=False, failures=0, rng=rng, percent=shown, elapsed=elapsed, still=elapsed - rose
             )
             requests += 1
         lags.append(elapsed - ready)

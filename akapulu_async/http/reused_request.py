@@ -10,7 +10,7 @@ from yarl import URL
 from akapulu_async.http.aiohttp_session import sent_once
 
 
-class PreparedGet:
+class ReusedRequest:
     """A GET that aiohttp makes once, and that is sent again and again, to one URL of the service after the other.
 
     To make a request (merge headers, look for cookies, proxy and hooks) takes half of what a short call costs, and

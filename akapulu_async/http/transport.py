@@ -16,7 +16,7 @@ from akapulu_async.errors import AkapuluError, ApiError, ConfigurationError, Tra
 from akapulu_async.http.aiohttp_session import USER_AGENT, environment_proxy, let_go, make_http, without_credentials
 from akapulu_async.http.exchange import REQUEST_ERRORS, Body, Call, Headers, Stream
 from akapulu_async.http.limits import Deadline, Deadlines, Places
-from akapulu_async.http.reused_request import PreparedGet
+from akapulu_async.http.reused_request import ReusedRequest
 from akapulu_async.leak_warnings import warn_unless_closed
 from akapulu_async.log import logger
 from akapulu_async.sansio.http import ERROR_TYPES, ErrorTypes, Request, Response, decipher
@@ -62,7 +62,7 @@ class Transport:
         error_types: Exact error codes and the errors that they mean.
         http: A borrowed session, which is never closed; None to have one between `open()` and `aclose()`.
         pool_size: How many calls may be on their way at once, on as many connections.
-        draw: Gives random numbers from 0 to 1, for the pauses.
+        rng: Gives random numbers from 0 to 1, for the pauses.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Transport:
         error_types: ErrorTypes = ERROR_TYPES,
         http: aiohttp.ClientSession | None = None,
         pool_size: int = POOL_SIZE,
-        draw: Callable[[], float] = random.random,
+        rng: Callable[[], float] = random.random,
     ) -> None:
         self.base_url = base_url
         self.secrets = (api_key,)
@@ -88,7 +88,7 @@ class Transport:
         self._error_types = error_types
         self._pool_size = pool_size
         self._wait_for_place = f"while waiting for one of the {pool_size} connections to get free"
-        self._draw = draw
+        self._rng = rng
         self._foreign_headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
         # With each request, not as a session's own: aiohttp would send those to a proxy, too.
         self._headers = Headers(self._foreign_headers, Authorization=f"Bearer {api_key.reveal()}")
@@ -106,7 +106,7 @@ class Transport:
             self._download_places = Places(DOWNLOAD_POOL_SIZE)
             self._deadlines = Deadlines(self._timeouts.total)
             # As many as are under way at once, at the most. Of this session: one that ends late puts none to the next.
-            self._prepared: list[PreparedGet] = []
+            self._prepared: list[ReusedRequest] = []
             if self._borrowed is None:
                 connections = self._pool_size + DOWNLOAD_POOL_SIZE
                 self._http, self._foreign_http = make_http(self.base_url, connections)
@@ -143,7 +143,7 @@ class Transport:
             InvalidResponseError: The answer makes no sense.
             ApiError: The service refused.
 
-        When cancelled, the request may have reached the service or not; but see `Request.late`.
+        When cancelled, the request may have reached the service or not; but see `Request.on_late_answer`.
         """
         return self._send_to(self._url(request), request, attempts)
 
@@ -153,7 +153,7 @@ class Transport:
         return partial(self._send_to, self._url(request), request, attempts)
 
     def _send_to(self, url: URL, request: Request[T], attempts: int | None) -> Coroutine[Any, Any, T]:
-        exchange = self._exchange if request.late is None else self._seen_through
+        exchange = self._exchange if request.on_late_answer is None else self._seen_through
         return self._call(Call(request, url, self._timeouts), exchange, attempts)
 
     @asynccontextmanager
@@ -177,7 +177,7 @@ class Transport:
 
     def pause_after(self, error: TransportError, attempt: int) -> float | None:
         """Return how many seconds to wait before a stream that broke off is asked for again; None to give up."""
-        return self._retry.pause(error, attempt=attempt, safe=True, remaining=None, draw=self._draw)
+        return self._retry.pause(error, attempt=attempt, safe=True, remaining=None, rng=self._rng)
 
     async def _call(self, call: Call, attempt: Callable[[Call], Awaitable[T]], attempts: int | None) -> T:
         """Make attempts, with pauses between them, until one succeeds or the deadline passes."""
@@ -198,7 +198,7 @@ class Transport:
                             attempt=call.attempt,
                             safe=call.request.safe,
                             remaining=deadline.remaining(),
-                            draw=self._draw,
+                            rng=self._rng,
                         )
                         if pause is None:
                             raise
@@ -242,13 +242,13 @@ class Transport:
         finally:
             places.give_back()
 
-    def _prepared_get(self, http: aiohttp.ClientSession, prepared: list[PreparedGet]) -> PreparedGet | None:
+    def _prepared_get(self, http: aiohttp.ClientSession, prepared: list[ReusedRequest]) -> ReusedRequest | None:
         """Return a prepared request that is free, or a new one; None for a borrowed session, with its own ways."""
         if prepared:
             return prepared.pop()
         if http is self._borrowed:
             return None
-        return PreparedGet(http, {**_AS_IT_COMES, "headers": self._headers, "timeout": self._call_timeout})
+        return ReusedRequest(http, {**_AS_IT_COMES, "headers": self._headers, "timeout": self._call_timeout})
 
     def _request(self, http: aiohttp.ClientSession, call: Call) -> Awaitable[aiohttp.ClientResponse]:
         """Send one request; what is returned waits for the answer's beginning, and raises `REQUEST_ERRORS`."""
@@ -279,8 +279,8 @@ class Transport:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await settle((task,), None)
-            if call.request.late is not None and not task.cancelled() and task.exception() is None:
-                call.request.late(task.result())
+            if call.request.on_late_answer is not None and not task.cancelled() and task.exception() is None:
+                call.request.on_late_answer(task.result())
             elif bears_waiting:
                 what = f"{call.request.method} {call.request.path}"
                 logger.warning("! %s was cancelled, and its answer did not come: it may have been done", what)

@@ -17,18 +17,18 @@ class Arrivals(StrEnum):
 
 
 def due_times(
-    kind: Arrivals, rate: float, draw: Random, *, conversations: int | None, duration: float | None
+    kind: Arrivals, rate: float, rng: Random, *, conversations: int | None, duration: float | None
 ) -> Iterator[float]:
     """Yield the seconds since the beginning at which conversations are due, in order, as they are asked for.
 
     Args:
         kind: How they are spread.
         rate: How many a second, on average.
-        draw: Gives the random numbers; the same seed gives the same times.
+        rng: Gives the random numbers; the same seed gives the same times.
         conversations: How many at the most; None for any number.
         duration: Seconds after which no more are due; None for no end.
     """
-    times = _poisson(rate, draw) if kind is Arrivals.POISSON else _constant(rate)
+    times = _poisson(rate, rng) if kind is Arrivals.POISSON else _constant(rate)
     in_time = times if duration is None else takewhile(lambda due: due < duration, times)
     return islice(in_time, conversations)
 
@@ -38,8 +38,8 @@ def _constant(rate: float) -> Iterator[float]:
     return (number / rate for number in count())
 
 
-def _poisson(rate: float, draw: Random) -> Iterator[float]:
+def _poisson(rate: float, rng: Random) -> Iterator[float]:
     due = 0.0
     while True:
-        due += draw.expovariate(rate)
+        due += rng.expovariate(rate)
         yield due

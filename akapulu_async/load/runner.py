@@ -97,8 +97,8 @@ class _Load:
     def _due_times(self) -> Iterator[float]:
         plan = self._plan
         assert plan.rate is not None
-        draw = Random(plan.seed)  # noqa: S311 - to be repeated, not to be secret
-        return due_times(plan.arrivals, plan.rate, draw, conversations=plan.conversations, duration=plan.duration)
+        rng = Random(plan.seed)  # noqa: S311 - to be repeated, not to be secret
+        return due_times(plan.arrivals, plan.rate, rng, conversations=plan.conversations, duration=plan.duration)
 
     # The closed loop.
 

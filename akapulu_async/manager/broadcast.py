@@ -1,4 +1,4 @@
-"""Listeners to the events of all sessions: each with a buffer of its own, which may run over but not block."""
+"""Broadcast to the events of all sessions: each with a buffer of its own, which may run over but not block."""
 
 import asyncio
 from collections import deque
@@ -9,7 +9,7 @@ import attrs
 
 from akapulu_async.sansio.lifecycle import SessionEvent
 
-LISTENER_BUFFER = 10_000
+EVENT_BUFFER = 10_000
 """How many events wait for a listener: a burst of thousands of sessions, some megabytes at the most."""
 
 
@@ -24,7 +24,7 @@ class EventsMissed:
 ManagerEvent = SessionEvent | EventsMissed
 
 
-class Listener:
+class Subscription:
     """One reader of all events from now on. Dropping it is enough to stop it."""
 
     def __init__(self, buffer: int) -> None:
@@ -61,20 +61,20 @@ class Listener:
         self._news.set()
 
 
-class Listeners:
-    """All listeners of a manager."""
+class Broadcast:
+    """All broadcast of a manager."""
 
     def __init__(self) -> None:
-        self._listeners: WeakSet[Listener] = WeakSet()
+        self._listeners: WeakSet[Subscription] = WeakSet()
         self._closed = False
 
     def open(self) -> None:
         """Events will come."""
         self._closed = False
 
-    def add(self, buffer: int) -> Listener:
+    def add(self, buffer: int) -> Subscription:
         """Return a new listener."""
-        listener = Listener(buffer)
+        listener = Subscription(buffer)
         if self._closed:
             listener.close()
         self._listeners.add(listener)

@@ -7,7 +7,7 @@ from akapulu_async.errors import AkapuluError
 from akapulu_async.sansio.admission import Admission
 
 
-class Door:
+class StartGate:
     """Lets in who may start, in the order of arrival. Belongs to the running loop."""
 
     def __init__(self, admission: Admission) -> None:

@@ -14,11 +14,11 @@ from akapulu_async.checks import check_callable, check_count, check_kind, check_
 from akapulu_async.errors import ConfigurationError, ManagerClosedError
 from akapulu_async.leak_warnings import warn_unless_closed
 from akapulu_async.log import logger
-from akapulu_async.manager.broadcast import LISTENER_BUFFER, ManagerEvent
+from akapulu_async.manager.broadcast import EVENT_BUFFER, ManagerEvent
 from akapulu_async.manager.fan_out import CLOSE_GRACE, FanOut, Handler, Run
-from akapulu_async.manager.gate import Door
-from akapulu_async.manager.rate_limiter import Turns
-from akapulu_async.manager.registry import Roster
+from akapulu_async.manager.gate import StartGate
+from akapulu_async.manager.rate_limiter import RateLimiter
+from akapulu_async.manager.registry import SessionRegistry
 from akapulu_async.models.connection import ConnectRequest
 from akapulu_async.resources.conversations import Conversations
 from akapulu_async.sansio.admission import Admission, FullPolicy, Pace
@@ -103,12 +103,12 @@ class SessionManager(AsyncContextManagerMixin):
             ready_timeout=ready_timeout,
             participant=participant,
             signals=signals,
-            turn=None if max_polls_per_second is None else Turns(Pace(max_polls_per_second)).take,
+            turn=None if max_polls_per_second is None else RateLimiter(Pace(max_polls_per_second)).take,
         )
         self._max_sessions = max_sessions
         pause = full if when_full == "wait" else None
-        door = Door(Admission(max_sessions, Pace(max_connects_per_second), pause, random.random))
-        self._roster = Roster(client.conversations, settings, door)
+        gate = StartGate(Admission(max_sessions, Pace(max_connects_per_second), pause, random.random))
+        self._registry = SessionRegistry(client.conversations, settings, gate)
         self._runs: set[asyncio.Task[None]] = set()
         self._refusing: asyncio.Future[None]  # one for each opening; done once no more is taken
         self._closed: Callable[[], object] = lambda: None
@@ -125,14 +125,14 @@ class SessionManager(AsyncContextManagerMixin):
 
     async def open(self) -> None:
         """Begin to take sessions. Sends nothing; does nothing if it is open."""
-        if not self._roster.is_open:
+        if not self._registry.is_open:
             self._closed()
             self._closed = warn_unless_closed(
                 self, "SessionManager", "use `async with`, or aclose(); sessions may live"
             )
             self._refusing = asyncio.get_running_loop().create_future()
-        self._roster.is_open = True
-        self._roster.listeners.open()
+        self._registry.is_open = True
+        self._registry.broadcast.open()
 
     async def drain(self, *, timeout: float | None = None) -> bool:
         """Take no more sessions, and wait until the running ones have ended; whether they have.
@@ -148,7 +148,7 @@ class SessionManager(AsyncContextManagerMixin):
         self._refuse_more()
         try:
             async with asyncio.timeout(timeout):
-                await self._roster.emptied()
+                await self._registry.emptied()
         except TimeoutError:
             return False
         return True
@@ -170,30 +170,30 @@ class SessionManager(AsyncContextManagerMixin):
     async def _end_all(self) -> None:
         for run in self._runs:
             run.cancel()
-        roster, loop = self._roster, asyncio.get_running_loop()
+        registry, loop = self._registry, asyncio.get_running_loop()
         deadline = loop.time() + CLOSE_GRACE
         ends = [
-            loop.create_task(roster.end(entry, EndReason.LEFT, shutdown=True), name="akapulu end")
-            for entry in tuple(roster.entries)
+            loop.create_task(registry.end(entry, EndReason.LEFT, shutdown=True), name="akapulu end")
+            for entry in tuple(registry.entries)
         ]
         # What ends is closed by tasks that come up meanwhile.
         if not (
-            await settle([*self._runs, *ends], CLOSE_GRACE) and await settle(roster.closers, deadline - loop.time())
+            await settle([*self._runs, *ends], CLOSE_GRACE) and await settle(registry.closers, deadline - loop.time())
         ):
-            for entry in roster.entries:
+            for entry in registry.entries:
                 logger.warning("! %r could not be ended in time", entry.session)
             for run in self._runs:
                 logger.warning(
                     "! %s could not be ended in time: a handler does not heed its cancellation", run.get_name()
                 )
-        if not roster.is_open:  # else it was opened again meanwhile
-            roster.listeners.close()
+        if not registry.is_open:  # else it was opened again meanwhile
+            registry.broadcast.close()
 
     def _refuse_more(self) -> None:
-        if self._roster.is_open:
+        if self._registry.is_open:
             self._refusing.set_result(None)
-        self._roster.is_open = False
-        self._roster.door.dismiss(
+        self._registry.is_open = False
+        self._registry.gate.dismiss(
             ManagerClosedError("the session manager was closed before the session could be started")
         )
 
@@ -215,7 +215,7 @@ class SessionManager(AsyncContextManagerMixin):
         its way, that goes on: the session then lives in the manager, in `sessions` and `events()`.
         """
         check_patience("timeout", timeout)
-        return await self._roster.wait(self._roster.arrive(request), timeout, goes_on=True)
+        return await self._registry.wait(self._registry.arrive(request), timeout, goes_on=True)
 
     @asynccontextmanager
     async def session(
@@ -227,15 +227,15 @@ class SessionManager(AsyncContextManagerMixin):
         most, and the session ended.
         """
         check_patience("timeout", timeout)
-        entry = self._roster.arrive(request)
+        entry = self._registry.arrive(request)
         reason = EndReason.LEFT
         try:
-            yield await self._roster.wait(entry, timeout, goes_on=False)
+            yield await self._registry.wait(entry, timeout, goes_on=False)
         except asyncio.CancelledError:
             reason = EndReason.CANCELLED
             raise
         finally:
-            await self._roster.end(entry, reason)
+            await self._registry.end(entry, reason)
 
     async def attach(self, session: str | UUID | SessionSnapshot | Mapping[str, Any]) -> ConversationSession:
         """Take up a conversation that was connected elsewhere: see `AkapuluClient.attach()`.
@@ -246,7 +246,7 @@ class SessionManager(AsyncContextManagerMixin):
             ManagerClosedError: The manager is not open.
             ConfigurationError: It is neither an id nor a snapshot.
         """
-        return await self._roster.take_up(as_start(session))
+        return await self._registry.take_up(as_start(session))
 
     def run(
         self,
@@ -274,7 +274,7 @@ class SessionManager(AsyncContextManagerMixin):
         Raises:
             ManagerClosedError: The manager is not open.
         """
-        self._roster.check_open()
+        self._registry.check_open()
         check_callable("handler", handler)
         check_count("concurrency", concurrency, none="the manager's max_sessions")
         places = concurrency or self._max_sessions or RUN_CONCURRENCY
@@ -285,7 +285,7 @@ class SessionManager(AsyncContextManagerMixin):
     @property
     def sessions(self) -> tuple[ConversationSession, ...]:
         """The sessions that are connecting or run. Those that are `connecting` have no id yet, and raise if asked."""
-        return tuple(entry.session for entry in self._roster.entries if entry.session is not None)
+        return tuple(entry.session for entry in self._registry.entries if entry.session is not None)
 
     def get(self, session_id: str | UUID) -> ConversationSession | None:
         """Return the running session of a conversation; None if there is none here.
@@ -293,10 +293,10 @@ class SessionManager(AsyncContextManagerMixin):
         Raises:
             ConfigurationError: The id is no UUID.
         """
-        entry = self._roster.live.get(checked_id("session_id", session_id))
+        entry = self._registry.live.get(checked_id("session_id", session_id))
         return None if entry is None else entry.session
 
-    def events(self, *, buffer: int = LISTENER_BUFFER) -> AsyncIterator[ManagerEvent]:
+    def events(self, *, buffer: int = EVENT_BUFFER) -> AsyncIterator[ManagerEvent]:
         """Return an iterator over what happens to all sessions from now on, until the manager is closed.
 
         Any number may listen. Each has a buffer of so many events; one that falls behind by more is told with an
@@ -304,14 +304,14 @@ class SessionManager(AsyncContextManagerMixin):
         A connect that waits for a slot of the account (`when_full="wait"`) enters `connecting` with each try.
         """
         check_count("buffer", buffer, none="no limit")
-        return self._roster.listeners.add(buffer)
+        return self._registry.broadcast.add(buffer)
 
     def statistics(self) -> ManagerStatistics:
         """Return the figures so far. Cheap enough for a line a second: it looks at each live session."""
         sessions = self.sessions
-        return self._roster.tally.statistics(
+        return self._registry.tally.statistics(
             Counter(session.state for session in sessions),
-            waiting=self._roster.door.waiting,
+            waiting=self._registry.gate.waiting,
             polls=sum(session.polls for session in sessions),
             poll_failures=sum(session.poll_failures for session in sessions),
         )

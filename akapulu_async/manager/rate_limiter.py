@@ -10,7 +10,7 @@ TICK = 0.005
 """Seconds: turns that are due within it are handed out together, since a timer for each would cost more than a turn."""
 
 
-class Turns:
+class RateLimiter:
     """Hands out the turns of a pace, each when it is due: who gives up before has taken none. Not for threads."""
 
     # Not the loop's time: uvloop's is one of whole milliseconds.

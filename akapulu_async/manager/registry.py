@@ -5,8 +5,8 @@ import asyncio
 import attrs
 
 from akapulu_async.errors import ConcurrencyLimitError, ManagerClosedError, MinutesLimitError, StartTimeoutError
-from akapulu_async.manager.broadcast import Listeners
-from akapulu_async.manager.gate import Door
+from akapulu_async.manager.broadcast import Broadcast
+from akapulu_async.manager.gate import StartGate
 from akapulu_async.models.connection import ConnectRequest, check_request
 from akapulu_async.resources.conversations import Conversations
 from akapulu_async.sansio.lifecycle import EndReason, SessionEvent, SessionState, StateChanged
@@ -42,7 +42,7 @@ class Entry:
     """The end of the last try, met by a full account, which is no end unless there is no other try."""
 
 
-class Roster:
+class SessionRegistry:
     """Owns the sessions and the tasks that bring them up and close them. Not for threads.
 
     Attributes:
@@ -52,14 +52,14 @@ class Roster:
         is_open: Whether more are taken.
     """
 
-    def __init__(self, conversations: Conversations, settings: SessionSettings, door: Door) -> None:
+    def __init__(self, conversations: Conversations, settings: SessionSettings, gate: StartGate) -> None:
         self._conversations = conversations
         self.settings = settings
-        self.door = door
+        self.gate = gate
         self.entries: set[Entry] = set()
         self.live: dict[str, Entry] = {}
         self.closers: set[asyncio.Task[bool]] = set()
-        self.listeners = Listeners()
+        self.broadcast = Broadcast()
         self.tally = Tally()
         self.is_open = False
         self._idle = asyncio.Event()
@@ -125,8 +125,8 @@ class Roster:
                 timeout=timeout or 0.0,
                 connecting=entry.connecting,
                 goes_on=entry.connecting and goes_on,
-                running=self.door.running,
-                waiting=self.door.waiting,
+                running=self.gate.running,
+                waiting=self.gate.waiting,
             )
         if task.cancelled():
             raise ManagerClosedError("the session manager was closed while the session was connecting")
@@ -143,9 +143,9 @@ class Roster:
     async def _bring_up(self, entry: Entry, request: ConnectRequest) -> ConversationSession:
         self.check_open()  # again: the draining may have begun in the moment before this task did
         # Not before: a task that is cancelled before it began would leave its place in the queue for ever.
-        ticket = self.door.arrive()
+        ticket = self.gate.arrive()
         while True:
-            await self.door.enter(ticket)
+            await self.gate.enter(ticket)
             session = self._make(entry, request)
             entry.connecting, entry.refusal = True, None
             entry.tries += 1
@@ -154,20 +154,20 @@ class Roster:
                 await session.open()
             except ConcurrencyLimitError as error:
                 if session.end_reason is not EndReason.CONNECT_FAILED or not self._may_wait_again(entry):
-                    self.door.failed(ticket)
+                    self.gate.failed(ticket)
                     raise
                 entry.connecting, entry.session = False, None
                 error.__traceback__ = None  # which would keep the session as long as this waits
-                self.door.refused(ticket)
+                self.gate.refused(ticket)
                 continue
             except MinutesLimitError as error:
-                self.door.dismiss(error)  # first, so that the place that gets free tempts nobody
-                self.door.failed(ticket)
+                self.gate.dismiss(error)  # first, so that the place that gets free tempts nobody
+                self.gate.failed(ticket)
                 raise
             except BaseException:
-                self.door.failed(ticket)
+                self.gate.failed(ticket)
                 raise
-            self.door.connected(ticket)
+            self.gate.connected(ticket)
             self._settle_in(entry, session)
             return session
 
@@ -206,7 +206,7 @@ class Roster:
         for event in events:
             if isinstance(event, StateChanged):
                 self._count(entry, event)
-        self.listeners.hear(events)
+        self.broadcast.hear(events)
 
     def _will_try_again(self, entry: Entry, event: StateChanged) -> bool:
         """Whether a connect was refused that waits for a slot: no end that anybody should hear of."""
@@ -215,7 +215,7 @@ class Roster:
 
     def _may_wait_again(self, entry: Entry) -> bool:
         """Whether what meets a full account waits for a slot."""
-        return self.is_open and self.door.takes_refusals and not entry.abandoned
+        return self.is_open and self.gate.takes_refusals and not entry.abandoned
 
     def _count(self, entry: Entry, event: StateChanged) -> None:
         if event.state is SessionState.BOT_READY:
@@ -244,9 +244,9 @@ class Roster:
         reason = entry.session and entry.session.end_reason
         entry.session = entry.task = None  # what is over is kept by nobody but its users
         if entry.request is not None:
-            self.door.ended()
+            self.gate.ended()
         elif entry.settled and reason not in GOES_ON:
-            self.door.freed()
+            self.gate.freed()
 
     def _forget(self, entry: Entry) -> None:
         self.entries.discard(entry)

@@ -52,7 +52,7 @@ class Conversations:
         self._recording_path = recording_path
 
     async def connect(
-        self, request: ConnectRequest, *, late: Callable[[Connection], object] | None = None
+        self, request: ConnectRequest, *, on_late_answer: Callable[[Connection], object] | None = None
     ) -> Connection:
         """Create a conversation and its room, start the bot, and return at once [documented].
 
@@ -61,8 +61,8 @@ class Conversations:
 
         Args:
             request: What to ask for.
-            late: Given the connection of a connect that was cancelled after it was sent: the conversation exists and
-                holds a slot. None: a warning is logged, which names it.
+            on_late_answer: Called with the connection of a connect that was cancelled after it was sent: the
+                conversation exists and holds a slot. None: a warning is logged, which names it.
 
         Raises:
             ConcurrencyLimitError: All slots are taken.
@@ -71,16 +71,21 @@ class Conversations:
             InvalidResponseError: It was answered, but with what makes no sense: it may hold a slot, too.
 
         When cancelled after it was sent, it stays for the answer, five seconds at the most and shielded, and tells
-        it to `late`. Without an answer by then, the conversation may exist and hold a slot.
+        it to `on_late_answer`. Without an answer by then, the conversation may exist and hold a slot.
         """
         check_request(request)
-        late = _warn_of_orphan if late is None else late
-        check_callable("late", late)
+        on_late_answer = _warn_of_orphan if on_late_answer is None else on_late_answer
+        check_callable("on_late_answer", on_late_answer)
         body = encode_json(request.to_json())
         try:
             return await self._transport.send(
                 Request(
-                    "POST", "/conversations/connect/", body=body, read=read_connection, late=late, confidential=True
+                    "POST",
+                    "/conversations/connect/",
+                    body=body,
+                    read=read_connection,
+                    on_late_answer=on_late_answer,
+                    confidential=True,
                 )
             )
         except InvalidResponseError as error:

@@ -18,9 +18,9 @@ class FullPolicy:
     cap: float = attrs.field(default=30.0, validator=checked_by(check_interval))
     """Seconds: about the longest pause. A slot that another program gives back is noticed this late at the most."""
 
-    def pause(self, refusals: int, draw: Callable[[], float]) -> float:
+    def pause(self, refusals: int, rng: Callable[[], float]) -> float:
         """Return how many seconds to wait after so many refusals in a row: doubling, from half to all of it drawn."""
-        return min(self.cap, self.base * 2.0 ** min(refusals - 1, 60)) * (0.5 + 0.5 * draw())
+        return min(self.cap, self.base * 2.0 ** min(refusals - 1, 60)) * (0.5 + 0.5 * rng())
 
 
 @attrs.define(eq=False, repr=False)
@@ -59,13 +59,13 @@ class Admission:
         limit: How many may run at once; None for any number.
         pace: How many may start a second.
         full: How long to wait when the account is full; None: who meets that is refused, and nobody waits.
-        draw: Gives random numbers from 0 to 1.
+        rng: Gives random numbers from 0 to 1.
     """
 
     limit: int | None
     pace: Pace
     full: FullPolicy | None
-    draw: Callable[[], float]
+    rng: Callable[[], float]
 
     running: int = attrs.field(default=0, init=False)
     """How many were admitted and have not ended."""
@@ -142,10 +142,10 @@ class Admission:
             # Only these tell something new; others were on their way when it was known already.
             self._looking = None
             self._refusals += 1
-            self._look_at = now + self.full.pause(self._refusals, self.draw)
+            self._look_at = now + self.full.pause(self._refusals, self.rng)
         elif freed:
             # The service may free a slot a moment after its conversation's end.
-            self._look_at = min(self._look_at, now + self.full.pause(1, self.draw))
+            self._look_at = min(self._look_at, now + self.full.pause(1, self.rng))
 
     def failed(self, ticket: int) -> None:
         """Somebody who was admitted could not start, for a reason that says nothing about the account's slots."""

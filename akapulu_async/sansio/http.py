@@ -66,8 +66,8 @@ class Request(Generic[T]):
         body: The JSON body, None for no body; see `encode_json()`.
         params: The query, None for no query.
         read: What turns the parsed answer into what is wanted; raises `PayloadError` if it cannot.
-        late: Given the answer if it comes, within a bounded time, after the call was cancelled. None: a cancelled
-            call does not stay for its answer.
+        on_late_answer: Called with the answer of a call that was cancelled, if it comes within a bounded time. None: a
+            cancelled call does not wait for its answer.
         confidential: Whether the answer bears a credential, so that of a bad one only a web page is quoted.
         safe: Whether it may be sent twice without doing anything twice.
     """
@@ -77,7 +77,7 @@ class Request(Generic[T]):
     body: bytes | None = attrs.field(default=None, repr=False)
     params: Mapping[str, str] | None = None
     read: Callable[[Any], T] = _as_it_is
-    late: Callable[[T], object] | None = None
+    on_late_answer: Callable[[T], object] | None = None
     confidential: bool = False
     safe: bool = attrs.field(init=False)
 

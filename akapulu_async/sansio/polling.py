@@ -35,9 +35,9 @@ class PollPolicy:
     """How many failed polls in a row are borne, with growing pauses: the default bears about a minute. The next
     one ends the session. None for any number."""
 
-    def first_pause(self, draw: Callable[[], float]) -> float:
+    def first_pause(self, rng: Callable[[], float]) -> float:
         """Return how many seconds after the connect the first poll is due: anywhere in the first interval."""
-        return draw() * self._until_ready(0.0, 0.0, 0.0)
+        return rng() * self._until_ready(0.0, 0.0, 0.0)
 
     def until_ready(self, percent: float, elapsed: float, still: float) -> float:  # noqa: ARG002 - for subclasses
         """Return how many seconds apart polls are as long as the bot is not ready and no poll fails, before jitter.
@@ -61,7 +61,7 @@ class PollPolicy:
         *,
         ready: bool,
         failures: int,
-        draw: Callable[[], float],
+        rng: Callable[[], float],
         percent: float,
         elapsed: float,
         still: float,
@@ -72,7 +72,7 @@ class PollPolicy:
         Args:
             ready: Whether the bot is ready.
             failures: How many polls in a row have failed; each doubles the pause.
-            draw: Gives random numbers from 0 to 1.
+            rng: Gives random numbers from 0 to 1.
             percent: See `until_ready()`.
             elapsed: See `until_ready()`.
             still: See `until_ready()`.
@@ -85,7 +85,7 @@ class PollPolicy:
             interval = min(interval * 2.0 ** min(failures, 60), max(interval, LONGEST_FAILURE_PAUSE))
         else:
             interval = self.live_interval if ready else self._until_ready(percent, elapsed, still)
-        spread = interval * (1 + self.jitter * (2 * draw() - 1))
+        spread = interval * (1 + self.jitter * (2 * rng() - 1))
         return spread if retry_after is None else max(min(retry_after, LONGEST_RETRY_AFTER), spread)
 
 

@@ -49,7 +49,7 @@ class RetryPolicy:
     """Seconds: the longest pause ever drawn."""
 
     def pause(
-        self, error: AkapuluError, *, attempt: int, safe: bool, remaining: float | None, draw: Callable[[], float]
+        self, error: AkapuluError, *, attempt: int, safe: bool, remaining: float | None, rng: Callable[[], float]
     ) -> float | None:
         """Return how many seconds to wait before the next attempt; None to give up.
 
@@ -59,16 +59,16 @@ class RetryPolicy:
             safe: Whether the request may be sent twice without doing anything twice.
             remaining: Seconds until the call's deadline; None if it has none. A pause that would not end before is
                 not begun.
-            draw: Gives random numbers from 0 to 1.
+            rng: Gives random numbers from 0 to 1.
         """
         if attempt >= self.attempts or not _worth_another(error, safe=safe):
             return None
         asked = error.retry_after if isinstance(error, ApiError) else None
         if asked is None:
             # The exponent is bounded, since a float overflows at 1024.
-            pause = draw() * min(self.cap, self.base * 2.0 ** min(attempt - 1, 60))
+            pause = rng() * min(self.cap, self.base * 2.0 ** min(attempt - 1, 60))
         else:
-            pause = asked + draw() * self.base
+            pause = asked + rng() * self.base
         return pause if remaining is None or pause < remaining else None
 
 

@@ -135,7 +135,7 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
     async def _connect(self, request: ConnectRequest) -> None:
         began = self._now()
         try:
-            connection = await self._conversations.connect(request, late=self._take)
+            connection = await self._conversations.connect(request, on_late_answer=self._take)
         except asyncio.CancelledError as error:
             self._finish(EndReason.CANCELLED)
             if self._connection is not None:
@@ -181,7 +181,7 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         try:
             poll = self._conversations.poller(self.id)
             # What was just connected has no news; what is taken up may be ready.
-            pause = self._settings.poll.first_pause(self._settings.draw) if self._connection is not None else 0.0
+            pause = self._settings.poll.first_pause(self._settings.rng) if self._connection is not None else 0.0
             while not self._over:
                 await asyncio.sleep(pause)
                 if turn is not None:
@@ -214,7 +214,7 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         due = self._settings.poll.pause(
             ready=lifecycle.ready,
             failures=lifecycle.failures,
-            draw=self._settings.draw,
+            rng=self._settings.rng,
             percent=lifecycle.progress.percent,
             elapsed=now - lifecycle.began,
             still=now - lifecycle.rose,

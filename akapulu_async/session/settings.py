@@ -37,7 +37,7 @@ class SessionSettings:
         default=None, validator=attrs.validators.optional(checked_by(check_callable))
     )
     signals: Signals = attrs.field(factory=UpdateSignals, validator=_check_signals)
-    draw: Callable[[], float] = random.random
+    rng: Callable[[], float] = random.random
     """Gives random numbers from 0 to 1."""
 
     turn: Callable[[], Awaitable[None]] | None = None

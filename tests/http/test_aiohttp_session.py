@@ -22,7 +22,7 @@ from akapulu_async.http.aiohttp_session import (
     make_http,
     system_cause,
 )
-from akapulu_async.http.reused_request import PreparedGet
+from akapulu_async.http.reused_request import ReusedRequest
 from tests.support.calls import error_of, server_tls
 from tests.support.misbehaving import API_KEY, SESSION, UPDATE, Server, answer, client_of, close, leave, poll, tunnel_to
 from tests.support.scanning import variables_of
@@ -186,7 +186,7 @@ async def test_prepared_get_is_made_once(monkeypatch: pytest.MonkeyPatch) -> Non
         Server(answer(UPDATE), answer(UPDATE), close) as server,
         aiohttp.ClientSession(headers=headers, request_class=Counted) as session,
     ):
-        get = PreparedGet(session, {"params": {"a": "b"}})
+        get = ReusedRequest(session, {"params": {"a": "b"}})
         for path in ("/first", "/second", "/third"):
             try:
                 response = await get.send(URL(server.url + path))
@@ -204,7 +204,7 @@ async def test_prepared_get_is_sent_once_the_first_time_too() -> None:
     """When the connection of a prepared GET's first sending breaks, aiohttp does not send it a second time."""
     async with Server(close, answer(UPDATE)) as server, aiohttp.ClientSession() as session:
         with pytest.raises(BrokenConnectionError):
-            await PreparedGet(session, {}).send(URL(server.url))
+            await ReusedRequest(session, {}).send(URL(server.url))
     assert len(server.requests) == 1
 
 

@@ -1,4 +1,4 @@
-"""Listeners to all events: none blocks, none grows without bound, and each is told what it missed."""
+"""Broadcast to all events: none blocks, none grows without bound, and each is told what it missed."""
 
 import asyncio
 import gc
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from akapulu_async import EventsMissed, ManagerEvent, ProgressChanged
-from akapulu_async.manager.broadcast import Listener, Listeners
+from akapulu_async.manager.broadcast import Broadcast, Subscription
 
 AT = datetime(2026, 3, 10, tzinfo=UTC)
 
@@ -21,29 +21,29 @@ def events(first: int, last: int) -> list[ProgressChanged]:
     return [event(number) for number in range(first, last + 1)]
 
 
-async def rest(listener: Listener) -> list[ManagerEvent]:
+async def rest(listener: Subscription) -> list[ManagerEvent]:
     return [each async for each in listener]
 
 
 async def test_all_in_order() -> None:
     """A listener hears everything from its coming on, in order, until the close."""
-    listeners = Listeners()
-    listeners.hear(events(1, 2))
-    listener = listeners.add(10)
-    listeners.hear(events(3, 4))
-    listeners.hear(events(5, 5))
-    listeners.close()
+    broadcast = Broadcast()
+    broadcast.hear(events(1, 2))
+    listener = broadcast.add(10)
+    broadcast.hear(events(3, 4))
+    broadcast.hear(events(5, 5))
+    broadcast.close()
     assert await rest(listener) == events(3, 5)
     assert await rest(listener) == []
 
 
 async def test_each_has_its_own() -> None:
     """What one has read, the others still have."""
-    listeners = Listeners()
-    one, other = listeners.add(10), listeners.add(10)
-    listeners.hear(events(1, 2))
+    broadcast = Broadcast()
+    one, other = broadcast.add(10), broadcast.add(10)
+    broadcast.hear(events(1, 2))
     assert await anext(one) == event(1)
-    listeners.close()
+    broadcast.close()
     assert await rest(one) == [event(2)]
     assert await rest(other) == events(1, 2)
 
@@ -51,42 +51,42 @@ async def test_each_has_its_own() -> None:
 @pytest.mark.parametrize(("told", "missed"), [(3, 0), (4, 1), (10, 7), (1000, 997)])
 async def test_who_falls_behind_is_told_how_much(told: int, missed: int) -> None:
     """Of more events than its buffer holds, a listener gets the newest, and before them the count of the others."""
-    listeners = Listeners()
-    listener = listeners.add(3)
-    listeners.hear(events(1, told))
+    broadcast = Broadcast()
+    listener = broadcast.add(3)
+    broadcast.hear(events(1, told))
     assert len(listener._events) == 3
-    listeners.close()
+    broadcast.close()
     assert await rest(listener) == [EventsMissed(missed)] * bool(missed) + events(told - 2, told)
 
 
 async def test_what_was_missed_is_told_once() -> None:
     """Each count is of what was missed since the last."""
-    listeners = Listeners()
-    listener = listeners.add(1)
-    listeners.hear(events(1, 2))
+    broadcast = Broadcast()
+    listener = broadcast.add(1)
+    broadcast.hear(events(1, 2))
     assert [await anext(listener), await anext(listener)] == [EventsMissed(1), event(2)]
-    listeners.hear(events(3, 5))
+    broadcast.hear(events(3, 5))
     assert [await anext(listener), await anext(listener)] == [EventsMissed(2), event(5)]
 
 
 async def test_who_waits_is_woken() -> None:
     """A listener that waits gets what comes, and the close ends its wait; so it is with several at one."""
-    listeners = Listeners()
-    listener = listeners.add(10)
+    broadcast = Broadcast()
+    listener = broadcast.add(10)
     first, second = (asyncio.ensure_future(anext(listener)) for _ in range(2))
     await asyncio.sleep(0)
-    listeners.hear(events(1, 1))
+    broadcast.hear(events(1, 1))
     assert await first == event(1)
     assert not second.done()
-    listeners.close()
+    broadcast.close()
     with pytest.raises(StopAsyncIteration):
         await second
 
 
 async def test_dropped_is_forgotten() -> None:
     """A listener that nobody holds is gone without a word or a collector's help."""
-    listeners = Listeners()
-    kept, dropped = listeners.add(1), listeners.add(1)
+    broadcast = Broadcast()
+    kept, dropped = broadcast.add(1), broadcast.add(1)
     gone = weakref.ref(dropped)
     gc.disable()
     try:
@@ -94,15 +94,15 @@ async def test_dropped_is_forgotten() -> None:
         assert gone() is None
     finally:
         gc.enable()
-    assert list(listeners._listeners) == [kept]
+    assert list(broadcast._listeners) == [kept]
 
 
 async def test_who_comes_after_the_close() -> None:
     """After the close a listener ends at once instead of waiting for ever; after another opening it hears again."""
-    listeners = Listeners()
-    listeners.close()
-    assert await rest(listeners.add(1)) == []
-    listeners.open()
-    listener = listeners.add(1)
-    listeners.hear(events(1, 1))
+    broadcast = Broadcast()
+    broadcast.close()
+    assert await rest(broadcast.add(1)) == []
+    broadcast.open()
+    listener = broadcast.add(1)
+    broadcast.hear(events(1, 1))
     assert await anext(listener) == event(1)

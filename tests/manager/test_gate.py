@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from akapulu_async import AkapuluError, FullPolicy, ManagerClosedError, MinutesLimitError
-from akapulu_async.manager.gate import Door
+from akapulu_async.manager.gate import StartGate
 from akapulu_async.sansio.admission import Admission, Pace
 
 PATIENCE = 5.0
@@ -18,16 +18,16 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     return "asyncio", request.param
 
 
-def door(limit: int | None = None, rate: float | None = None, full: FullPolicy | None = None) -> Door:
-    return Door(Admission(limit, Pace(rate, burst=0.0), full, lambda: 1.0))
+def gate(limit: int | None = None, rate: float | None = None, full: FullPolicy | None = None) -> StartGate:
+    return StartGate(Admission(limit, Pace(rate, burst=0.0), full, lambda: 1.0))
 
 
 class Visitor:
     """One that wants to come in, in a task of its own."""
 
-    def __init__(self, door: Door) -> None:
-        self.ticket = door.arrive()
-        self.task = asyncio.create_task(door.enter(self.ticket))
+    def __init__(self, gate: StartGate) -> None:
+        self.ticket = gate.arrive()
+        self.task = asyncio.create_task(gate.enter(self.ticket))
 
     async def inside(self) -> None:
         await asyncio.wait_for(asyncio.shield(self.task), PATIENCE)
@@ -41,7 +41,7 @@ async def settled() -> None:
 
 async def test_let_in_in_the_order_of_arrival() -> None:
     """Who arrives first comes in first, and each end lets one more in."""
-    it = door(limit=1)
+    it = gate(limit=1)
     visitors = [Visitor(it) for _ in range(4)]
     for number, visitor in enumerate(visitors):
         await visitor.inside()
@@ -55,7 +55,7 @@ async def test_let_in_in_the_order_of_arrival() -> None:
 
 async def test_a_failure_lets_the_next_in() -> None:
     """A place is given on when its owner cannot start."""
-    it = door(limit=1)
+    it = gate(limit=1)
     first, second = Visitor(it), Visitor(it)
     await first.inside()
     it.failed(first.ticket)
@@ -65,7 +65,7 @@ async def test_a_failure_lets_the_next_in() -> None:
 
 async def test_the_pace_alone_lets_in() -> None:
     """When only time keeps somebody out, time lets it in, and nothing else has to happen."""
-    it = door(rate=100.0)
+    it = gate(rate=100.0)
     visitors = [Visitor(it) for _ in range(4)]
     began = asyncio.get_running_loop().time()
     for visitor in visitors:
@@ -75,7 +75,7 @@ async def test_the_pace_alone_lets_in() -> None:
 
 async def test_a_full_account_is_looked_at_again() -> None:
     """Who was refused comes in again when the pause is over."""
-    it = door(full=FullPolicy(base=0.01))
+    it = gate(full=FullPolicy(base=0.01))
     assert it.takes_refusals
     visitor = Visitor(it)
     await visitor.inside()
@@ -83,12 +83,12 @@ async def test_a_full_account_is_looked_at_again() -> None:
     assert (it.running, it.waiting) == (0, 1)
     await asyncio.wait_for(it.enter(visitor.ticket), PATIENCE)
     assert (it.running, it.waiting) == (1, 0)
-    assert not door().takes_refusals
+    assert not gate().takes_refusals
 
 
 async def test_cancelled_while_waiting() -> None:
     """A cancelled one loses its place and nothing else; those behind it keep their order."""
-    it = door(limit=1)
+    it = gate(limit=1)
     first, second, third, fourth = (Visitor(it) for _ in range(4))
     await first.inside()
     second.task.cancel()
@@ -105,7 +105,7 @@ async def test_cancelled_while_waiting() -> None:
 async def test_cancelled_in_the_moment_of_being_let_in() -> None:
     """A place that is given to one who is being cancelled goes to the next, whichever of the two came first."""
     for cancelled_first in (True, False):
-        it = door(limit=1)
+        it = gate(limit=1)
         first, second, third = Visitor(it), Visitor(it), Visitor(it)
         await first.inside()
         await settled()
@@ -121,7 +121,7 @@ async def test_cancelled_in_the_moment_of_being_let_in() -> None:
 async def test_cancelled_in_the_moment_of_being_sent_away() -> None:
     """A dismissal that meets a cancellation changes no count, whichever of the two came first."""
     for cancelled_first in (True, False):
-        it = door(limit=1)
+        it = gate(limit=1)
         first, second = Visitor(it), Visitor(it)
         await first.inside()
         await settled()
@@ -136,7 +136,7 @@ async def test_cancelled_in_the_moment_of_being_sent_away() -> None:
 
 async def test_sent_away() -> None:
     """All who wait get an error each, its own, and those who are in stay."""
-    it = door(limit=1)
+    it = gate(limit=1)
     first, *others = (Visitor(it) for _ in range(4))
     await first.inside()
     error = MinutesLimitError(method="POST", path="/", status=402, error_code="MINUTES", message="none left")
@@ -154,7 +154,7 @@ async def test_sent_away() -> None:
 
 async def test_nothing_is_left_when_nobody_waits() -> None:
     """The timer goes with the last one who waits for it."""
-    it = door(rate=0.001)
+    it = gate(rate=0.001)
     first, second = Visitor(it), Visitor(it)
     await first.inside()
     timer = it._timer
@@ -168,7 +168,7 @@ async def test_nothing_is_left_when_nobody_waits() -> None:
 
 async def test_a_slot_that_another_gave_back_lets_in() -> None:
     """Who waits for the account comes in when one is seen to end that never came in here."""
-    it = door(full=FullPolicy(base=1000.0, cap=1000.0))
+    it = gate(full=FullPolicy(base=1000.0, cap=1000.0))
     visitor = Visitor(it)
     await visitor.inside()
     it.refused(visitor.ticket)

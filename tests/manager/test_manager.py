@@ -287,7 +287,7 @@ async def test_what_cannot_be_ended_is_named(monkeypatch: pytest.MonkeyPatch, ca
 
 @LOOPS
 async def test_cancelled_closing_closes_all_the_same(anyio_backend: object) -> None:
-    """A cancelled closing finishes before it raises: sessions ended, listeners told."""
+    """A cancelled closing finishes before it raises: sessions ended, broadcast told."""
     participant = Participant()
     async with crowded() as world:
         manager = SessionManager(world.client, participant=participant)
@@ -427,7 +427,7 @@ async def test_a_bug_in_the_closing_is_told(monkeypatch: pytest.MonkeyPatch) -> 
         manager = SessionManager(world.client)
         await manager.open()
         with monkeypatch.context() as patched:
-            patched.setattr(manager._roster.listeners, "close", lambda: 1 // 0)
+            patched.setattr(manager._registry.broadcast, "close", lambda: 1 // 0)
             with pytest.raises(ZeroDivisionError):
                 await manager.aclose()
         await manager.aclose()
@@ -462,7 +462,7 @@ def test_used_on_two_loops() -> None:
         async with crowded() as world:
             made.append(made[0] if made else SessionManager(world.client, max_sessions=1, max_polls_per_second=50.0))
             manager = made[-1]
-            manager._roster._conversations = world.client.conversations
+            manager._registry._conversations = world.client.conversations
             async with manager:
                 session = await manager.start(REQUEST)
                 waiting = starting(manager)
@@ -617,7 +617,7 @@ async def test_cancelled_before_it_began() -> None:
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            await until(lambda: not manager.statistics().waiting and len(manager._roster.entries) == 1)
+            await until(lambda: not manager.statistics().waiting and len(manager._registry.entries) == 1)
         await running.end()
         await soon(manager.start(REQUEST))
         assert world.connects == 2
@@ -704,7 +704,7 @@ async def test_what_a_connect_raises() -> None:
 async def test_session_for_a_block(anyio_backend: object) -> None:
     """A block's session is in the manager, and ends with the block; its place is free then."""
     async with managed({"auto_join": False}, max_sessions=1) as (sim, manager):
-        manager._roster.settings = attrs.evolve(manager._roster.settings, participant=sim.participant)
+        manager._registry.settings = attrs.evolve(manager._registry.settings, participant=sim.participant)
         for _ in range(3):
             async with manager.session(REQUEST) as session:
                 await soon(session.bot_ready.wait())
@@ -724,7 +724,7 @@ async def test_session_for_a_block(anyio_backend: object) -> None:
 async def test_cancelled_block(anyio_backend: object) -> None:
     """A cancelled block's session is `CANCELLED`, and its slot is given back before the cancel goes on."""
     async with managed({"auto_join": False}) as (sim, manager):
-        manager._roster.settings = attrs.evolve(manager._roster.settings, participant=sim.participant)
+        manager._registry.settings = attrs.evolve(manager._registry.settings, participant=sim.participant)
         sessions: list[ConversationSession] = []
 
         async def block() -> None:
@@ -842,7 +842,7 @@ async def test_fifty_conversations_through_five_slots(anyio_backend: object) -> 
     async with managed(
         {"max_concurrent": 5, "auto_join": False, "ready_time": 1.0}, when_full="wait", full=FullPolicy(base=0.01)
     ) as (sim, manager):
-        manager._roster.settings = attrs.evolve(manager._roster.settings, participant=sim.participant)
+        manager._registry.settings = attrs.evolve(manager._registry.settings, participant=sim.participant)
         events, order = manager.events(), list[int]()
 
         async def converse(number: int) -> None:
@@ -869,7 +869,7 @@ async def test_fifty_conversations_through_five_slots(anyio_backend: object) -> 
 async def test_a_slot_that_ends_here_wakes_the_next_at_once() -> None:
     """Nobody waits for the pause when a session of the same manager gives its slot back."""
     async with managed({"max_concurrent": 1, "auto_join": False}, when_full="wait", full=LONG_FULL) as (sim, manager):
-        manager._roster.settings = attrs.evolve(manager._roster.settings, participant=sim.participant)
+        manager._registry.settings = attrs.evolve(manager._registry.settings, participant=sim.participant)
         running = await manager.start(REQUEST)
         waiting = [starting(manager) for _ in range(5)]
         await sim.wait_for_request("connect", count=6)
@@ -916,7 +916,7 @@ async def test_what_was_attached_and_is_left_gives_no_slot_back() -> None:
             task = starting(manager)
             await until(lambda: manager.statistics().waiting == 1 and sim.count("connect") == 2)
             await attached.end()
-            await until(lambda: not manager._roster.closers)
+            await until(lambda: not manager._registry.closers)
             assert manager.statistics().waiting == 1
             task.cancel()
             await asyncio.wait([task])
@@ -1147,8 +1147,8 @@ async def test_what_is_over_is_not_kept() -> None:
     """Of an ended session, and of one that never connected, the manager keeps nothing."""
     async with managed() as (sim, manager):
         session = await manager.start(REQUEST)
-        references = [weakref.ref(session), *map(weakref.ref, manager._roster.entries)]
-        [entry] = manager._roster.entries
+        references = [weakref.ref(session), *map(weakref.ref, manager._registry.entries)]
+        [entry] = manager._registry.entries
         await session.end()
         await until(lambda: not session_tasks())
         # Here is no cycle for the collector to find; the session's own are its own.
@@ -1159,9 +1159,9 @@ async def test_what_is_over_is_not_kept() -> None:
             await manager.start(REQUEST)
         gc.collect()
         assert [reference() for reference in references] == [None, None]
-        assert not manager._roster.entries
-        assert not manager._roster.live
-        assert not manager._roster.closers
+        assert not manager._registry.entries
+        assert not manager._registry.live
+        assert not manager._registry.closers
 
 
 async def test_a_failed_start_is_freed_at_once() -> None:
@@ -1215,12 +1215,12 @@ async def test_events_of_all_sessions(anyio_backend: object) -> None:
     async with simulated(call_seconds=10) as (_, client):
         manager = SessionManager(client)
         await manager.open()
-        listeners = [manager.events() for _ in range(2)]
+        broadcast = [manager.events() for _ in range(2)]
         sessions = [await manager.start(REQUEST) for _ in range(5)]
         await soon(asyncio.gather(*(session.ended.wait() for session in sessions)))
         late = manager.events()
         await manager.aclose()
-        heard = [[event async for event in listener] for listener in listeners]
+        heard = [[event async for event in listener] for listener in broadcast]
         assert heard[0] == heard[1]
         assert [event async for event in late] == []
         for session in sessions:
@@ -1253,9 +1253,9 @@ async def test_a_dropped_listener_is_forgotten() -> None:
         world.crowd.ready = True
         async for event in manager.events():
             assert isinstance(event, ManagerEvent)
-            assert len(manager._roster.listeners._listeners) == 1
+            assert len(manager._registry.broadcast._listeners) == 1
             break
-        assert len(manager._roster.listeners._listeners) == 0
+        assert len(manager._registry.broadcast._listeners) == 0
 
 
 # Attaching
@@ -1391,8 +1391,8 @@ async def test_a_long_day_leaves_nothing() -> None:
                 await asyncio.sleep(0.001)
             await asyncio.gather(*tasks, return_exceptions=True)
         await until(lambda: not session_tasks())
-        assert (manager._roster.door.running, manager._roster.door.waiting) == (0, 0)
-        assert not manager._roster.door._admissions
+        assert (manager._registry.gate.running, manager._registry.gate.waiting) == (0, 0)
+        assert not manager._registry.gate._admissions
         ended = Counter(manager.statistics().ended)
         assert manager.statistics().started == ended.total()
         assert len(await soon(asyncio.gather(*(manager.start(REQUEST) for _ in range(4))))) == 4

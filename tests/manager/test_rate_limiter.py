@@ -1,4 +1,4 @@
-"""Turns of polls: in order, none faster than the pace, none for who has gone."""
+"""RateLimiter of polls: in order, none faster than the pace, none for who has gone."""
 
 import asyncio
 import time
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from akapulu_async.manager.rate_limiter import Turns
+from akapulu_async.manager.rate_limiter import RateLimiter
 from akapulu_async.sansio.admission import Pace
 
 PATIENCE = 5.0
@@ -20,7 +20,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 
 async def test_a_turn_that_is_due_is_taken_at_once() -> None:
     """Within the burst, nobody waits."""
-    turns = Turns(Pace(1.0, burst=4.0))
+    turns = RateLimiter(Pace(1.0, burst=4.0))
     async with asyncio.timeout(0.5):
         for _ in range(5):
             await turns.take()
@@ -29,7 +29,7 @@ async def test_a_turn_that_is_due_is_taken_at_once() -> None:
 
 async def test_turns_come_in_order_and_no_faster_than_the_pace() -> None:
     """Past the burst, one waits for the other, first come first served."""
-    turns, order = Turns(Pace(100.0, burst=0.0)), list[int]()
+    turns, order = RateLimiter(Pace(100.0, burst=0.0)), list[int]()
 
     async def take(number: int) -> None:
         await turns.take()
@@ -46,7 +46,7 @@ async def test_turns_come_in_order_and_no_faster_than_the_pace() -> None:
 
 async def test_who_gives_up_takes_no_turn() -> None:
     """However many have waited and gone, whoever comes next has the next turn."""
-    turns = Turns(Pace(20.0, burst=0.0))
+    turns = RateLimiter(Pace(20.0, burst=0.0))
     await turns.take()
     first = asyncio.create_task(turns.take())
     many = [asyncio.create_task(turns.take()) for _ in range(1000)]
@@ -64,7 +64,7 @@ async def test_who_gives_up_takes_no_turn() -> None:
 
 async def test_one_that_is_cancelled_as_its_turn_comes_leaves_it() -> None:
     """A cancel in the same round of the loop as the turn costs those behind nothing."""
-    turns = Turns(Pace(0.001, burst=0.0))
+    turns = RateLimiter(Pace(0.001, burst=0.0))
     await turns.take()
     first, second = asyncio.create_task(turns.take()), asyncio.create_task(turns.take())
     await asyncio.sleep(0)
@@ -79,7 +79,7 @@ async def test_one_that_is_cancelled_as_its_turn_comes_leaves_it() -> None:
 
 async def test_nothing_is_left_when_all_have_gone() -> None:
     """The last to give up takes the timer along: the next may come on another loop."""
-    turns = Turns(Pace(0.001, burst=0.0))
+    turns = RateLimiter(Pace(0.001, burst=0.0))
     await turns.take()
     task = asyncio.create_task(turns.take())
     await asyncio.sleep(0)

@@ -353,9 +353,9 @@ class AnyManager(Interleaved):
         assert live == sum(session.end_reason is None for session in self.manager.sessions)
         started = [session for session in self.manager.sessions if isinstance(session._start, ConnectRequest)]
         assert sum(map(_lives, started)) <= MOST
-        assert self.manager._roster.door.running <= MOST
+        assert self.manager._registry.gate.running <= MOST
         waiting_again = figures.started - sum(figures.ended.values()) - live
-        refused = [entry for entry in self.manager._roster.entries if entry.tries and not _lives(entry.session)]
+        refused = [entry for entry in self.manager._registry.entries if entry.tries and not _lives(entry.session)]
         assert 0 <= waiting_again <= len(refused)
 
     # The end of all.
@@ -381,11 +381,11 @@ class AnyManager(Interleaved):
 
     def _check_empty(self) -> None:
         """Nothing is left in the manager, and each start came to an end of its own kind."""
-        figures, roster = self.manager.statistics(), self.manager._roster
+        figures, registry = self.manager.statistics(), self.manager._registry
         assert (self.manager.sessions, figures.waiting, sum(figures.live.values())) == ((), 0, 0)
         ends = sum(event.state is SessionState.ENDED for event in self.heard)
         assert figures.started == sum(figures.ended.values()) == ends
-        assert (roster.entries, roster.live, roster.closers, roster.door.running) == (set(), {}, set(), 0)
+        assert (registry.entries, registry.live, registry.closers, registry.gate.running) == (set(), {}, set(), 0)
         for start in self.starts:
             if not start.task.cancelled():
                 error = start.task.exception()

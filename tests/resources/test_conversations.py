@@ -158,7 +158,11 @@ async def test_id_that_is_no_uuid_is_refused(session_id: Any) -> None:
 
 UNUSABLE: list[tuple[str, Callable[[Conversations, Any], Awaitable[object]], list[Any]]] = [
     ("request", lambda conversations, wrong: conversations.connect(wrong), [None, SESSION, {}]),
-    ("late", lambda conversations, wrong: conversations.connect(REQUEST, late=wrong), [0, "late"]),
+    (
+        "on_late_answer",
+        lambda conversations, wrong: conversations.connect(REQUEST, on_late_answer=wrong),
+        [0, "on_late_answer"],
+    ),
     ("attempts", lambda conversations, wrong: conversations.updates(SESSION, attempts=wrong), [0, 1.0, "1", True]),
     (
         "path",
@@ -383,7 +387,7 @@ async def test_cancelled_connects_answer_is_not_lost() -> None:
     gate, late = asyncio.Event(), list[Connection]()
     body = json.dumps(CONNECTION).encode()
     async with Server(gated(b"", gate, http(200, {}, body))) as server, client_of(server) as client:
-        task = asyncio.create_task(client.conversations.connect(REQUEST, late=late.append))
+        task = asyncio.create_task(client.conversations.connect(REQUEST, on_late_answer=late.append))
         await server.seen(1)
         task.cancel()
         await asyncio.sleep(0)

@@ -43,14 +43,14 @@ def refused(status: int, kind: type[ApiError] = ApiError, retry_after: float | N
 
 
 def pause(policy: RetryPolicy, error: AkapuluError = BROKEN, **options: Any) -> float | None:
-    options = {"attempt": 1, "safe": True, "remaining": None, "draw": 1.0, **options}
-    draw = options.pop("draw")
-    return policy.pause(error, draw=lambda: draw, **options)
+    options = {"attempt": 1, "safe": True, "remaining": None, "rng": 1.0, **options}
+    rng = options.pop("rng")
+    return policy.pause(error, rng=lambda: rng, **options)
 
 
-def poll_pause(policy: PollPolicy, *, draw: float = 0.5, **facts: Any) -> float:
+def poll_pause(policy: PollPolicy, *, rng: float = 0.5, **facts: Any) -> float:
     facts = {"ready": False, "failures": 0, "percent": 0.0, "elapsed": 0.0, "still": 0.0, **facts}
-    return policy.pause(draw=lambda: draw, **facts)
+    return policy.pause(rng=lambda: rng, **facts)
 
 
 def test_which_statuses_are_worth_another_attempt() -> None:
@@ -99,43 +99,43 @@ def test_pauses_double_up_to_the_cap() -> None:
     """The longest pause doubles with each attempt until the cap, and the drawn share of it is waited."""
     policy = RetryPolicy(attempts=10)
     assert [pause(policy, attempt=attempt) for attempt in range(1, 8)] == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
-    assert pause(policy, attempt=3, draw=0.25) == 0.5
-    assert pause(policy, attempt=3, draw=0.0) == 0.0
+    assert pause(policy, attempt=3, rng=0.25) == 0.5
+    assert pause(policy, attempt=3, rng=0.0) == 0.0
 
 
 @given(st.floats(0, 1e300), st.floats(0, 1e300), st.integers(1, 10**9), draws)
-def test_jitter_is_full_and_bounded(base: float, cap: float, attempt: int, draw: float) -> None:
+def test_jitter_is_full_and_bounded(base: float, cap: float, attempt: int, rng: float) -> None:
     """No attempt, however late, overflows, and no pause exceeds cap or formula."""
-    drawn = pause(RetryPolicy(attempts=10**10, base=base, cap=cap), attempt=attempt, draw=draw)
+    drawn = pause(RetryPolicy(attempts=10**10, base=base, cap=cap), attempt=attempt, rng=rng)
     assert drawn is not None
     assert 0 <= drawn <= cap
     if attempt < 60:
-        assert drawn == draw * min(cap, base * 2.0 ** (attempt - 1))
+        assert drawn == rng * min(cap, base * 2.0 ** (attempt - 1))
 
 
 @given(seconds, draws, st.integers(1, 100), st.floats(0, 100))
-def test_retry_after_is_obeyed(asked: float, draw: float, attempt: int, cap: float) -> None:
+def test_retry_after_is_obeyed(asked: float, rng: float, attempt: int, cap: float) -> None:
     """A pause is never shorter than the service asks, whatever the cap, nor longer by more than `base`."""
-    drawn = pause(RetryPolicy(attempts=200, cap=cap), refused(429, retry_after=asked), attempt=attempt, draw=draw)
+    drawn = pause(RetryPolicy(attempts=200, cap=cap), refused(429, retry_after=asked), attempt=attempt, rng=rng)
     assert drawn is not None
     assert asked <= drawn <= asked + 0.5
 
 
 @given(st.none() | seconds, draws, st.floats(-10, 1e9))
-def test_no_pause_outlasts_the_deadline(asked: float | None, draw: float, remaining: float) -> None:
+def test_no_pause_outlasts_the_deadline(asked: float | None, rng: float, remaining: float) -> None:
     """A pause that would not end before the deadline is not begun; any other is as if there were none."""
     error = refused(503, retry_after=asked)
-    free = pause(RetryPolicy(), error, draw=draw)
+    free = pause(RetryPolicy(), error, rng=rng)
     assert free is not None
-    bound = pause(RetryPolicy(), error, draw=draw, remaining=remaining)
+    bound = pause(RetryPolicy(), error, rng=rng, remaining=remaining)
     assert bound == (free if free < remaining else None)
 
 
 def test_a_wait_longer_than_what_remains_gives_up_at_once() -> None:
     """To wait as long as the service asks would be in vain, and to wait less would be to disobey."""
-    assert pause(RetryPolicy(), refused(429, retry_after=30.0), remaining=29.9, draw=0.0) is None
-    assert pause(RetryPolicy(), refused(429, retry_after=30.0), remaining=30.0, draw=0.0) is None
-    assert pause(RetryPolicy(), refused(429, retry_after=0.0), remaining=0.0, draw=0.0) is None
+    assert pause(RetryPolicy(), refused(429, retry_after=30.0), remaining=29.9, rng=0.0) is None
+    assert pause(RetryPolicy(), refused(429, retry_after=30.0), remaining=30.0, rng=0.0) is None
+    assert pause(RetryPolicy(), refused(429, retry_after=0.0), remaining=0.0, rng=0.0) is None
 
 
 ABOVE_0 = "is not a number of seconds greater than 0"
@@ -221,9 +221,9 @@ def test_every_setting_is_in_the_table() -> None:
 
 
 @given(st.floats(0.001, 1e6), draws)
-def test_the_first_poll_is_somewhere_in_the_first_interval(interval: float, draw: float) -> None:
+def test_the_first_poll_is_somewhere_in_the_first_interval(interval: float, rng: float) -> None:
     """Sessions that start together do not poll together."""
-    assert PollPolicy(interval=interval).first_pause(lambda: draw) == draw * interval
+    assert PollPolicy(interval=interval).first_pause(lambda: rng) == rng * interval
 
 
 def test_polls_slow_down_when_ready_and_when_failing() -> None:
@@ -242,11 +242,11 @@ def test_polls_slow_down_when_ready_and_when_failing() -> None:
     st.floats(0.001, 1e6), draws, draws, st.booleans(), st.integers(0, 10**9), st.none() | seconds
 )  # fmt: skip
 def test_polls_are_jittered_and_obey(
-    interval: float, jitter: float, draw: float, ready: bool, failures: int, asked: float | None
+    interval: float, jitter: float, rng: float, ready: bool, failures: int, asked: float | None
 ) -> None:
     """No number of failures overflows, jitter is a share of the interval, the service's wish is obeyed for a minute."""
     policy = PollPolicy(interval=interval, live_interval=interval, jitter=jitter)
-    drawn = poll_pause(policy, ready=ready, failures=failures, draw=draw, retry_after=asked)
+    drawn = poll_pause(policy, ready=ready, failures=failures, rng=rng, retry_after=asked)
     asked = None if asked is None else min(asked, LONGEST_RETRY_AFTER)
     longest = max(interval, LONGEST_FAILURE_PAUSE) if failures else interval
     assert max(interval * (1 - jitter), asked or 0.0) * 0.999 <= drawn
@@ -266,9 +266,9 @@ intervals = st.floats(0.001, 1e6)
 
 
 @st.composite
-def progress_policies(draw: st.DrawFn) -> ProgressPollPolicy:
-    interval = draw(intervals)
-    return ProgressPollPolicy(interval, jitter=draw(draws), longest=interval * draw(st.floats(1, 1e3)))
+def progress_policies(rng: st.DrawFn) -> ProgressPollPolicy:
+    interval = rng(intervals)
+    return ProgressPollPolicy(interval, jitter=rng(draws), longest=interval * rng(st.floats(1, 1e3)))
 
 
 @given(intervals, percents, seconds, seconds)
@@ -306,22 +306,22 @@ def test_progress_that_stands_still_is_believed_ever_less() -> None:
 
 @given(progress_policies(), percents, seconds, seconds, draws)
 def test_no_progress_makes_a_pause_out_of_bounds(
-    policy: ProgressPollPolicy, percent: float, elapsed: float, still: float, draw: float
+    policy: ProgressPollPolicy, percent: float, elapsed: float, still: float, rng: float
 ) -> None:
     """Whatever the percent does, a pause is from nine tenths of an interval, less the jitter, to the longest."""
-    drawn = poll_pause(policy, percent=percent, elapsed=elapsed, still=still, draw=draw)
+    drawn = poll_pause(policy, percent=percent, elapsed=elapsed, still=still, rng=rng)
     shortest = min(0.9 * policy.interval, policy.longest / (1 + policy.jitter)) * (1 - policy.jitter)
     assert shortest * (1 - 1e-9) <= drawn <= policy.longest * (1 + 1e-9)
 
 
 @given(progress_policies(), percents, st.floats(0, 100), seconds, draws)
 def test_what_stands_still_is_polled_like_no_progress(
-    policy: ProgressPollPolicy, percent: float, beyond: float, before: float, draw: float
+    policy: ProgressPollPolicy, percent: float, beyond: float, before: float, rng: float
 ) -> None:
     """After eight intervals without a rise no pause is longer than the interval's, so that no percent delays."""
     still = policy.interval * (8 + beyond)
-    drawn = poll_pause(policy, percent=percent, elapsed=before + still, still=still, draw=draw)
-    assert drawn <= poll_pause(PollPolicy(policy.interval, jitter=policy.jitter), draw=draw) * (1 + 1e-9)
+    drawn = poll_pause(policy, percent=percent, elapsed=before + still, still=still, rng=rng)
+    assert drawn <= poll_pause(PollPolicy(policy.interval, jitter=policy.jitter), rng=rng) * (1 + 1e-9)
 
 
 @given(progress_policies(), percents, percents, seconds, seconds)
@@ -341,14 +341,14 @@ def test_progress_changes_nothing_else(
     policy: ProgressPollPolicy,
     ready: bool,
     failures: int,
-    draw: float,
+    rng: float,
     percent: float,
     elapsed: float,
     asked: float | None,
 ) -> None:
     """After ready, after failures, and where the service asks for more, `ProgressPollPolicy` is as `PollPolicy`."""
     usual = PollPolicy(policy.interval, policy.live_interval, policy.jitter)
-    facts: Any = {"percent": percent, "elapsed": elapsed, "still": elapsed, "draw": draw, "retry_after": asked}
+    facts: Any = {"percent": percent, "elapsed": elapsed, "still": elapsed, "rng": rng, "retry_after": asked}
     here, there = (poll_pause(each, ready=ready, failures=failures, **facts) for each in (policy, usual))
     if ready or failures:
         assert here == there
@@ -357,9 +357,9 @@ def test_progress_changes_nothing_else(
 
 
 @given(progress_policies(), draws)
-def test_the_first_poll_is_somewhere_in_the_first_pause(policy: ProgressPollPolicy, draw: float) -> None:
+def test_the_first_poll_is_somewhere_in_the_first_pause(policy: ProgressPollPolicy, rng: float) -> None:
     """Sessions that start together do not poll together, nor later than the longest pause."""
-    assert policy.first_pause(lambda: draw) == draw * policy.until_ready(0.0, 0.0, 0.0) <= policy.longest
+    assert policy.first_pause(lambda: rng) == rng * policy.until_ready(0.0, 0.0, 0.0) <= policy.longest
 
 
 def test_a_full_account_is_asked_ever_more_seldom() -> None:
@@ -370,10 +370,10 @@ def test_a_full_account_is_asked_ever_more_seldom() -> None:
 
 
 @given(st.floats(0.001, 1e300), st.floats(0.001, 1e300), st.integers(1, 10**9), draws)
-def test_no_number_of_refusals_overflows(base: float, cap: float, refusals: int, draw: float) -> None:
+def test_no_number_of_refusals_overflows(base: float, cap: float, refusals: int, rng: float) -> None:
     """However long an account stays full, the pause is from half the cap or formula to all of it."""
     longest = min(cap, base * 2.0 ** min(refusals - 1, 60))
-    assert longest / 2 <= FullPolicy(base=base, cap=cap).pause(refusals, lambda: draw) <= longest
+    assert longest / 2 <= FullPolicy(base=base, cap=cap).pause(refusals, lambda: rng) <= longest
 
 
 @pytest.mark.parametrize("pause", [float("nan"), float("inf"), 0.0, -1.0, None, "1"])
@@ -386,6 +386,6 @@ def test_what_a_subclass_returns_is_checked(pause: Any) -> None:
 
     asked = {"ready": False, "failures": 0, "percent": 0.0, "elapsed": 0.0, "still": 0.0}
     with pytest.raises(ConfigurationError, match=r"^until_ready\(\): "):
-        Own().pause(draw=lambda: 0.5, **asked)  # type: ignore[arg-type]
+        Own().pause(rng=lambda: 0.5, **asked)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match=r"^until_ready\(\): "):
         Own().first_pause(lambda: 0.5)
