@@ -7,7 +7,7 @@ The wings, each importing only from those above it:
 - `sansio`: pure: what a response means, the life of a conversation, when to try again, which addresses may be
   talked to.
 - `log`: the one logger; `tasks`: waiting for what must not be left behind; `leak_warnings`: telling of what was opened
-  and never closed.
+  and never closed; `observing`: what observers are told.
 - `http`: aiohttp, behind deadlines, retries and a bounded pool.
 - `resources`: what the service can be asked.
 - `session`: one conversation as an object that lives.
@@ -23,9 +23,11 @@ from akapulu_async.errors import (
     ApiError,
     AuthenticationError,
     BadRequestError,
+    ClosedError,
     ConcurrencyLimitError,
     ConfigurationError,
     ConnectOutcomeUnknownError,
+    ErrorKind,
     InvalidResponseError,
     ManagerClosedError,
     MinutesLimitError,
@@ -51,6 +53,7 @@ from akapulu_async.models.conversation import (
     RecordingStatus,
     TranscriptRow,
 )
+from akapulu_async.observing import Attempt, ExchangeRecord, GateEvent, GateStep, Observer
 from akapulu_async.resources.recordings import Recording
 from akapulu_async.sansio.admission import FullPolicy
 from akapulu_async.sansio.lifecycle import (
@@ -75,9 +78,11 @@ __all__ = [
     "AkapuluClient",
     "AkapuluError",
     "ApiError",
+    "Attempt",
     "AuthenticationError",
     "Avatar",
     "BadRequestError",
+    "ClosedError",
     "ConcurrencyLimitError",
     "ConfigurationError",
     "ConnectOutcomeUnknownError",
@@ -87,9 +92,13 @@ __all__ = [
     "ConversationSession",
     "ConversationUpdate",
     "EndReason",
+    "ErrorKind",
     "EventsMissed",
+    "ExchangeRecord",
     "FanOut",
     "FullPolicy",
+    "GateEvent",
+    "GateStep",
     "InvalidResponseError",
     "ManagerClosedError",
     "ManagerEvent",
@@ -97,6 +106,7 @@ __all__ = [
     "MinutesLimitError",
     "NodeTurn",
     "NotFoundError",
+    "Observer",
     "Outcome",
     "Participant",
     "PermissionDeniedError",

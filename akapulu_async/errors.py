@@ -9,7 +9,8 @@
     ├── ConnectOutcomeUnknownError             a connect was sent and its answer lost: it may hold a slot
     ├── InvalidResponseError                   an answer came that makes no sense
     ├── SessionEndedError                      what was waited for can no longer come: the conversation ended
-    ├── ManagerClosedError                     the session manager takes no more sessions
+    ├── ClosedError (also RuntimeError)        a client or a manager is not open, or belongs to another event loop
+    │   └── ManagerClosedError                 the session manager takes no more sessions
     ├── StartTimeoutError (also TimeoutError)  a session was not started in the time that the caller gave
     ├── WaitTimeoutError (also TimeoutError)   the caller's patience is over; the session goes on
     ├── RecordingNotReadyError                 the recording is not there yet
@@ -28,11 +29,38 @@ Exceptions hold plain values only, so they pickle and outlive the client. Their 
 values and never bear an API key or a room token.
 """
 
+from enum import StrEnum
 from typing import Any, ClassVar
+
+
+class ErrorKind(StrEnum):
+    """What an error is about: what exit codes and HTTP statuses are chosen by. Compares as its text."""
+
+    AUTHENTICATION = "authentication"
+    BAD_REQUEST = "bad_request"
+    CLOSED = "closed"
+    CONCURRENCY_LIMIT = "concurrency_limit"
+    CONFIGURATION = "configuration"
+    ENDED = "ended"
+    INVALID_RESPONSE = "invalid_response"
+    MINUTES_LIMIT = "minutes_limit"
+    NOT_FOUND = "not_found"
+    NOT_READY = "not_ready"
+    OTHER = "other"
+    OUTCOME_UNKNOWN = "outcome_unknown"
+    PERMISSION = "permission"
+    RATE_LIMIT = "rate_limit"
+    REFUSED = "refused"
+    SERVER = "server"
+    TIMEOUT = "timeout"
+    UNREACHABLE = "unreachable"
 
 
 class AkapuluError(Exception):
     """The base of every error of this library. Catch it to catch them all."""
+
+    kind: ClassVar[ErrorKind] = ErrorKind.OTHER
+    """What the error is about."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"
@@ -57,6 +85,8 @@ def _conversation(session_id: str | None) -> str:
 
 class ConfigurationError(AkapuluError, ValueError):
     """An argument or a setting cannot be used. Nothing was sent."""
+
+    kind = ErrorKind.CONFIGURATION
 
 
 class _RequestError(AkapuluError):
@@ -84,6 +114,8 @@ class TransportError(_RequestError):
         sent: Whether the service may have received the request. False is certain, True is not.
     """
 
+    kind = ErrorKind.UNREACHABLE
+
     def __init__(self, *, method: str, path: str, reason: str, sent: bool, attempts: int = 1) -> None:
         super().__init__(method=method, path=path, attempts=attempts)
         self.reason = reason
@@ -110,6 +142,8 @@ class ConnectOutcomeUnknownError(AkapuluError):
         reason: How the answer was lost, in words.
     """
 
+    kind = ErrorKind.OUTCOME_UNKNOWN
+
     def __init__(self, *, scenario_id: str, avatar_id: str, reason: str) -> None:
         super().__init__()
         self.scenario_id = scenario_id
@@ -135,6 +169,8 @@ class InvalidResponseError(AkapuluError):
         field: The offending field, such as `avatar.id`; None if the answer as a whole is wrong.
         excerpt: The beginning of the answer, without secrets; empty if there is nothing to show.
     """
+
+    kind = ErrorKind.INVALID_RESPONSE
 
     def __init__(
         self, *, method: str, path: str, status: int, problem: str, field: str | None = None, excerpt: str = ""
@@ -166,6 +202,8 @@ class SessionEndedError(AkapuluError):
         session_id: The conversation; None if its connect was never answered.
         because: What the error behind it says, without secrets; empty if there is none.
     """
+
+    kind = ErrorKind.ENDED
 
     _WHY: ClassVar[dict[str, str]] = {
         "left": "this program left it",
@@ -200,6 +238,8 @@ class WaitTimeoutError(AkapuluError, TimeoutError):
         progress: How far it is, in words.
     """
 
+    kind = ErrorKind.TIMEOUT
+
     def __init__(self, *, session_id: str | None, awaited: str, state: str, timeout: float, progress: str) -> None:
         super().__init__()
         self.session_id = session_id
@@ -216,7 +256,13 @@ class WaitTimeoutError(AkapuluError, TimeoutError):
         )
 
 
-class ManagerClosedError(AkapuluError):
+class ClosedError(AkapuluError, RuntimeError):
+    """A client or a manager is not open, was closed, or belongs to another event loop. Nothing was sent."""
+
+    kind = ErrorKind.CLOSED
+
+
+class ManagerClosedError(ClosedError):
     """The session manager is not open, or takes no more sessions. Nothing was sent."""
 
 
@@ -230,6 +276,8 @@ class StartTimeoutError(AkapuluError, TimeoutError):
         running: How many sessions run.
         waiting: How many starts wait besides.
     """
+
+    kind = ErrorKind.TIMEOUT
 
     def __init__(self, *, timeout: float, connecting: bool, goes_on: bool, running: int, waiting: int) -> None:
         super().__init__()
@@ -258,6 +306,8 @@ class RecordingNotReadyError(AkapuluError):
         session_id: The conversation.
         status_text: What the service says of it; empty if it says nothing.
     """
+
+    kind = ErrorKind.NOT_READY
 
     advice: ClassVar[str] = "Use wait_for_recording(), or download_recording(wait=...)"
 
@@ -292,6 +342,8 @@ class ApiError(_RequestError):
         attempts: How often the request was tried.
         retry_after: How many seconds the service asks to wait; None if it did not say.
     """
+
+    kind = ErrorKind.REFUSED
 
     advice: ClassVar[str | None] = None
 
@@ -332,9 +384,13 @@ class ApiError(_RequestError):
 class BadRequestError(ApiError):
     """A field is missing, malformed or not allowed (400)."""
 
+    kind = ErrorKind.BAD_REQUEST
+
 
 class AuthenticationError(ApiError):
     """The API key is not accepted (401)."""
+
+    kind = ErrorKind.AUTHENTICATION
 
     advice = "Check the API key (AKAPULU_API_KEY) and that it belongs to this base URL"
 
@@ -342,15 +398,21 @@ class AuthenticationError(ApiError):
 class PermissionDeniedError(ApiError):
     """The key's owner may not do this (403)."""
 
+    kind = ErrorKind.PERMISSION
+
     advice = "Check that the key's owner has access to the scenario and the avatar"
 
 
 class NotFoundError(ApiError):
     """There is nothing under this id, or no longer (404, 410)."""
 
+    kind = ErrorKind.NOT_FOUND
+
 
 class ConcurrencyLimitError(ApiError):
     """All conversation slots of the account are taken; one gets free when a conversation ends."""
+
+    kind = ErrorKind.CONCURRENCY_LIMIT
 
     advice = "Wait until a conversation ends, or raise the plan's concurrency"
 
@@ -358,14 +420,20 @@ class ConcurrencyLimitError(ApiError):
 class MinutesLimitError(ApiError):
     """The plan's minutes of this month are used up. Trying again does not help."""
 
+    kind = ErrorKind.MINUTES_LIMIT
+
     advice = "Waiting does not help: raise the plan, or wait for the next month"
 
 
 class RateLimitError(ApiError):
     """Too many requests (429)."""
 
+    kind = ErrorKind.RATE_LIMIT
+
     advice = "Send fewer requests a second"
 
 
 class ServerError(ApiError):
     """The service failed (5xx)."""
+
+    kind = ErrorKind.SERVER

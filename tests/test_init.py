@@ -6,7 +6,8 @@ from importlib.resources import files
 from inspect import isclass, ismodule
 
 import akapulu_async
-from akapulu_async import errors, models
+from akapulu_async import errors
+from akapulu_async.models import connection, conversation
 
 
 def test_all_is_sorted_and_importable() -> None:
@@ -26,7 +27,7 @@ def test_all_is_complete() -> None:
 
 def test_every_error_and_model_is_public() -> None:
     """What can be raised or returned can be imported from the package itself."""
-    for module in (errors, models):
+    for module in (errors, connection, conversation):
         for name, value in vars(module).items():
             if isclass(value) and value.__module__ == module.__name__ and not name.startswith("_"):
                 assert getattr(akapulu_async, name) is value

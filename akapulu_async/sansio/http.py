@@ -63,6 +63,8 @@ class Request(Generic[T]):
     Attributes:
         method: `GET`, `POST`, ...
         path: The path below the base URL; it begins with `/`.
+        template: The path with a name in braces for each id, for logs and figures; the path if None.
+        session_id: The conversation that it is about; None if it is about none.
         body: The JSON body, None for no body; see `encode_json()`.
         params: The query, None for no query.
         read: What turns the parsed answer into what is wanted; raises `PayloadError` if it cannot.
@@ -79,6 +81,8 @@ class Request(Generic[T]):
     read: Callable[[Any], T] = _as_it_is
     on_late_answer: Callable[[T], object] | None = None
     confidential: bool = False
+    session_id: str | None = None
+    template: str | None = None
     safe: bool = attrs.field(init=False)
 
     @safe.default
