@@ -88,7 +88,7 @@ class GateEvent:
     """When, in UTC."""
 
     waited: float
-    """Seconds since the start was asked for."""
+    """Seconds in the queue so far: since the start was asked for, or since the account refused it."""
 
 
 class Observer:

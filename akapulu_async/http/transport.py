@@ -19,6 +19,7 @@ from akapulu_async.http.limits import Deadline, Deadlines, Places
 from akapulu_async.http.reused_request import ReusedRequest
 from akapulu_async.leak_warnings import warn_unless_closed
 from akapulu_async.log import logger
+from akapulu_async.observing import Observers
 from akapulu_async.sansio.http import ERROR_TYPES, ErrorTypes, Request, Response, decipher
 from akapulu_async.sansio.retry import RetryPolicy, Timeouts
 from akapulu_async.sansio.urls import redirect_target
@@ -78,6 +79,7 @@ class Transport:
         rng: Callable[[], float] = random.random,
     ) -> None:
         self.base_url = base_url
+        self.observers = Observers()
         self.secrets = (api_key,)
         """What no error may show."""
         self._borrowed = http

@@ -1,8 +1,10 @@
-"""Broadcast to the events of all sessions: each with a buffer of its own, which may run over but not block."""
+"""The events of all sessions of a manager, for any number of subscribers."""
 
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, datetime
+from typing import Any
 from weakref import WeakSet
 
 import attrs
@@ -10,22 +12,32 @@ import attrs
 from akapulu_async.sansio.lifecycle import SessionEvent
 
 EVENT_BUFFER = 10_000
-"""How many events wait for a listener: a burst of thousands of sessions, some megabytes at the most."""
+"""How many events are kept for a subscriber: a burst of thousands of sessions, a few megabytes at most."""
 
 
 @attrs.frozen
 class EventsMissed:
-    """A listener fell behind: events were dropped here, the oldest first."""
+    """A subscriber fell behind, and the oldest events were dropped here."""
 
     count: int
-    """How many."""
+    """How many were dropped."""
+
+    at: datetime = attrs.field(factory=lambda: datetime.now(UTC), eq=False)
+    """When the subscriber reached the gap, in UTC."""
+
+    session_id: None = None
+    """None: events of any session may be missing."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the event as `json.dumps()` takes it."""
+        return {"event": "missed", "session_id": None, "at": self.at.isoformat(), "count": self.count}
 
 
 ManagerEvent = SessionEvent | EventsMissed
 
 
 class Subscription:
-    """One reader of all events from now on. Dropping it is enough to stop it."""
+    """One reader of all events from now on. Drop it to unsubscribe."""
 
     def __init__(self, buffer: int) -> None:
         self._events: deque[SessionEvent] = deque(maxlen=buffer)
@@ -48,45 +60,45 @@ class Subscription:
             self._news.clear()
             await self._news.wait()
 
-    def hear(self, events: Iterable[SessionEvent]) -> None:
-        """Take events; the oldest that wait make room."""
+    def publish(self, events: Iterable[SessionEvent]) -> None:
+        """Add events; the oldest unread ones make room."""
         for event in events:
             self._missed += len(self._events) == self._events.maxlen
             self._events.append(event)
         self._news.set()
 
     def close(self) -> None:
-        """No more events will come."""
+        """End the iteration after the events so far."""
         self._closed = True
         self._news.set()
 
 
 class Broadcast:
-    """All broadcast of a manager."""
+    """The subscriptions of a manager. Closed, it closes new ones at once."""
 
     def __init__(self) -> None:
-        self._listeners: WeakSet[Subscription] = WeakSet()
+        self._subscriptions: WeakSet[Subscription] = WeakSet()
         self._closed = False
 
     def open(self) -> None:
-        """Events will come."""
+        """Accept subscriptions again."""
         self._closed = False
 
-    def add(self, buffer: int) -> Subscription:
-        """Return a new listener."""
-        listener = Subscription(buffer)
+    def subscribe(self, buffer: int) -> Subscription:
+        """Return a new subscription."""
+        subscription = Subscription(buffer)
         if self._closed:
-            listener.close()
-        self._listeners.add(listener)
-        return listener
+            subscription.close()
+        self._subscriptions.add(subscription)
+        return subscription
 
-    def hear(self, events: Iterable[SessionEvent]) -> None:
-        """Tell all."""
-        for listener in self._listeners:
-            listener.hear(events)
+    def publish(self, events: Iterable[SessionEvent]) -> None:
+        """Pass events to all subscriptions."""
+        for subscription in self._subscriptions:
+            subscription.publish(events)
 
     def close(self) -> None:
-        """Tell all that no more will come, and those who come yet."""
+        """Close all subscriptions, and those to come."""
         self._closed = True
-        for listener in self._listeners:
-            listener.close()
+        for subscription in self._subscriptions:
+            subscription.close()

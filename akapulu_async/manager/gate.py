@@ -1,33 +1,36 @@
-"""Where starts wait for their admission: the futures and the timer around `Admission`."""
+"""The gate for starts: the futures, the timer and the observers around `Admission`."""
 
 import asyncio
 import copy
+from datetime import UTC, datetime
 
 from akapulu_async.errors import AkapuluError
+from akapulu_async.observing import GateEvent, GateStep, Observers
 from akapulu_async.sansio.admission import Admission
 
 
 class StartGate:
-    """Lets in who may start, in the order of arrival. Belongs to the running loop."""
+    """Admits starts in the order of arrival. Belongs to the running loop."""
 
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self, admission: Admission, observers: Observers) -> None:
         self._admission = admission
+        self._observers = observers
         self._admissions: dict[int, asyncio.Future[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
+        """How many starts wait."""
         return self._admission.waiting
 
     @property
     def running(self) -> int:
-        """How many were let in and have not ended."""
+        """How many were admitted and have not ended."""
         return self._admission.running
 
     @property
-    def takes_refusals(self) -> bool:
-        """Whether who meets a full account may wait again."""
+    def waits_when_full(self) -> bool:
+        """True if starts that meet a full account wait and try again."""
         return self._admission.full is not None
 
     def arrive(self) -> int:
@@ -35,48 +38,53 @@ class StartGate:
         return self._expect(self._admission.arrive())
 
     async def enter(self, ticket: int) -> None:
-        """Wait to be let in. When cancelled, the place is given up.
+        """Wait for admission. If cancelled, the place is given up.
 
         Raises:
-            AkapuluError: What the waiting was dismissed with.
+            AkapuluError: The queue was dismissed with it.
         """
         self._admit()
+        admitted, began = self._admissions[ticket], self._now()
         try:
-            await self._admissions[ticket]
+            if not admitted.done():
+                self._tell(GateStep.WAITING)
+            await admitted
         except asyncio.CancelledError:
             self._admission.leave(ticket)
             self._admit()
             raise
         finally:
             del self._admissions[ticket]
+        self._tell(GateStep.ADMITTED, self._now() - began)
 
     def connected(self, ticket: int) -> None:
-        """Who was let in has started."""
+        """An admitted start was connected."""
         self._admission.connected(ticket, self._now())
         self._admit()
 
     def refused(self, ticket: int) -> None:
-        """Who was let in was told that the account is full, and waits again."""
+        """An admitted start met a full account: it waits again, at its old place."""
         self._admission.refused(ticket, self._now())
         self._expect(ticket)
+        self._tell(GateStep.REFUSED)
 
     def failed(self, ticket: int) -> None:
-        """Who was let in could not start."""
+        """An admitted start failed for another reason."""
         self._admission.failed(ticket)
         self._admit()
 
     def ended(self) -> None:
-        """Who had started has ended."""
+        """A session that was started here ended."""
         self._admission.ended()
         self._admit()
 
     def freed(self) -> None:
-        """Who never came in has ended, which gives a slot of the account back."""
+        """An attached session ended, which freed a slot of the account."""
         self._admission.freed()
         self._admit()
 
     def dismiss(self, error: AkapuluError) -> None:
-        """Send all who wait away with an error, of which each gets its own copy."""
+        """Fail all waiting starts, each with its own copy of an error."""
         for ticket in self._admission.dismiss():
             admitted = self._admissions[ticket]
             if not admitted.done():
@@ -84,12 +92,12 @@ class StartGate:
         self._admit()
 
     def _expect(self, ticket: int) -> int:
-        # Made as soon as the ticket waits, since it may be let in before its task comes to wait.
+        # Created as soon as the ticket waits: it may be admitted before its task starts to wait.
         self._admissions[ticket] = asyncio.get_running_loop().create_future()
         return ticket
 
     def _admit(self) -> None:
-        """Let in who may come in now, and look again when time may let in more."""
+        """Admit whoever may start now, and set the timer for the next who may by time alone."""
         now = self._now()
         for ticket in self._admission.admitted(now):
             admitted = self._admissions[ticket]
@@ -101,6 +109,10 @@ class StartGate:
         due = self._admission.due(now)
         if due is not None:
             self._timer = asyncio.get_running_loop().call_later(due, self._admit)
+
+    def _tell(self, step: GateStep, waited: float = 0.0) -> None:
+        if hooks := self._observers.gate:
+            self._observers.tell(hooks, GateEvent(step=step, at=datetime.now(UTC), waited=waited))
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

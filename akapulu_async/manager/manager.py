@@ -15,7 +15,7 @@ from akapulu_async.errors import ConfigurationError, ManagerClosedError
 from akapulu_async.leak_warnings import warn_unless_closed
 from akapulu_async.log import logger
 from akapulu_async.manager.broadcast import EVENT_BUFFER, ManagerEvent
-from akapulu_async.manager.fan_out import CLOSE_GRACE, FanOut, Handler, Run
+from akapulu_async.manager.fan_out import CLOSE_GRACE, FanOut, Handler
 from akapulu_async.manager.gate import StartGate
 from akapulu_async.manager.rate_limiter import RateLimiter
 from akapulu_async.manager.registry import SessionRegistry
@@ -33,15 +33,15 @@ from akapulu_async.tasks import settle
 T = TypeVar("T")
 
 RUN_CONCURRENCY = 100
-"""How many requests `run()` works on at once if neither it nor the manager is told."""
+"""How many requests `run()` works on at once unless it or the manager sets a limit."""
 
 
 class Client(Protocol):
-    """What a manager needs of the client."""
+    """The parts of a client that a manager uses."""
 
     @property
     def conversations(self) -> Conversations:
-        """What can be asked of the service."""
+        """Sends the requests."""
 
     @property
     def poll(self) -> PollPolicy:
@@ -49,7 +49,7 @@ class Client(Protocol):
 
 
 class SessionManager(AsyncContextManagerMixin):
-    """Owns sessions, whichever tasks start them, and keeps them within the bounds that are set.
+    """Owns many sessions and keeps them within limits.
 
     ::
 
@@ -57,21 +57,22 @@ class SessionManager(AsyncContextManagerMixin):
             session = await manager.start(request)
 
     or `await manager.open()` and `await manager.aclose()`, in the same task or in different ones. Sessions live in the
-    manager: the task that starts one may end, be cancelled or time out. A session's failure stays its own.
+    manager: the task that starts one may end, be cancelled or time out. One session's failure does not affect the
+    others.
 
     Args:
-        client: The client, which must be open as long as the manager is.
-        max_sessions: How many started sessions may run at once; further starts wait, first come first served. None
+        client: The client. It must be open as long as the manager is.
+        max_sessions: How many started sessions may run at once; further starts wait, first come, first served. None
             for no limit. Attached sessions do not count.
-        max_polls_per_second: How many polls all sessions together may send a second; past that they slow down
+        max_polls_per_second: How many polls all sessions together may send per second; beyond that, they slow down
             evenly. None for no limit.
-        max_connects_per_second: How many connects may be sent a second, so that a burst does not hammer the service.
+        max_connects_per_second: How many connects may be sent per second, so that a burst does not hammer the service.
             None for no limit.
-        when_full: What to do when the service says that all slots of the account are taken: `"raise"` the
-            `ConcurrencyLimitError` at once, or `"wait"` and try again: at once for each session that ends here, and
-            with growing, jittered pauses for those that end elsewhere. Minutes used up always raises, for all who wait.
+        when_full: If the service says that all slots of the account are taken: `"raise"` the `ConcurrencyLimitError` at
+            once, or `"wait"` and try again, at once when a session ends here, and with growing, jittered pauses for
+            slots that are freed elsewhere. If the minutes are used up, every waiting start raises.
         full: The pauses of `when_full="wait"`.
-        poll: How often sessions poll; None as the client's `poll`.
+        poll: How often sessions poll; None for the client's `poll`.
         ready_timeout: See `AkapuluClient.session()`.
         participant: See `AkapuluClient.session()`.
         signals: See `AkapuluClient.session()`.
@@ -96,7 +97,7 @@ class SessionManager(AsyncContextManagerMixin):
         check_limit("max_polls_per_second", max_polls_per_second, "a number")
         check_limit("max_connects_per_second", max_connects_per_second, "a number")
         if when_full not in ("raise", "wait"):
-            raise ConfigurationError(f"when_full: {shown(when_full)} is neither 'raise' nor 'wait'")
+            raise ConfigurationError(f"when_full must be 'raise' or 'wait', not {shown(when_full)}")
         check_kind("full", full, FullPolicy)
         settings = SessionSettings(
             poll=client.poll if poll is None else poll,
@@ -107,13 +108,12 @@ class SessionManager(AsyncContextManagerMixin):
         )
         self._max_sessions = max_sessions
         pause = full if when_full == "wait" else None
-        gate = StartGate(Admission(max_sessions, Pace(max_connects_per_second), pause, random.random))
+        admission = Admission(max_sessions, Pace(max_connects_per_second), pause, random.random)
+        gate = StartGate(admission, client.conversations.observers)
         self._registry = SessionRegistry(client.conversations, settings, gate)
         self._runs: set[asyncio.Task[None]] = set()
-        self._refusing: asyncio.Future[None]  # one for each opening; done once no more is taken
+        self._closing: asyncio.Future[None]  # one for each opening; done once no more sessions are accepted
         self._closed: Callable[[], object] = lambda: None
-
-    # Opening and closing.
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
@@ -124,25 +124,25 @@ class SessionManager(AsyncContextManagerMixin):
             await self.aclose()
 
     async def open(self) -> None:
-        """Begin to take sessions. Sends nothing; does nothing if it is open."""
+        """Accept sessions. Sends nothing; does nothing if the manager is open."""
         if not self._registry.is_open:
             self._closed()
             self._closed = warn_unless_closed(
-                self, "SessionManager", "use `async with`, or aclose(); sessions may live"
+                self, "SessionManager", "use `async with`, or aclose(); sessions may still run"
             )
-            self._refusing = asyncio.get_running_loop().create_future()
+            self._closing = asyncio.get_running_loop().create_future()
         self._registry.is_open = True
         self._registry.broadcast.open()
 
     async def drain(self, *, timeout: float | None = None) -> bool:
-        """Take no more sessions, and wait until the running ones have ended; whether they have.
+        """Stop accepting sessions and wait for the running ones. Returns True if all ended in time.
 
-        Starts that wait get a `ManagerClosedError`, and a `run()` takes no more requests from its iterable. What still
-        runs after the timeout goes on; `aclose()` ends it. Handlers that work on after their session has ended are not
-        waited for: for their outcomes, read the `run()` to its end before `aclose()`, which cancels them.
+        Waiting starts get a `ManagerClosedError`, and a `run()` takes no more requests from its iterable. Sessions that
+        still run after the timeout continue; `aclose()` ends them. Handlers that work on after their session ended are
+        not waited for: to get their outcomes, read the `run()` to its end before `aclose()`, which cancels them.
 
         Args:
-            timeout: Seconds to wait at the most; None for no limit.
+            timeout: Seconds to wait at most; None for no limit.
         """
         check_patience("timeout", timeout)
         self._refuse_more()
@@ -154,15 +154,15 @@ class SessionManager(AsyncContextManagerMixin):
         return True
 
     async def aclose(self) -> None:
-        """Take no more sessions, and end those that run (`EndReason.LEFT`). Can be called again.
+        """Stop accepting sessions and end the running ones (`EndReason.LEFT`). May be called again.
 
-        Conversations that go on, since nobody of this program is in their rooms to hang up, are named in warnings.
-        It is shielded from cancellation, and takes 20 s at the most even if the service hangs. What cannot be ended by
-        then is named in a warning.
+        Warnings name the conversations that may continue because no participant of this program is in their rooms.
+        Closing is shielded from cancellation and takes 20 s at most, even if the service hangs. Warnings name the
+        sessions that could not be ended by then.
         """
         self._closed()
         self._refuse_more()
-        # A task of its own, so that a cancel of this one skips no step of it.
+        # A task of its own, so that a cancel of this one skips no step.
         closing = asyncio.get_running_loop().create_task(self._end_all(), name="akapulu manager close")
         await settle((closing,), None)
         closing.result()
@@ -176,61 +176,57 @@ class SessionManager(AsyncContextManagerMixin):
             loop.create_task(registry.end(entry, EndReason.LEFT, shutdown=True), name="akapulu end")
             for entry in tuple(registry.entries)
         ]
-        # What ends is closed by tasks that come up meanwhile.
+        # Sessions that end meanwhile are closed by tasks created meanwhile.
         if not (
             await settle([*self._runs, *ends], CLOSE_GRACE) and await settle(registry.closers, deadline - loop.time())
         ):
             for entry in registry.entries:
-                logger.warning("! %r could not be ended in time", entry.session)
+                logger.warning("%r could not be ended in time", entry.session)
             for run in self._runs:
-                logger.warning(
-                    "! %s could not be ended in time: a handler does not heed its cancellation", run.get_name()
-                )
+                logger.warning("%s could not be ended in time: a handler ignored cancellation", run.get_name())
         if not registry.is_open:  # else it was opened again meanwhile
             registry.broadcast.close()
 
     def _refuse_more(self) -> None:
         if self._registry.is_open:
-            self._refusing.set_result(None)
+            self._closing.set_result(None)
         self._registry.is_open = False
         self._registry.gate.dismiss(
             ManagerClosedError("the session manager was closed before the session could be started")
         )
 
-    # Starting.
-
     async def start(self, request: ConnectRequest, *, timeout: float | None = None) -> ConversationSession:
-        """Start a session, and return it once it is connected. It lives in the manager until it ends.
+        """Start a session and return it once it is connected. It lives in the manager until it ends.
 
         Args:
-            request: What to connect.
-            timeout: Seconds to wait at the most for a free place and for the connect; None for no limit.
+            request: The conversation to connect.
+            timeout: Seconds to wait at most, for a place and for the connect; None for no limit.
 
         Raises:
             ManagerClosedError: The manager is not open, or was closed meanwhile.
             StartTimeoutError: It was not started in time (also a `TimeoutError`).
-            AkapuluError: What `Conversations.connect()` raises.
+            AkapuluError: The errors of `Conversations.connect()`.
 
-        When cancelled, or timed out, while it waits, it loses its place and no more is sent. When its connect is on
-        its way, that goes on: the session then lives in the manager, in `sessions` and `events()`.
+        If cancelled or timed out while it waits, the start gives up its place and sends nothing. A connect that is
+        under way continues: its session then lives in the manager, in `sessions` and `events()`.
         """
         check_patience("timeout", timeout)
-        return await self._registry.wait(self._registry.arrive(request), timeout, goes_on=True)
+        return await self._registry.wait(self._registry.start(request), timeout, keep=True)
 
     @asynccontextmanager
     async def session(
         self, request: ConnectRequest, *, timeout: float | None = None
     ) -> AsyncGenerator[ConversationSession]:
-        """Start a session for a block, and end it when the block is left. Else like `start()`.
+        """Start a session for a block, and end it when the block is left. Otherwise like `start()`.
 
-        When cancelled or timed out while its connect is on its way, the connect is waited for, five seconds at the
-        most, and the session ended.
+        If cancelled or timed out while its connect is under way, it waits for the answer, up to five seconds, and ends
+        the session.
         """
         check_patience("timeout", timeout)
-        entry = self._registry.arrive(request)
+        entry = self._registry.start(request)
         reason = EndReason.LEFT
         try:
-            yield await self._registry.wait(entry, timeout, goes_on=False)
+            yield await self._registry.wait(entry, timeout, keep=False)
         except asyncio.CancelledError:
             reason = EndReason.CANCELLED
             raise
@@ -238,15 +234,15 @@ class SessionManager(AsyncContextManagerMixin):
             await self._registry.end(entry, reason)
 
     async def attach(self, session: str | UUID | SessionSnapshot | Mapping[str, Any]) -> ConversationSession:
-        """Take up a conversation that was connected elsewhere: see `AkapuluClient.attach()`.
+        """Attach to a conversation that was connected elsewhere; see `AkapuluClient.attach()`.
 
-        If it is here already, started or attached, that session is returned: it polls once, and ends once for all.
+        If the manager has a session of it already, started or attached, returns that one: all callers share it.
 
         Raises:
             ManagerClosedError: The manager is not open.
-            ConfigurationError: It is neither an id nor a snapshot.
+            ConfigurationError: The argument is neither an id nor a snapshot.
         """
-        return await self._registry.take_up(as_start(session))
+        return await self._registry.attach(as_start(session))
 
     def run(
         self,
@@ -255,60 +251,68 @@ class SessionManager(AsyncContextManagerMixin):
         *,
         concurrency: int | None = None,
     ) -> FanOut[T]:
-        """Work through requests, each with a session of its own, and give the outcomes as they finish.
+        """Work through requests, each in a session of its own, and yield the outcomes as they finish.
 
         ::
 
-            async for outcome in manager.run(requests, handler): ...
+            async with manager.run(requests, handler) as outcomes:
+                async for outcome in outcomes:
+                    print(outcome.result())
 
+        Nothing is sent before the run is entered; leaving it cancels the sessions that still run and waits for them.
         Requests are taken from the iterable only when there is a place, and outcomes wait for their reader, so that
-        memory stays constant however many there are. What goes wrong with one, in the service or in the handler, is its
-        outcome's `error`. If the iterable itself raises, that is raised after the outcomes of what it gave. Leaving the
-        loop early cancels what runs: see `FanOut`.
+        memory stays constant. An error of a start or a handler is the `error` of its outcome. If the iterable raises,
+        its error is raised after the outcomes of the requests before.
 
         Args:
-            requests: What to connect: any iterable, or an async one.
+            requests: The conversations to connect: an iterable or an async iterable, consumed lazily.
             handler: Awaited with each connected session, which ends when it returns.
-            concurrency: How many to work on at once; None: the manager's `max_sessions`, or 100 without one.
+            concurrency: How many to work on at once; None for the manager's `max_sessions`, or 100 without one.
 
         Raises:
             ManagerClosedError: The manager is not open.
         """
         self._registry.check_open()
+        if not isinstance(requests, Iterable | AsyncIterable):
+            raise ConfigurationError(
+                f"requests must be an iterable or an async iterable, not {type(requests).__name__}"
+            )
         check_callable("handler", handler)
         check_count("concurrency", concurrency, none="the manager's max_sessions")
         places = concurrency or self._max_sessions or RUN_CONCURRENCY
-        return FanOut(Run(requests, handler, self.session, places, self._refusing), self._runs)
-
-    # Watching.
+        return FanOut(requests, handler, self.session, concurrency=places, runs=self._runs, closing=self._closing)
 
     @property
     def sessions(self) -> tuple[ConversationSession, ...]:
-        """The sessions that are connecting or run. Those that are `connecting` have no id yet, and raise if asked."""
-        return tuple(entry.session for entry in self._registry.entries if entry.session is not None)
+        """The connected sessions that have not ended. `statistics()` also counts those that wait or connect."""
+        return tuple(entry.session for entry in self._registry.entries if entry.settled and entry.session is not None)
 
     def get(self, session_id: str | UUID) -> ConversationSession | None:
-        """Return the running session of a conversation; None if there is none here.
+        """Return the session of a conversation; None if the manager has none that runs.
 
         Raises:
-            ConfigurationError: The id is no UUID.
+            ConfigurationError: The id is not a UUID.
         """
         entry = self._registry.live.get(checked_id("session_id", session_id))
         return None if entry is None else entry.session
 
     def events(self, *, buffer: int = EVENT_BUFFER) -> AsyncIterator[ManagerEvent]:
-        """Return an iterator over what happens to all sessions from now on, until the manager is closed.
+        """Return an iterator over the events of all sessions from now on, until the manager is closed.
 
-        Any number may listen. Each has a buffer of so many events; one that falls behind by more is told with an
-        `EventsMissed` how many it lost, and nobody waits for it. For all events of one session see `session.events()`.
-        A connect that waits for a slot of the account (`when_full="wait"`) enters `connecting` with each try.
+        Any number of tasks may listen. A listener that falls behind by more than its buffer gets an `EventsMissed` with
+        the number of dropped events; nobody waits for it. For all events of one session use `session.events()`.
+
+        Args:
+            buffer: How many unread events are kept.
         """
-        check_count("buffer", buffer, none="no limit")
-        return self._registry.broadcast.add(buffer)
+        check_count("buffer", buffer)
+        return self._registry.broadcast.subscribe(buffer)
 
     def statistics(self) -> ManagerStatistics:
-        """Return the figures so far. Cheap enough for a line a second: it looks at each live session."""
-        sessions = self.sessions
+        """Return the figures so far. Takes time in proportion to the live sessions; fine for once a second."""
+        entries = self._registry.entries
+        # A start that waits for a slot again is counted as waiting.
+        sessions = [each.session for each in entries if each.session and (each.connecting or each.request is None)]
         return self._registry.tally.statistics(
             Counter(session.state for session in sessions),
             waiting=self._registry.gate.waiting,
@@ -319,4 +323,4 @@ class SessionManager(AsyncContextManagerMixin):
 
 def _check_client(client: object) -> None:
     if not (hasattr(client, "conversations") and hasattr(client, "poll")):
-        raise ConfigurationError(f"client: {type(client).__name__} is no AkapuluClient")
+        raise ConfigurationError(f"client must be an AkapuluClient, not {type(client).__name__}")

@@ -1,4 +1,4 @@
-"""Where polls wait for their turn: so many a second, in the order of asking, and none for who has gone."""
+"""Rate limiter for polls: first come, first served; cancelled waiters give up their turn."""
 
 import asyncio
 import time
@@ -7,13 +7,13 @@ from collections import OrderedDict
 from akapulu_async.sansio.admission import Pace
 
 TICK = 0.005
-"""Seconds: turns that are due within it are handed out together, since a timer for each would cost more than a turn."""
+"""Seconds: turns due within it share a timer, since a timer for each would cost more than a turn."""
 
 
 class RateLimiter:
-    """Hands out the turns of a pace, each when it is due: who gives up before has taken none. Not for threads."""
+    """Grants turns at a pace. A waiter that is cancelled takes none. Not thread-safe."""
 
-    # Not the loop's time: uvloop's is one of whole milliseconds.
+    # Not the loop's time: uvloop's has whole milliseconds.
     _now = staticmethod(time.monotonic)
 
     def __init__(self, pace: Pace) -> None:
@@ -22,7 +22,7 @@ class RateLimiter:
         self._timer: asyncio.TimerHandle | None = None
 
     async def take(self) -> None:
-        """Wait for the next turn. When cancelled, it is left to those behind."""
+        """Wait for a turn. If cancelled, the turn goes to the next waiter."""
         now = self._now()
         if not self._waiting and self._pace.until_next(now) <= 0:
             self._pace.wait(now)
@@ -30,26 +30,26 @@ class RateLimiter:
         turn = asyncio.get_running_loop().create_future()
         self._waiting[turn] = None
         if self._timer is None:
-            self._look_later(now)
+            self._grant_later(now)
         try:
             await turn
         finally:
             self._waiting.pop(turn, None)
-            if not self._waiting and self._timer is not None:  # it may be of a loop that ends now
+            if not self._waiting and self._timer is not None:  # its loop may be about to end
                 self._timer.cancel()
                 self._timer = None
 
-    def _look_later(self, now: float) -> None:
-        self._timer = asyncio.get_running_loop().call_later(max(TICK, self._pace.until_next(now)), self._hand_out)
+    def _grant_later(self, now: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(max(TICK, self._pace.until_next(now)), self._grant)
 
-    def _hand_out(self) -> None:
+    def _grant(self) -> None:
         self._timer = None
         now = self._now()
         while self._waiting:
             turn = next(iter(self._waiting))
-            if not turn.done():  # else it was cancelled in this moment
+            if not turn.done():  # else it was cancelled just now
                 if self._pace.until_next(now) > 0:
-                    self._look_later(now)
+                    self._grant_later(now)
                     return
                 self._pace.wait(now)
                 turn.set_result(None)

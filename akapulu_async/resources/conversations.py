@@ -22,6 +22,7 @@ from akapulu_async.http.transport import Transport
 from akapulu_async.log import logger
 from akapulu_async.models.connection import Connection, ConnectRequest, check_request
 from akapulu_async.models.conversation import ConversationDetail, ConversationUpdate
+from akapulu_async.observing import Observers
 from akapulu_async.resources.recordings import Recording, open_recording
 from akapulu_async.sansio.http import Request
 from akapulu_async.sansio.json_body import encode_json
@@ -50,6 +51,11 @@ class Conversations:
     def __init__(self, transport: Transport, *, recording_path: str = RECORDING_PATH) -> None:
         self._transport = transport
         self._recording_path = recording_path
+
+    @property
+    def observers(self) -> Observers:
+        """The observers of the client."""
+        return self._transport.observers
 
     async def connect(
         self, request: ConnectRequest, *, on_late_answer: Callable[[Connection], object] | None = None

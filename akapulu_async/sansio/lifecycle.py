@@ -1,18 +1,18 @@
-"""The life of a conversation as a machine without I/O: facts in, events out.
+"""The life of a conversation as a state machine without I/O: facts in, events out.
 
 ::
 
     connecting ──> room_joined ──> bot_ready ──> ended
         └───────────────┴──────────────────────────^
 
-Facts are told with the `receive_*()` methods, what followed is fetched with `events_received()`. A state is entered
-at most once, none is skipped on the way to `bot_ready`, and after `ended` nothing is heard any more.
+Pass facts to the `receive_*()` methods and collect what followed with `events_received()`. A state is entered at most
+once, none is skipped on the way to `bot_ready`, and facts that arrive after `ended` are dropped.
 """
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import attrs
 
@@ -24,45 +24,45 @@ Fact = TypeVar("Fact")
 
 
 class SessionState(StrEnum):
-    """Where a conversation is. Compares as its text."""
+    """The state of a conversation. Compares equal to its text."""
 
     CONNECTING = "connecting"
-    """The connect is about to be sent, or was."""
+    """The connect is about to be sent, or was sent."""
 
     ROOM_JOINED = "room_joined"
-    """Somebody joined the room: the session's participant, the application's, or the bot."""
+    """Somebody joined the room: the session's participant, the application's user, or the bot."""
 
     BOT_READY = "bot_ready"
     """Bot and participant are ready: the service said `call_is_ready`."""
 
     ENDED = "ended"
-    """Over, see `EndReason`."""
+    """The conversation is over; see `EndReason`."""
 
 
 class EndReason(StrEnum):
-    """Why a conversation ended, for this session. Compares as its text."""
+    """Why a session ended. Compares equal to its text."""
 
     LEFT = "left"
-    """The caller left the context or called `end()`, or the manager was shut down."""
+    """The caller left the context or called `end()`, or the manager shut down. The conversation itself may continue."""
 
     COMPLETED = "completed"
-    """The service reported the end of a conversation that had been ready."""
+    """The service reported the end of a conversation whose bot had been ready."""
 
     READY_TIMEOUT = "ready_timeout"
     """The bot did not get ready within the session's `ready_timeout`."""
 
     DURATION_LIMIT_REACHED = "duration_limit_reached"
-    """The service said so: the plan's cap for one call, or the month's minutes."""
+    """The service reported it: the plan's cap on one call, or the month's minutes."""
 
     PARTICIPANT_JOIN_TIMEOUT = "participant_join_timeout"
-    """The service said so: nobody joined the room in time."""
+    """The service reported it: nobody joined the room in time."""
 
     CONNECT_FAILED = "connect_failed"
-    """The connect was refused, or got no answer."""
+    """The service refused the connect, or did not answer it."""
 
     FAILED = "failed"
-    """The service refused to tell more, or could not be reached for longer than the poll policy bears; or the
-    session's participant could not join."""
+    """The service refused the polls, or was unreachable for longer than the poll policy allows; or the session's
+    participant could not join."""
 
     CANCELLED = "cancelled"
     """The task that held the session was cancelled."""
@@ -71,24 +71,24 @@ class EndReason(StrEnum):
 FOLLOWING: Mapping[SessionState | None, SessionState | None] = {
     None: SessionState.CONNECTING,
     SessionState.CONNECTING: SessionState.ROOM_JOINED,
-    # A call that is ready has somebody in its room, so that readiness implies the join.
+    # A call that is ready has somebody in its room: readiness implies the join.
     SessionState.ROOM_JOINED: SessionState.BOT_READY,
-    # The only way on is `ended`, which can be reached from everywhere.
+    # Only `ended` follows, which can be reached from any state.
     SessionState.BOT_READY: None,
     SessionState.ENDED: None,
 }
-"""The one table of what comes next. None: nothing, or only `ended`."""
+"""The transition table. None: only `ended` may follow."""
 
 
 @attrs.frozen
 class Progress:
-    """How far the bot's getting ready has come, for people."""
+    """How far the bot has come in getting ready, for display."""
 
     percent: float = 0.0
-    """0 to 100. It never goes back: a lower figure from the service is not shown. 100 once the bot is ready."""
+    """0 to 100. Never decreases: lower figures from the service are ignored. 100 once the bot is ready."""
 
     text: str = ""
-    """The service's latest words, whatever they are."""
+    """The service's latest status text, as it came."""
 
 
 def _kind(error: BaseException | None) -> str:
@@ -100,13 +100,13 @@ class StateChanged:
     """A session entered a state."""
 
     session_id: str | None
-    """The conversation; None as long as its connect was not answered."""
+    """The conversation; None until its connect is answered."""
 
     at: datetime
     """When, in UTC."""
 
     elapsed: float
-    """Seconds since the connect was about to be sent."""
+    """Seconds since the connect was sent; see `Lifecycle.began`."""
 
     state: SessionState
     """The state that was entered."""
@@ -115,12 +115,17 @@ class StateChanged:
     """Why it ended; None for the other states."""
 
     cause: BaseException | None = attrs.field(default=None, eq=False, repr=_kind)
-    """The error that ended it; None if none did. Shown by its kind alone: a participant's may quote the token."""
+    """The error that ended it; None if none did. `repr` shows its class alone, since its text may quote the token."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the event as `json.dumps()` takes it, without the cause. `end_reason` is there for `ended` alone."""
+        end = {} if self.end_reason is None else {"end_reason": self.end_reason.value}
+        return {"event": "state", **_head(self), "state": self.state.value, **end}
 
 
 @attrs.frozen(kw_only=True)
 class ProgressChanged:
-    """The percent or the words of the getting ready changed; after `bot_ready`, the words."""
+    """The percentage or the status text changed; after `bot_ready`, the status text."""
 
     session_id: str | None
     """The conversation."""
@@ -129,7 +134,7 @@ class ProgressChanged:
     """When, in UTC."""
 
     elapsed: float
-    """Seconds since the connect was about to be sent."""
+    """Seconds since the connect was sent; see `Lifecycle.began`."""
 
     percent: float
     """See `Progress.percent`."""
@@ -137,108 +142,120 @@ class ProgressChanged:
     text: str
     """See `Progress.text`."""
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the event as `json.dumps()` takes it."""
+        return {"event": "progress", **_head(self), "percent": self.percent, "text": self.text}
+
 
 SessionEvent = StateChanged | ProgressChanged
 
 
+def _head(event: SessionEvent) -> dict[str, Any]:
+    return {"session_id": event.session_id, "at": event.at.isoformat(), "elapsed": round(event.elapsed, 3)}
+
+
 class Signals(Protocol):
-    """What reads meaning into an update; `UpdateSignals` does it by default."""
+    """Interprets updates and refusals of the service. `UpdateSignals` is the default."""
 
     def reads_as_join(self, text: str) -> bool:
-        """Whether the text reports that somebody joined the room."""
+        """Return True if the text reports that somebody joined the room."""
 
     def reads_as_end(self, text: str) -> EndReason | None:
-        """Why the conversation ended, if the text reports that. `COMPLETED` for no special reason."""
+        """Return why the conversation ended if the text reports an end. `COMPLETED` for no special reason."""
 
     def gone(self, *, ready: bool) -> EndReason | None:
-        """What it means that there is no such conversation (404, 410). None: a failed poll, no more."""
+        """Return what a 404 or 410 means. None: it is a failed poll like any other."""
 
 
 @attrs.define(eq=False)
 class Lifecycle:
-    """The machine. Times are seconds on a monotonic clock, passed in as `now`.
+    """The state machine. Times are seconds on a monotonic clock, passed in as `now`.
 
     Args:
-        signals: What reads meaning into updates.
-        max_failures: How many failed polls in a row are borne; None for any number.
+        signals: Interprets updates.
+        max_failures: How many polls in a row may fail; None for any number.
     """
 
     _signals: Signals
     _max_failures: int | None
 
     session_id: str | None = attrs.field(default=None, init=False)
-    """The conversation; None as long as its connect was not answered."""
+    """The conversation; None until its connect is answered."""
 
     end_reason: EndReason | None = attrs.field(default=None, init=False)
-    """Why it ended; None if it did not."""
+    """Why it ended; None while it has not."""
 
     cause: BaseException | None = attrs.field(default=None, init=False)
     """The error that ended it; None if none did."""
 
     progress: Progress = attrs.field(factory=Progress, init=False)
-    """How far the bot's getting ready has come."""
+    """How far the bot has come in getting ready."""
 
     failures: int = attrs.field(default=0, init=False)
-    """How many polls in a row have failed."""
+    """How many polls in a row failed."""
 
     began: float = attrs.field(default=0.0, init=False)
-    """The clock when the connect was about to be sent."""
+    """The clock when the connect was about to be sent: its last try, if the account was full before. Durations count
+    from here."""
 
     began_at: datetime | None = attrs.field(default=None, init=False)
-    """When the connect was about to be sent, in UTC; None before."""
+    """`began` as a time in UTC; None before."""
 
     rose: float = attrs.field(default=0.0, init=False)
-    """The clock when the percent was last seen to rise; as `began` if it never was."""
+    """The clock when the percentage last rose; `began` if it never did."""
 
     _state: SessionState | None = attrs.field(default=None, init=False)
-    _elapsed: dict[SessionState, float] = attrs.field(factory=dict, init=False)
+    _entered: dict[SessionState, tuple[float, datetime]] = attrs.field(factory=dict, init=False)
     _events: list[SessionEvent] = attrs.field(factory=list, init=False)
 
     @property
     def state(self) -> SessionState:
-        """The state; `connecting` also before anything was received."""
+        """The state; `connecting` before anything was received, too."""
         return self._state or SessionState.CONNECTING
 
     @property
     def ready(self) -> bool:
-        """Whether the bot is, or was, ready."""
-        return SessionState.BOT_READY in self._elapsed
+        """True if the bot is ready, or was."""
+        return SessionState.BOT_READY in self._entered
 
     def elapsed(self, state: SessionState) -> float | None:
-        """Return after how many seconds a state was entered; None if it was not."""
-        return self._elapsed.get(state)
+        """Return how many seconds after `began` a state was entered; None if it was not."""
+        entered = self._entered.get(state)
+        return None if entered is None else entered[0]
 
     def entered_at(self, state: SessionState) -> datetime | None:
         """Return when a state was entered, in UTC; None if it was not."""
-        elapsed = self._elapsed.get(state)
-        return None if elapsed is None else self._at(elapsed)
+        entered = self._entered.get(state)
+        return None if entered is None else entered[1]
 
     def events_received(self) -> list[SessionEvent]:
-        """Return what followed from the facts since the last call."""
+        """Return the events since the last call."""
         events, self._events = self._events, []
         return events
 
     def receive_connecting(self, now: float, at: datetime) -> None:
-        """The connect is about to be sent, or a conversation that was connected elsewhere is taken up.
+        """The connect is about to be sent, for the first time or again, or a conversation is attached.
+
+        The state is entered once; durations count from the last call.
 
         Args:
             now: The clock.
-            at: The same as a time in UTC. All later times are told from this one by the clock.
+            at: The same as a time in UTC. Later times are computed from this one by the clock.
         """
-        if self.began_at is None:
+        if self._state is None or (self._state is SessionState.CONNECTING and self.session_id is None):
             self.began, self.began_at, self.rose = now, at, now
         self._receive(self._on_reached, SessionState.CONNECTING, now)
 
     def receive_connected(self, session_id: str) -> None:
-        """The connect was answered, or the conversation is known from elsewhere."""
+        """The connect was answered, or the conversation was connected elsewhere."""
         self.session_id = session_id
 
     def receive_joined(self, now: float) -> None:
-        """Somebody joined the room, as the session's participant or the application says."""
+        """The session's participant or the application reported a join to the room."""
         self._receive(self._on_reached, SessionState.ROOM_JOINED, now)
 
     def receive_ready(self, now: float) -> None:
-        """The bot was ready already, as a snapshot says."""
+        """A snapshot says that the bot was ready."""
         self._receive(self._on_reached, SessionState.BOT_READY, now)
 
     def receive_update(self, update: ConversationUpdate, now: float) -> None:
@@ -250,23 +267,23 @@ class Lifecycle:
         self._receive(self._on_poll_failure, error, now)
 
     def receive_ended(self, reason: EndReason, now: float, cause: BaseException | None = None) -> None:
-        """The session is over for a reason that is no poll's."""
+        """The session ended for a reason that did not come from a poll."""
         self._receive(self._on_ended, (reason, cause), now)
 
     def receive_ready_timeout(self, now: float) -> None:
-        """The time within which the bot had to get ready is over."""
+        """The time within which the bot had to get ready has passed."""
         self._receive(self._on_ready_timeout, None, now)
 
     def _receive(self, handle: Callable[[Fact, float], None], fact: Fact, now: float) -> None:
-        # The one place where what comes too late is dropped.
+        # The one place where late facts are dropped.
         if self._state is not SessionState.ENDED:
             handle(fact, now)
 
     def _on_reached(self, state: SessionState, now: float) -> None:
-        """Enter a state and those before it that were not entered yet; nothing if it was."""
-        while state not in self._elapsed:
+        """Enter a state, and first those before it that were not entered. Does nothing if it was entered."""
+        while state not in self._entered:
             following = FOLLOWING[self._state]
-            assert following is not None  # every state but `ended` is on this way
+            assert following is not None  # every state but `ended` is on this path
             self._enter(following, now)
 
     def _on_update(self, update: ConversationUpdate, now: float) -> None:
@@ -274,14 +291,14 @@ class Lifecycle:
         self._show(update, now)
         if update.call_is_ready:
             self._on_reached(SessionState.BOT_READY, now)
-        elif SessionState.ROOM_JOINED not in self._elapsed and self._signals.reads_as_join(update.latest_update_text):
+        elif SessionState.ROOM_JOINED not in self._entered and self._signals.reads_as_join(update.latest_update_text):
             self._on_reached(SessionState.ROOM_JOINED, now)
         reason = self._signals.reads_as_end(update.latest_update_text)
         if reason is not None:
             self._on_ended((self._if_ready(reason), None), now)
 
     def _if_ready(self, reason: EndReason) -> EndReason:
-        """An end without a reason is a completion only if there was something to complete."""
+        """Return `FAILED` for a completion before the bot was ready: there was nothing to complete."""
         return EndReason.FAILED if reason is EndReason.COMPLETED and not self.ready else reason
 
     def _show(self, update: ConversationUpdate, now: float) -> None:
@@ -305,15 +322,15 @@ class Lifecycle:
             self._on_ended((reason, None if reason is EndReason.COMPLETED else error), now)
 
     def _meaning(self, error: AkapuluError) -> EndReason | None:
-        """Return why a failed poll ends the session; None if it is borne."""
+        """Return why a failed poll ends the session; None if it does not."""
         if isinstance(error, ApiError) and error.status in {404, 410}:
             reason = self._signals.gone(ready=self.ready)
             if reason is not None:
                 return reason
         elif not _may_pass(error):
             return EndReason.FAILED
-        borne = self._max_failures is None or self.failures <= self._max_failures
-        return None if borne else EndReason.FAILED
+        allowed = self._max_failures is None or self.failures <= self._max_failures
+        return None if allowed else EndReason.FAILED
 
     def _on_ready_timeout(self, _: None, now: float) -> None:
         if not self.ready:
@@ -324,14 +341,14 @@ class Lifecycle:
         self._enter(SessionState.ENDED, now)
 
     def _enter(self, state: SessionState, now: float) -> None:
-        """Change the state: the one place that does."""
+        """Change the state. The one place that does."""
         elapsed = now - self.began
-        self._state = state
-        self._elapsed[state] = elapsed
+        at = self._at(elapsed)
+        self._state, self._entered[state] = state, (elapsed, at)
         self._events.append(
             StateChanged(
                 session_id=self.session_id,
-                at=self._at(elapsed),
+                at=at,
                 elapsed=elapsed,
                 state=state,
                 end_reason=self.end_reason,
@@ -340,13 +357,13 @@ class Lifecycle:
         )
 
     def _at(self, elapsed: float) -> datetime:
-        assert self.began_at is not None  # nothing happens before `receive_connecting()`
+        assert self.began_at is not None  # `receive_connecting()` comes first
         return self.began_at + timedelta(seconds=elapsed)
 
 
 def _may_pass(error: AkapuluError) -> bool:
-    """Whether a failed poll says nothing about the conversation, so that the next may succeed."""
+    """Return True if a failed poll says nothing about the conversation, so that the next may succeed."""
     if isinstance(error, ApiError):
-        # By status: a code that names a limit of the account says nothing about a conversation that has its slot.
+        # By status: an error code about a limit says nothing about a conversation that already has its slot.
         return error.status in RETRYABLE_STATUSES or error.status >= 500  # noqa: PLR2004 - the 5xx
     return isinstance(error, TransportError | InvalidResponseError)

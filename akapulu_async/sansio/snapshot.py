@@ -1,4 +1,4 @@
-"""A session on paper: what another worker, or the same after a restart, needs to go on watching."""
+"""Snapshots: the state of a session, for another worker or a restart to attach to."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -8,47 +8,47 @@ from uuid import UUID
 import attrs
 
 from akapulu_async.checks import checked_id, uuid_text
-from akapulu_async.errors import ConfigurationError
+from akapulu_async.errors import ClosedError, ConfigurationError
 from akapulu_async.sansio.lifecycle import EndReason, Lifecycle, SessionState
 from akapulu_async.secret import excerpt
 
 
 @attrs.frozen
 class SessionSnapshot:
-    """What was known of a session at one moment. It bears no secret, so that it may be stored anywhere."""
+    """The state of a session at one moment. It holds no secret and may be stored anywhere."""
 
     session_id: str
     """The conversation."""
 
     began_at: datetime
-    """When its connect was about to be sent, with its zone."""
+    """When its connect was sent, with a time zone."""
 
     elapsed: Mapping[SessionState, float] = attrs.field(hash=False)
-    """After how many seconds each state was entered; the last is the one it was in."""
+    """Seconds from `began_at` to each state that was entered; the last is the current one."""
 
     end_reason: EndReason | None = None
-    """Why it ended; None if it did not."""
+    """Why it ended; None while it has not."""
 
     @classmethod
     def of(cls, lifecycle: Lifecycle) -> Self:
         """Take a snapshot.
 
         Raises:
-            ConfigurationError: The conversation is not known yet: its connect was not answered.
+            ClosedError: Its connect was not answered yet.
         """
         if lifecycle.session_id is None or lifecycle.began_at is None:
-            raise ConfigurationError("there is nothing to take a snapshot of: the conversation is not connected yet")
+            raise ClosedError("the session is not connected yet, so there is no snapshot of it; wait for its connect")
         elapsed = {state: seconds for state in SessionState if (seconds := lifecycle.elapsed(state)) is not None}
         return cls(lifecycle.session_id, lifecycle.began_at, elapsed, lifecycle.end_reason)
 
     def restore(self, lifecycle: Lifecycle, now: float, at: datetime) -> None:
-        """Tell a new machine what was known, as if it had seen it.
+        """Bring a new state machine into the state of the snapshot.
 
         Args:
-            lifecycle: The machine, which has received nothing yet.
+            lifecycle: The machine; it has received nothing yet.
             now: Its clock, in seconds.
-            at: The same as a time in UTC. If it lies before what the snapshot has seen, since the clocks of two hosts
-                differ, then no time has passed since that.
+            at: The same as a time in UTC. If it is earlier than the snapshot's latest time, because the clocks of two
+                hosts differ, no time has passed since the snapshot.
         """
         began = now - max((at - self.began_at).total_seconds(), 0.0, *self.elapsed.values())
         lifecycle.receive_connecting(began, self.began_at)
@@ -62,10 +62,10 @@ class SessionSnapshot:
                 lifecycle.receive_ended(self.end_reason or EndReason.FAILED, began + seconds)
 
     def checked(self) -> Self:
-        """Return it as `of()` could have made it: somebody may have made it by hand.
+        """Return a validated copy: it may have been built by hand.
 
         Raises:
-            ConfigurationError: `of()` could not.
+            ConfigurationError: A field has a value that no session has.
         """
         try:
             payload = self.to_json()
@@ -74,7 +74,7 @@ class SessionSnapshot:
         return self.from_json(payload)
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as what `json.dumps()` takes."""
+        """Return the snapshot as `json.dumps()` takes it."""
         return {
             "session_id": self.session_id,
             "began_at": self.began_at.isoformat(),
@@ -84,10 +84,10 @@ class SessionSnapshot:
 
     @classmethod
     def from_json(cls, payload: Mapping[str, Any]) -> Self:
-        """Read what `to_json()` gave.
+        """Read what `to_json()` returned.
 
         Raises:
-            ConfigurationError: It is something else.
+            ConfigurationError: The payload is not a snapshot.
         """
         try:
             reason = payload["end_reason"]
@@ -98,14 +98,14 @@ class SessionSnapshot:
                 None if reason is None else EndReason(reason),
             )
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise ConfigurationError(f"snapshot: not one that to_json() gave: {excerpt(repr(error))}") from None
+            raise ConfigurationError(f"snapshot: this did not come from to_json(): {excerpt(repr(error))}") from None
 
 
 _LONGEST = 10.0**9
-"""Seconds (30 years): no conversation lasts as long."""
+"""Seconds (30 years): no conversation lasts longer."""
 
 _LAST_YEAR = 9000
-"""What is added to a moment must remain one, and there are none after 9999."""
+"""Seconds are added to `began_at`, and datetime ends with the year 9999."""
 
 
 def _moment(text: str) -> datetime:
@@ -118,21 +118,21 @@ def _moment(text: str) -> datetime:
 
 
 def _elapsed(payload: Mapping[str, Any]) -> dict[SessionState, float]:
-    # In the order of the states, whatever the order in which they were stored.
+    # In the order of the states: JSON stores may reorder them.
     elapsed = {state: float(payload[state]) for state in SessionState if state in payload}
     before = 0.0
     for state, seconds in elapsed.items():
         if not before <= seconds <= _LONGEST:
-            raise ValueError(f"elapsed: {state} has no time that fits")
+            raise ValueError(f"elapsed: the time of {state} is out of order")
         before = seconds
     return elapsed
 
 
 def as_start(session: str | UUID | SessionSnapshot | Mapping[str, Any]) -> str | SessionSnapshot:
-    """Return what to take up: a conversation's id, or a snapshot.
+    """Return the id or the snapshot to attach to.
 
     Raises:
-        ConfigurationError: It is neither an id nor a snapshot.
+        ConfigurationError: The argument is neither.
     """
     if isinstance(session, SessionSnapshot):
         return session.checked()

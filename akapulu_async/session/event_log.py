@@ -1,4 +1,4 @@
-"""What a session's watchers wait at: the events so far, and word of the next."""
+"""The log of a session's events, and the watchers that read it."""
 
 import asyncio
 from bisect import bisect_left
@@ -8,23 +8,23 @@ from operator import itemgetter
 from akapulu_async.sansio.lifecycle import ProgressChanged, SessionEvent
 
 KEPT_PROGRESS = 512
-"""How many progress events are kept for those who come late. A conversation's getting ready has about a dozen; the
-words of a long live call may be many more, of which the oldest are then forgotten."""
+"""How many progress events are kept for late watchers. Getting ready takes about a dozen, a long live call many
+more; the oldest are dropped."""
 
 
 class EventLog:
-    """The events of one session, in order, kept once for all watchers. Not for threads."""
+    """The events of one session, in order, stored once for all watchers. Not thread-safe."""
 
     def __init__(self) -> None:
         self._old: list[tuple[int, SessionEvent]] = []
-        """What is kept of those before `_recent`, with their numbers."""
+        """The events kept from before `_recent`, with their numbers."""
         self._recent: list[SessionEvent] = []
         self._first = 0
         """The number of the first of `_recent`."""
         self._waiting: dict[asyncio.Future[None], None] | None = None
 
     async def news(self) -> None:
-        """Wait for the next publication. Nothing is missed between a look at what there is and this."""
+        """Wait for the next publication. Nothing is missed between reading the log and this call."""
         waiter = asyncio.get_running_loop().create_future()
         waiting = self._waiting = self._waiting or {}
         waiting[waiter] = None
@@ -34,7 +34,7 @@ class EventLog:
             waiting.pop(waiter, None)
 
     def publish(self, events: Iterable[SessionEvent]) -> None:
-        """Add events, and wake who waits for them."""
+        """Add events and wake the watchers."""
         self._recent += events
         if len(self._recent) > KEPT_PROGRESS:
             self._forget()
@@ -45,15 +45,15 @@ class EventLog:
                     waiter.set_result(None)
 
     def after(self, number: int) -> tuple[int, SessionEvent] | None:
-        """Return the first event whose number is at least the given one, and its number; None if there is none."""
+        """Return the first event numbered `number` or later, with its number; None if there is none yet."""
         index = number - self._first
         if index >= 0:
             return (number, self._recent[index]) if index < len(self._recent) else None
-        # There is one: what is newest is never forgotten.
+        # There is one: the newest event is never dropped.
         return self._old[bisect_left(self._old, number, key=itemgetter(0))]
 
     def _forget(self) -> None:
-        """Let all be old, and of that drop no change of state, and no progress but the oldest that is too much."""
+        """Move all events to `_old`, and drop the oldest surplus progress events. State changes are kept."""
         self._old += enumerate(self._recent, self._first)
         self._first += len(self._recent)
         self._recent = []
@@ -67,11 +67,11 @@ class EventLog:
 
 
 class Watcher:
-    """One reader of a log, at its own pace: no generator, so that leaving its loop early leaves nothing behind.
+    """One reader of a log, at its own pace. Not a generator, so that leaving its loop early leaves nothing to close.
 
     Args:
-        log: What to read.
-        end: Asked when all was read: whether there is an end; raises if it is one to be raised.
+        log: The log.
+        end: Called when all events are read: returns True at the end, raises if the end is an error.
     """
 
     def __init__(self, log: EventLog, end: Callable[[], bool]) -> None:

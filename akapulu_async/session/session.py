@@ -1,17 +1,17 @@
-"""One conversation as an object that lives: connected, watched, and over when its context is left."""
+"""A conversation from its connect to its end, as one object."""
 
 import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Self
 
 from anyio import AsyncContextManagerMixin
 
-from akapulu_async.errors import AkapuluError, ConfigurationError
+from akapulu_async.errors import AkapuluError, ClosedError, ConcurrencyLimitError
 from akapulu_async.leak_warnings import warn_unless_closed
 from akapulu_async.log import logger
 from akapulu_async.models.connection import Connection, ConnectRequest
@@ -20,7 +20,8 @@ from akapulu_async.resources.conversations import Conversations
 from akapulu_async.sansio.lifecycle import EndReason, Lifecycle, SessionEvent, SessionState
 from akapulu_async.sansio.snapshot import SessionSnapshot
 from akapulu_async.secret import excerpt
-from akapulu_async.session.settings import Participant, SessionSettings
+from akapulu_async.session.attendance import Attendance
+from akapulu_async.session.settings import SessionSettings
 from akapulu_async.session.view import SessionView
 from akapulu_async.tasks import settle
 
@@ -29,27 +30,27 @@ LEAVE_GRACE = 5.0
 
 
 class ConversationSession(SessionView, AsyncContextManagerMixin):
-    """A conversation, from its connect to its end. Made by `client.session()` and `client.attach()`.
+    """A conversation, from its connect to its end. Create it with `client.session()` or `client.attach()`.
 
     ::
 
         async with client.session(request) as session:
             await session.bot_ready.wait()
 
-    Entering connects. Leaving ends it for this program, however the block is left: the session's participant leaves the
-    room, which ends the conversation; the polling stops. (The service offers no call that ends one [documented];
-    without a participant it goes on until its user leaves or a limit strikes.) The block itself is not cancelled when
-    the conversation ends: use `ready()` or `phase()` for that.
+    Entering connects. Leaving ends the session, however the block is left: its participant leaves the room, which ends
+    the conversation, and polling stops. No call of the service ends a conversation [documented]: without a participant
+    it continues, and costs minutes, until its user leaves or a limit is reached. The end of the conversation does not
+    cancel the block; `ready()` and `phase()` do that.
 
     Any number of tasks may watch and wait at once, without slowing each other or the polling. Every wait ends: with
-    what was waited for, or with a `SessionEndedError` that tells reason and cause.
+    the state, or with a `SessionEndedError` that has reason and cause.
 
-    If connecting fails, entering raises what `Conversations.connect()` raises. If it is cancelled, the connect is
-    waited for, five seconds at the most, so that the conversation it may have made is known: the `CancelledError`
-    bears a note that names it, and a warning in the log does.
+    If the connect fails, entering raises the errors of `Conversations.connect()`. If entering is cancelled, it waits
+    for the connect's answer, up to five seconds, so that the conversation is known: a note on the `CancelledError` and
+    a warning in the log name it.
     """
 
-    # Not the loop's time: uvloop's is one of whole milliseconds, taken when its round began.
+    # Not the loop's time: uvloop's has whole milliseconds and is read once an iteration.
     _now = staticmethod(time.monotonic)
 
     def __init__(
@@ -57,44 +58,52 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         conversations: Conversations,
         start: ConnectRequest | SessionSnapshot | str,
         settings: SessionSettings,
+        *,
         listener: Callable[[list[SessionEvent]], object] | None = None,
+        try_again: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
-        """Make a session.
+        """Create a session.
 
         Args:
-            conversations: What can be asked of the service.
-            start: What to connect, or what to take up.
-            settings: What it is run with.
-            listener: Told of events as they happen, in the order of the log.
+            conversations: Sends the requests.
+            start: The request to connect, or the snapshot or id to attach to.
+            settings: The settings.
+            listener: Called with events as they happen. Its owner closes the session.
+            try_again: Awaited when the account is full: returns True once the connect may be sent again.
         """
         super().__init__(Lifecycle(settings.signals, settings.poll.max_failures))
         self._conversations = conversations
         self._start = start
         self._settings = settings
         self._listener = listener
+        self._try_again = try_again
         self._poller: asyncio.Task[None] | None = None
-        self._attendance: asyncio.Task[None] | None = None
-        self._attending = False
-        self._letting_go: dict[tuple[asyncio.Task[None], ...], asyncio.Task[bool]] = {}
+        self._poll_due: asyncio.Future[None] | None = None
+        self._attendance: Attendance | None = None
+        self._stopping: dict[tuple[asyncio.Task[None], ...], asyncio.Task[bool]] = {}
         self._ready_timer: asyncio.TimerHandle | None = None
         self._closes: Callable[[], object] | None = None
+
+    @property
+    def participant(self) -> object | None:
+        """The value of the participant's `async with` while it is in the room; None before, after, or without one."""
+        return None if self._attendance is None else self._attendance.value
 
     async def detail(self) -> ConversationDetail:
         """See `Conversations.detail()`."""
         return await self._conversations.detail(self.id)
 
     def mark_room_joined(self) -> None:
-        """Say that somebody joined the room, which the application may know before the service tells it.
+        """Report that somebody joined the room, which the application may know before the service reports it.
 
         Raises:
-            ConfigurationError: It is not connected yet, so that there is no room.
+            ClosedError: The session is not connected yet.
         """
         self._require_id()
-        self._lifecycle.receive_joined(self._now())
-        self._publish()
+        self._joined()
 
     async def end(self) -> None:
-        """End the session (`EndReason.LEFT`), and wait until its participant left the room. Can be called again."""
+        """End the session (`EndReason.LEFT`) and wait until its participant left the room. May be called again."""
         await self.close(EndReason.LEFT)
 
     @asynccontextmanager
@@ -110,32 +119,40 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
             await self.close(reason)
 
     async def open(self) -> None:
-        """Connect, or take up what is connected, and begin to poll: what `async with` does on entry.
+        """Connect or attach, and start polling: the entry of `async with`, for owners that call `close()` themselves.
 
-        For owners that are no block, who call `close()` then. Raises what entering raises: besides what connecting
-        raises, a `SessionEndedError` if the session was ended meanwhile.
+        Raises the errors of `Conversations.connect()`, and `SessionEndedError` if the session was ended meanwhile.
         """
         if self._lifecycle.began_at is not None:
-            raise ConfigurationError("a session lives once: make another with client.session() or client.attach()")
-        if isinstance(self._start, SessionSnapshot):
-            self._start.restore(self._lifecycle, self._now(), datetime.now(UTC))
-        else:
-            if isinstance(self._start, str):
-                self._lifecycle.receive_connected(self._start)
-            self._lifecycle.receive_connecting(self._now(), datetime.now(UTC))
-        self._publish()
+            raise ClosedError("a session can be entered once; create another with client.session() or client.attach()")
         if isinstance(self._start, ConnectRequest):
             await self._connect(self._start)
             if self._over:
                 self._warn_of_orphan()
                 raise self._ended_error()
+        else:
+            self._attach(self._start)
         if not self._over:
             self._begin()
 
+    def _attach(self, start: SessionSnapshot | str) -> None:
+        if isinstance(start, SessionSnapshot):
+            start.restore(self._lifecycle, self._now(), datetime.now(UTC))
+        else:
+            self._lifecycle.receive_connected(start)
+            self._lifecycle.receive_connecting(self._now(), datetime.now(UTC))
+        self._publish()
+
     async def _connect(self, request: ConnectRequest) -> None:
-        began = self._now()
         try:
-            connection = await self._conversations.connect(request, on_late_answer=self._take)
+            while self._connection is None:
+                self._lifecycle.receive_connecting(self._now(), datetime.now(UTC))
+                self._publish()
+                try:
+                    self._connected(await self._conversations.connect(request, on_late_answer=self._connected))
+                except ConcurrencyLimitError:
+                    if self._over or self._try_again is None or not await self._try_again():
+                        raise
         except asyncio.CancelledError as error:
             self._finish(EndReason.CANCELLED)
             if self._connection is not None:
@@ -145,29 +162,33 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         except Exception as error:
             self._finish(EndReason.CONNECT_FAILED, error)
             raise
-        self._connected_after = self._now() - began
-        self._take(connection)
+
+    def _connected(self, connection: Connection) -> None:
+        self._connection = connection
+        self._connected_after = self._now() - self._lifecycle.began
+        self._lifecycle.receive_connected(connection.conversation_session_id)
 
     def _warn_of_orphan(self) -> None:
-        logger.warning(
-            "! conversation %s was connected by a session that was cancelled or ended meanwhile; it holds a slot",
-            self.id,
+        self._log(
+            logging.WARNING,
+            "conversation %s was connected, but its session was cancelled or ended meanwhile; it holds a slot",
         )
-
-    def _take(self, connection: Connection) -> None:
-        self._connection = connection
-        self._lifecycle.receive_connected(connection.conversation_session_id)
 
     def _begin(self) -> None:
         loop = asyncio.get_running_loop()
-        if self._listener is None:  # else its owner sees to it
+        if self._listener is None:
             self._closes = warn_unless_closed(self, "ConversationSession", "use `async with`, or end()")
         self._poller = loop.create_task(self._keep_polling(), name=f"akapulu poll {self.id}")
         if self._settings.participant is not None and self._connection is not None:
-            attendance = self._attend(self._settings.participant, self._connection)
-            self._attendance = loop.create_task(attendance, name=f"akapulu participant {self.id}")
+            self._attendance = Attendance(
+                self._settings.participant,
+                self._connection,
+                on_joined=self._joined,
+                on_bot_ready=self._poll_now,
+                on_left=self._participant_left,
+            )
         left = self._left_to_get_ready(self._now())
-        # What is taken up too late may be ready all the same: the first poll tells.
+        # A session attached too late may be ready all the same: the first poll decides.
         if 0 < left < math.inf and not self._lifecycle.ready:
             self._ready_timer = loop.call_later(left, self._ready_timed_out)
 
@@ -180,10 +201,10 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         lifecycle, turn = self._lifecycle, self._settings.turn
         try:
             poll = self._conversations.poller(self.id)
-            # What was just connected has no news; what is taken up may be ready.
+            # A conversation that was just connected has no news; an attached one may be ready.
             pause = self._settings.poll.first_pause(self._settings.rng) if self._connection is not None else 0.0
             while not self._over:
-                await asyncio.sleep(pause)
+                await self._pause(pause)
                 if turn is not None:
                     await turn()
                 began, retry_after = self._now(), None
@@ -200,13 +221,23 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
                     lifecycle.receive_update(update, now)
                 pause = self._polled(began, now, retry_after)
         except BaseException as error:
-            # Whatever it is, the watchers must know: nobody polls any more.
+            # Whatever it is: nobody polls any more, and the watchers must learn that.
             self._finish(EndReason.FAILED, error)
             if not isinstance(error, Exception):
                 raise
 
+    async def _pause(self, seconds: float) -> None:
+        """Wait until the next poll is due, or a participant reports that the bot is ready."""
+        loop = asyncio.get_running_loop()
+        due = self._poll_due = loop.create_future()
+        timer = loop.call_later(seconds, _set, due)
+        try:
+            await due
+        finally:
+            timer.cancel()
+
     def _polled(self, began: float, now: float, retry_after: float | None) -> float:
-        """Tell what followed from a poll, and return how many seconds to wait before the next."""
+        """Publish the outcome of a poll, and return how many seconds to wait before the next."""
         lifecycle = self._lifecycle
         if self._left_to_get_ready(now) <= 0:
             lifecycle.receive_ready_timeout(now)
@@ -222,23 +253,22 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         )
         return max(0.0, began + due - now)
 
-    async def _attend(self, participant: Participant, connection: Connection) -> None:
-        try:
-            async with participant(connection):
-                self._attending = True
-                self.mark_room_joined()
-                await self._reached(SessionState.ENDED)
-            # It left by itself: whoever leaves the room ends the conversation [documented].
-            self._finish(EndReason.COMPLETED if self._lifecycle.ready else EndReason.FAILED)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the watchers must know
-            if self._over:
-                text = excerpt(str(error), (connection.token,))
-                logger.warning("! conversation %s: its participant did not leave cleanly: %s", self.id, text)
-            self._finish(EndReason.FAILED, error)
-        except BaseException as error:
-            # Our own cancel comes after the end; another one's is a failure to join like any other.
-            self._finish(EndReason.FAILED, error)
-            raise
+    def _joined(self) -> None:
+        self._lifecycle.receive_joined(self._now())
+        self._publish()
+
+    def _poll_now(self) -> None:
+        if self._poll_due is not None:
+            _set(self._poll_due)
+
+    def _participant_left(self, error: BaseException | None) -> None:
+        if self._over and isinstance(error, Exception):
+            # Its text may quote the token.
+            text = excerpt(str(error), self._secrets)
+            self._log(logging.WARNING, "conversation %s: its participant failed to leave: %s", text)
+        # Leaving the room ends the conversation [documented].
+        completed = error is None and self._lifecycle.ready
+        self._finish(EndReason.COMPLETED if completed else EndReason.FAILED, error)
 
     def _ready_timed_out(self) -> None:
         self._lifecycle.receive_ready_timeout(self._now())
@@ -249,74 +279,85 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         self._publish()
 
     async def close(self, reason: EndReason = EndReason.LEFT, *, shutdown: bool = False) -> bool:
-        """End the session, if it has not ended, and wait until nothing of it runs; whether that came to be.
+        """End the session if it has not ended, and wait until its tasks are done. Returns True if all are.
 
-        The wait is shielded from cancellation and takes ten seconds at the most. Can be called again.
+        The wait is shielded from cancellation and takes ten seconds at most. May be called again.
 
         Args:
             reason: Why it ends.
-            shutdown: Whether its owner ends, too, so that a conversation that goes on is nobody's business any more.
+            shutdown: Whether its owner shuts down: a conversation that continues is then warned of.
         """
         if self._lifecycle.began_at is None:
             return True
         if self._closes is not None:
             self._closes()
-        if not self._over and not self._attending:
-            unmeant = self._connection is not None and (shutdown or reason is EndReason.CANCELLED)
-            self._tell_that_it_goes_on(logging.WARNING if unmeant else logging.INFO)
+        attendance = self._attendance
+        if not (self._over or (attendance is not None and attendance.entered)) and self._lifecycle.session_id:
+            # Nobody of ours is in its room to hang up. An attached conversation is for another program to end.
+            unintended = self._connection is not None and (shutdown or reason is EndReason.CANCELLED)
+            level = logging.WARNING if unintended else logging.INFO
+            self._log(level, "conversation %s may continue without this program and hold its slot")
         self._finish(reason)
-        tasks = (self._poller, self._attendance)
+        tasks = (self._poller, None if attendance is None else attendance.task)
         running = tuple(task for task in tasks if task is not None and task is not asyncio.current_task())
         if not running:
             return True
-        letting_go = self._letting_go.get(running)
-        if letting_go is None or letting_go.done():
-            # A task of its own, so that a cancel of this one skips no step of it; and one for all who close at once,
-            # so that a participant that does not leave is cancelled once.
-            letting_go = asyncio.create_task(self._let_go(running), name=f"akapulu end {self.id}")
-            self._letting_go[running] = letting_go
-        await settle((letting_go,), None)
-        if letting_go.result():
-            # Their errors' frames know the session: without this, only the collector could free it.
-            # But a participant that ends its session while it leaves is there until it has left.
-            self._poller = None if self._poller in running else self._poller
-            self._attendance = None if self._attendance in running else self._attendance
-            self._letting_go.clear()
-            return True
-        return False
+        stopping = self._stopping.get(running)
+        if stopping is None or stopping.done():
+            # A task of its own, so that a cancel of this one skips no step; and one for all callers, so that a
+            # participant that does not leave is cancelled once.
+            stopping = asyncio.create_task(self._stop(running), name=f"akapulu end {self.id}")
+            self._stopping[running] = stopping
+        await settle((stopping,), None)
+        if not stopping.result():
+            return False
+        # The frames of their errors refer to the session; drop them, so that it is freed without a collection. A
+        # participant that ends its own session is kept until it has left.
+        self._poller = None if self._poller in running else self._poller
+        self._attendance = None if attendance is not None and attendance.task in running else attendance
+        self._stopping.clear()
+        return True
 
-    def _tell_that_it_goes_on(self, level: int) -> None:
-        """Name a conversation that has nobody of ours in its room to hang up. What was attached is another's to end."""
-        if self._lifecycle.session_id is not None:
-            logger.log(level, "! conversation %s may go on without this program; then it holds a slot", self.id)
-
-    async def _let_go(self, running: "tuple[asyncio.Task[None], ...]") -> bool:
-        """Wait for what runs, cancel what does not end in time, and return whether all of it ended."""
+    async def _stop(self, running: tuple[asyncio.Task[None], ...]) -> bool:
+        """Wait for tasks, cancel those that do not end in time, and return True if all of them ended."""
         if await settle(running, LEAVE_GRACE):
             return True
-        logger.warning("! conversation %s: its participant does not leave in time; it is cancelled", self.id)
+        self._log(logging.WARNING, "conversation %s: its participant did not leave in time and is cancelled")
         for task in running:
             task.cancel()
         if await settle(running, LEAVE_GRACE):
             return True
-        logger.warning("! conversation %s: its participant does not even heed its cancellation", self.id)
+        self._log(logging.WARNING, "conversation %s: its participant ignored cancellation")
         return False
 
     def _publish(self) -> None:
-        """Hand out what followed from the facts; when the session is over, let go of all that runs."""
+        """Publish what followed from the facts. When the session is over, stop its tasks."""
         events = self._lifecycle.events_received()
         if not events:
             return
-        self._log.publish(events)
+        self._event_log.publish(events)
         if self._lifecycle.state is SessionState.ENDED and not self._over:
             self._over = True
             if self._ready_timer is not None:
                 self._ready_timer.cancel()
             if self._poller is not None and self._poller is not asyncio.current_task():
                 self._poller.cancel()
-            if self._attendance is not None and not self._attending:
-                self._attendance.cancel()
+            if self._attendance is not None:
+                self._attendance.leave()
             for callback in tuple(self._end_callbacks):
                 callback()
         if self._listener is not None:
             self._listener(events)
+        observers = self._conversations.observers
+        if observers.session_event:
+            for event in events:
+                observers.tell(observers.session_event, event)
+
+    def _log(self, level: int, message: str, *values: object) -> None:
+        """Log a record about this conversation; its id is the message's first value."""
+        logger.log(level, message, self.id, *values, extra={"session_id": self.id})
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,4 +1,4 @@
-"""What a session is run with."""
+"""The settings of a session."""
 
 import random
 from collections.abc import Awaitable, Callable
@@ -14,8 +14,7 @@ from akapulu_async.sansio.polling import PollPolicy
 from akapulu_async.sansio.signals import UpdateSignals
 
 Participant = Callable[[Connection], AbstractAsyncContextManager[object]]
-"""Takes the way into the room; what it returns is entered to join and left to leave."""
-
+"""Takes the connection and returns an async context manager: entering it joins the room, leaving it leaves the room."""
 
 READY_TIMEOUT = 100.0
 """Seconds within which the bot must get ready, as in the vendor's React package [seen]."""
@@ -24,12 +23,14 @@ READY_TIMEOUT = 100.0
 def _check_signals(_: object, __: object, signals: object) -> None:
     for name in ("reads_as_join", "reads_as_end", "gone"):
         if not callable(getattr(signals, name, None)):
-            raise ConfigurationError(f"signals: {type(signals).__name__} has no {name}(); write UpdateSignals(...)")
+            raise ConfigurationError(
+                f"signals must be an UpdateSignals or have its methods; {type(signals).__name__} has no {name}()"
+            )
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class SessionSettings:
-    """What a session is run with."""
+    """The settings of a session; see `AkapuluClient.session()`."""
 
     poll: PollPolicy = attrs.field(factory=PollPolicy, validator=checked_by(check_kind, PollPolicy))
     ready_timeout: float | None = attrs.field(default=READY_TIMEOUT, validator=checked_by(check_limit))
@@ -38,7 +39,7 @@ class SessionSettings:
     )
     signals: Signals = attrs.field(factory=UpdateSignals, validator=_check_signals)
     rng: Callable[[], float] = random.random
-    """Gives random numbers from 0 to 1."""
+    """Returns random numbers from 0 to 1."""
 
     turn: Callable[[], Awaitable[None]] | None = None
-    """Waits, when a poll is due, for its turn among others. None: nothing to wait for."""
+    """Awaited before each poll, for a share of a poll budget. None: polls are not limited."""

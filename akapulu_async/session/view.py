@@ -1,4 +1,4 @@
-"""What can be seen of a session, and waited for."""
+"""The reading side of a session: its state, its events and waits for them."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -9,8 +9,8 @@ from typing import Self
 import anyio
 import attrs
 
-from akapulu_async.checks import check_patience
-from akapulu_async.errors import ConfigurationError, SessionEndedError, WaitTimeoutError
+from akapulu_async.checks import check_patience, shown
+from akapulu_async.errors import ClosedError, ConfigurationError, SessionEndedError, WaitTimeoutError
 from akapulu_async.models.connection import Connection
 from akapulu_async.sansio.lifecycle import EndReason, Lifecycle, Progress, SessionEvent, SessionState
 from akapulu_async.sansio.snapshot import SessionSnapshot
@@ -20,30 +20,33 @@ from akapulu_async.session.event_log import EventLog, Watcher
 
 @attrs.frozen
 class StateEvent:
-    """One state of a session, to be waited for. Like `asyncio.Event`, set once and for ever."""
+    """A state of a session to wait for. Like an `asyncio.Event` that is set once and stays set."""
 
     _session: "SessionView"
     _state: SessionState
 
+    def __bool__(self) -> bool:
+        raise TypeError(f"a StateEvent has no truth value; use session.{self._state}.is_set()")
+
     def is_set(self) -> bool:
-        """Whether the state was entered, be it left again or not."""
+        """Return True if the state was entered, even if the session has left it since."""
         return self._session.elapsed(self._state) is not None
 
     async def wait(self) -> None:
-        """Wait until the state is entered. Can be cancelled; that ends nothing.
+        """Wait until the state is entered. Cancelling the wait does not affect the session.
 
         Raises:
-            SessionEndedError: The conversation ended without it.
+            SessionEndedError: The session ended without entering it.
         """
         await self._session.wait_for(self._state)
 
 
 class SessionView:
-    """The side of a session that any number of tasks may use at once, without slowing each other or the polling."""
+    """The reading side of a session. Any number of tasks may use it without slowing each other or the polling."""
 
     def __init__(self, lifecycle: Lifecycle) -> None:
         self._lifecycle = lifecycle
-        self._log = EventLog()
+        self._event_log = EventLog()
         self._over = False
         self._end_callbacks: list[Callable[[], object]] = []
         self._connection: Connection | None = None
@@ -51,25 +54,23 @@ class SessionView:
         self._polls = 0
         self._poll_failures = 0
 
-    # What is known.
-
     @property
     def id(self) -> str:
         """The conversation's id.
 
         Raises:
-            ConfigurationError: Its connect was not answered yet, or never.
+            ClosedError: Its connect was not answered (yet).
         """
         return self._require_id()
 
     @property
     def state(self) -> SessionState:
-        """The state; `connecting` also before the session is entered."""
+        """The current state; `connecting` before the session is entered, too."""
         return self._lifecycle.state
 
     @property
     def end_reason(self) -> EndReason | None:
-        """Why it ended; None if it did not."""
+        """Why it ended; None while it has not."""
         return self._lifecycle.end_reason
 
     @property
@@ -79,12 +80,12 @@ class SessionView:
 
     @property
     def progress(self) -> Progress:
-        """How far the bot's getting ready has come."""
+        """How far the bot has come in getting ready."""
         return self._lifecycle.progress
 
     @property
     def polls(self) -> int:
-        """How many polls were completed, answered or failed."""
+        """How many polls were completed, successful or not."""
         return self._polls
 
     @property
@@ -94,13 +95,13 @@ class SessionView:
 
     @property
     def connection(self) -> Connection:
-        """The way into the room.
+        """The room's URL and token.
 
         Raises:
-            ConfigurationError: It is not connected yet; or it was connected elsewhere, and only there it is known.
+            ClosedError: The session is not connected yet, or was connected elsewhere.
         """
         if self._connection is None:
-            raise ConfigurationError("the way into the room is known only where the conversation was connected")
+            raise ClosedError("room and token are known only to the session that connected the conversation")
         return self._connection
 
     @property
@@ -120,21 +121,24 @@ class SessionView:
 
     @property
     def time_to_connection(self) -> float | None:
-        """Seconds that the connect took; None if it was not answered, or elsewhere."""
+        """Seconds from the connect to its answer; None if it was not answered, or the session is attached."""
         return self._connected_after
 
     @property
     def time_to_room(self) -> float | None:
-        """Seconds from the connect's sending to `room_joined`; None if that did not come yet."""
+        """Seconds from the connect to `room_joined`; None if it was not entered."""
         return self.elapsed(SessionState.ROOM_JOINED)
 
     @property
     def time_to_ready(self) -> float | None:
-        """Seconds from the connect's sending to `bot_ready`; None if that did not come yet."""
+        """Seconds from the connect to `bot_ready`; None if it was not entered."""
         return self.elapsed(SessionState.BOT_READY)
 
     def elapsed(self, state: SessionState) -> float | None:
-        """Return how many seconds after the connect's sending a state was entered; None if it was not."""
+        """Return the seconds from the connect to a state; None if it was not entered.
+
+        Where a connect was refused because the account was full and sent again, they count from its last try.
+        """
         return self._lifecycle.elapsed(state)
 
     def entered_at(self, state: SessionState) -> datetime | None:
@@ -142,17 +146,15 @@ class SessionView:
         return self._lifecycle.entered_at(state)
 
     def snapshot(self) -> SessionSnapshot:
-        """Return what another worker needs to `client.attach()`: serialisable, without secrets.
+        """Return a snapshot for `client.attach()` in another process: serialisable, without secrets.
 
         Raises:
-            ConfigurationError: It is not connected yet.
+            ClosedError: The session is not connected yet.
         """
         return SessionSnapshot.of(self._lifecycle)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._lifecycle.session_id} {self.state}>"
-
-    # Waiting and watching.
 
     @property
     def room_joined(self) -> StateEvent:
@@ -173,15 +175,17 @@ class SessionView:
         """Wait until a state is entered; return at once if it was.
 
         Args:
-            state: What to wait for.
-            timeout: Seconds to wait at the most; None for no limit. It is the caller's patience: it ends nothing.
+            state: A `SessionState`, or its text.
+            timeout: Seconds to wait at most; None for no limit. The session continues after a timeout.
 
         Raises:
-            SessionEndedError: The conversation ended without it; `__cause__` is the error that ended it, if one did.
+            SessionEndedError: The session ended without entering it; `__cause__` is the error that ended it, if any.
             WaitTimeoutError: It was not entered in time (also a `TimeoutError`).
+            ConfigurationError: There is no such state.
 
-        Can be cancelled; that ends nothing.
+        Cancelling the wait does not affect the session.
         """
+        state = _checked_state(state)
         check_patience("timeout", timeout)
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
@@ -195,26 +199,28 @@ class SessionView:
         )
 
     def events(self) -> AsyncIterator[SessionEvent]:
-        """Return an iterator over all that happened and happens: `StateChanged`, `ProgressChanged`.
+        """Return an iterator over all events, past and future: `StateChanged`, `ProgressChanged`.
 
-        It begins at the beginning, goes at its reader's pace, and closes after `ended` was told. If the session failed
-        (`EndReason.FAILED`), it raises a `SessionEndedError` there instead of closing, so that a failure never looks
-        like a clean end. It may be taken before the session is entered. All changes of state are kept, and the latest
-        512 to 1,024 of progress.
+        It starts from the first event, runs at its reader's pace, and closes after the `ended` event. If the session
+        failed (`EndReason.FAILED`), it raises `SessionEndedError` instead of closing, so that no failure looks like
+        a clean end. It may be called before the session is entered. All state changes are kept, and the latest 512 to
+        1,024 progress events.
         """
-        return Watcher(self._log, self._is_over)
+        return Watcher(self._event_log, self._is_over)
 
     def ready(self) -> AbstractAsyncContextManager[Self]:
-        """Return a context for what needs the bot: see `phase()`."""
+        """Return a context that runs while the bot is ready: `phase(SessionState.BOT_READY)`."""
         return self.phase(SessionState.BOT_READY)
 
     @asynccontextmanager
     async def phase(self, state: SessionState) -> AsyncGenerator[Self]:
-        """Wait for a state, run the block, and cancel it when the conversation ends.
+        """Wait for a state, run the block, and cancel the block when the session ends.
 
         Raises:
-            SessionEndedError: The conversation ended before the state came, or before the block did.
+            SessionEndedError: The session ended before it entered the state, or before the block was left.
+            ConfigurationError: There is no such state.
         """
+        state = _checked_state(state)
         await self._reached(state)
         if state is not SessionState.ENDED and self._over:
             raise self._ended_error()
@@ -229,7 +235,7 @@ class SessionView:
 
     def _require_id(self) -> str:
         if self._lifecycle.session_id is None:
-            raise ConfigurationError(
+            raise ClosedError(
                 "the session is not connected yet: enter it with `async with`, or wait until its connect is answered"
             )
         return self._lifecycle.session_id
@@ -238,11 +244,11 @@ class SessionView:
         if self.cause is not None:
             because = str(self.cause)
         elif self.end_reason is EndReason.FAILED:
-            over = "It was over" if self._lifecycle.ready else "It was over before the bot was ready"
-            because = f"{over}; the service's last words: {self.progress.text or 'none'}"
+            when = "" if self._lifecycle.ready else " before the bot was ready"
+            because = f"The service reported the end{when}; its last status text: {self.progress.text or 'none'}"
         else:
             return ""
-        # What a participant or a user's own signals raise may quote the token, and so may what the service says.
+        # Errors of a participant or of a user's signals may quote the token, and so may the service's text.
         return excerpt(because, self._secrets, limit=1000)
 
     @property
@@ -251,13 +257,13 @@ class SessionView:
 
     async def _reached(self, state: SessionState) -> None:
         if self._lifecycle.began_at is None:
-            raise ConfigurationError("nothing can come before the session is entered: use `async with session:`")
+            raise ClosedError("the session is not open: enter it with `async with session:` before waiting for it")
         while True:
             if self.elapsed(state) is not None:
                 return
             if self._over:
                 raise self._ended_error()
-            await self._log.news()
+            await self._event_log.news()
 
     def _is_over(self) -> bool:
         if self._over and self.end_reason is EndReason.FAILED:
@@ -270,3 +276,11 @@ class SessionView:
         )
         error.__cause__ = self.cause
         return error
+
+
+def _checked_state(state: str) -> SessionState:
+    try:
+        return SessionState(state)
+    except ValueError:
+        states = ", ".join(repr(each.value) for each in SessionState)
+        raise ConfigurationError(f"state must be one of {states}, not {shown(state)}") from None

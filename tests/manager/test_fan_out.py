@@ -5,6 +5,7 @@ import gc
 import tracemalloc
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
+from types import NoneType
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from akapulu_async import (
     AkapuluError,
     ApiError,
+    ConfigurationError,
     ConnectRequest,
     ConversationSession,
     EndReason,
@@ -22,7 +24,6 @@ from akapulu_async import (
 )
 from akapulu_async.manager import FanOut
 from akapulu_async.manager import fan_out as fan_out_module
-from akapulu_async.manager.fan_out import Run, _cancel
 from akapulu_async.simulator import Fault
 from tests.support.managed import LOOPS, crowded, simulated, soon, until
 from tests.support.misbehaving import PATIENCE, REQUEST
@@ -38,6 +39,11 @@ def requests(count: int) -> list[ConnectRequest]:
 
 async def nothing(session: ConversationSession) -> str:
     return session.id
+
+
+async def outcomes_of(run: FanOut[Any]) -> list[Outcome[Any]]:
+    async with run as outcomes:
+        return [outcome async for outcome in outcomes]
 
 
 async def stay(_: ConversationSession) -> None:
@@ -82,7 +88,7 @@ async def test_each_request_has_an_outcome(anyio_backend: object) -> None:
 
         sources: list[Any] = [given, (request for request in given), iter(given), tuple(given), slowly()]
         for source in sources:
-            outcomes = [outcome async for outcome in manager.run(source, nothing)]
+            outcomes = await outcomes_of(manager.run(source, nothing))
             assert sorted(outcome.index for outcome in outcomes) == list(range(5))
             for outcome in outcomes:
                 assert outcome.request is given[outcome.index]
@@ -90,7 +96,7 @@ async def test_each_request_has_an_outcome(anyio_backend: object) -> None:
                 assert (outcome.value, outcome.error) == (outcome.session.id, None)
                 assert outcome.session.end_reason is EndReason.LEFT
         assert len(set(world.crowd.ids)) == 25
-        assert [outcome async for outcome in manager.run([], nothing)] == []
+        assert await outcomes_of(manager.run([], nothing)) == []
         await until(lambda: not manager._runs)
 
 
@@ -104,10 +110,11 @@ async def test_outcomes_come_as_they_finish() -> None:
             if session.id == world.crowd.ids[0]:
                 await slow.wait()
 
-        async for outcome in manager.run(requests(5), handler, concurrency=2):
-            seen.append(outcome.index)
-            if len(seen) == 4:
-                slow.set()
+        async with manager.run(requests(5), handler, concurrency=2) as run:
+            async for outcome in run:
+                seen.append(outcome.index)
+                if len(seen) == 4:
+                    slow.set()
         assert len(seen) == 5
         assert seen[-1] in {0, 1}
 
@@ -140,7 +147,7 @@ async def test_concurrency_is_bounded() -> None:
                 await until(lambda: session.polls > 1)
                 running -= 1
 
-            assert len([_ async for _ in manager.run(requests(20), handler, concurrency=concurrency)]) == 20
+            assert len(await outcomes_of(manager.run(requests(20), handler, concurrency=concurrency))) == 20
             assert peak == most
     async with crowded() as world, SessionManager(world.client) as manager, manager.run(requests(300), stay):
         await until(lambda: world.connects == 100)
@@ -163,7 +170,7 @@ async def test_two_hundred_requests_through_twenty_slots(anyio_backend: object) 
 
         async with SessionManager(client, max_sessions=20, participant=sim.participant) as manager:
             async with asyncio.timeout(20):
-                outcomes = [outcome async for outcome in manager.run(requests(200), handler)]
+                outcomes = await outcomes_of(manager.run(requests(200), handler))
             figures = manager.statistics()
         assert sorted(outcome.index for outcome in outcomes) == list(range(200))
         refused = [outcome for outcome in outcomes if isinstance(outcome.error, ApiError)]
@@ -216,7 +223,7 @@ async def test_bugs_of_handlers_are_outcomes() -> None:
             (no_coroutine, TypeError),
         ]
         for handler, kind in kinds:
-            outcomes = [outcome async for outcome in manager.run(requests(3), handler, concurrency=1)]
+            outcomes = await outcomes_of(manager.run(requests(3), handler, concurrency=1))
             assert [type(outcome.error) for outcome in outcomes] == [kind] * 3
             assert all(outcome.session and outcome.session.ended.is_set() for outcome in outcomes)
         assert manager.sessions == ()
@@ -236,13 +243,13 @@ async def test_an_iterable_that_raises(asynchronous: bool) -> None:
 
     async with crowded() as world, SessionManager(world.client) as manager:
         outcomes: list[Outcome[str]] = []
-        run = manager.run(broken_slowly() if asynchronous else broken(), nothing)
-        with pytest.raises(LookupError, match="no more"):  # noqa: PT012 - the loop is what raises
-            async for outcome in run:
-                outcomes.append(outcome)  # noqa: PERF401 - what came before the error counts
-        assert [outcome.error for outcome in outcomes] == [None] * 3
-        with pytest.raises(LookupError):
-            await anext(run)
+        async with manager.run(broken_slowly() if asynchronous else broken(), nothing) as run:
+            with pytest.raises(LookupError, match="no more"):  # noqa: PT012 - the loop is what raises
+                async for outcome in run:
+                    outcomes.append(outcome)  # noqa: PERF401 - what came before the error counts
+            assert [outcome.error for outcome in outcomes] == [None] * 3
+            with pytest.raises(LookupError):
+                await anext(run)
 
 
 @pytest.mark.parametrize("place", ["in it", "between"])
@@ -272,24 +279,59 @@ async def test_an_iterable_that_is_cancelled(place: str) -> None:
 
     async with crowded() as world, SessionManager(world.client) as manager:
         outcomes: list[Outcome[bool]] = []
-        run = manager.run(cancels_itself(), handler, concurrency=2 if place == "between" else 3)
-        with pytest.raises(AkapuluError, match="CancelledError of its own") as raised:  # noqa: PT012 - as above
-            async for outcome in run:
-                outcomes.append(outcome)  # noqa: PERF401 - as above
-        assert not isinstance(raised.value, ManagerClosedError)
-        assert isinstance(raised.value.__cause__, asyncio.CancelledError)
-        assert [(outcome.value, outcome.error) for outcome in outcomes] == [(True, None)] * 2
-        with pytest.raises(AkapuluError):
-            await anext(run)
-        assert (await manager.start(REQUEST)).id
+        async with manager.run(cancels_itself(), handler, concurrency=2 if place == "between" else 3) as run:
+            with pytest.raises(AkapuluError, match="CancelledError of its own") as raised:  # noqa: PT012 - as above
+                async for outcome in run:
+                    outcomes.append(outcome)  # noqa: PERF401 - as above
+            assert not isinstance(raised.value, ManagerClosedError)
+            assert isinstance(raised.value.__cause__, asyncio.CancelledError)
+            assert [(outcome.value, outcome.error) for outcome in outcomes] == [(True, None)] * 2
+            with pytest.raises(AkapuluError):
+                await anext(run)
+            assert (await manager.start(REQUEST)).id
 
 
-async def test_what_is_no_iterable() -> None:
-    """What cannot be iterated is told to the reader."""
+async def test_requests_must_be_iterable() -> None:
+    """Requests that cannot be iterated are refused before anything is sent."""
     wrong: Any = 5
     async with crowded() as world, SessionManager(world.client) as manager:
-        with pytest.raises(TypeError, match="iterable"):
-            await anext(manager.run(wrong, nothing))
+        with pytest.raises(ConfigurationError, match="requests must be an iterable or an async iterable, not int"):
+            manager.run(wrong, nothing)
+
+
+async def test_a_run_must_be_entered() -> None:
+    """Iterating a run that was not entered raises with the right form, and nothing was sent; it is entered once."""
+    async with crowded() as world, SessionManager(world.client) as manager:
+        source = Counted(5)
+        run = manager.run(source, nothing)
+        with pytest.raises(ConfigurationError, match=r"async with manager\.run\(requests, handler\) as outcomes"):  # noqa: PT012 - the loop is what raises
+            async for _ in run:
+                pytest.fail("it was not entered")
+        with pytest.raises(ConfigurationError, match=r"async with manager\.run"):
+            await anext(run)
+        assert (source.taken, world.connects, manager._runs) == (0, 0, set())
+        async with run:
+            pass
+        with pytest.raises(ConfigurationError, match="entered once"):
+            await run.__aenter__()
+
+
+async def test_results_are_those_of_futures() -> None:
+    """`result()` returns the handler's value, None included, or raises the error of handler or start."""
+
+    async def handler(session: ConversationSession) -> str | None:
+        match world.crowd.ids.index(session.id):
+            case 0:
+                return "done"
+            case 1:
+                return None
+        raise LookupError("a bug")
+
+    async with crowded() as world, SessionManager(world.client) as manager:
+        done, silent, failed = await outcomes_of(manager.run(requests(3), handler, concurrency=1))
+        assert (done.result(), silent.result()) == ("done", None)
+        with pytest.raises(LookupError, match="a bug"):
+            failed.result()
 
 
 # Leaving early
@@ -304,63 +346,47 @@ async def running(count: int = 10) -> AsyncIterator[tuple[Any, SessionManager]]:
         assert sim.open_conversations == 0
 
 
-async def first_only(session: ConversationSession) -> int:
-    await session.bot_ready.wait()
-    if session.connection.room_url and first_only.__dict__.setdefault("rooms", []):
-        await asyncio.Event().wait()
-    first_only.__dict__["rooms"].append(session.id)
-    return 1
-
-
 @LOOPS
-@pytest.mark.parametrize("way", ["break", "raise", "with", "aclose", "cancel"])
+@pytest.mark.parametrize("way", ["break", "raise", "cancel"])
 async def test_leaving_early(anyio_backend: object, way: str) -> None:
-    """However the loop is left, what runs is cancelled and leaves its room, and what waits is not sent any more."""
-    first_only.__dict__["rooms"] = []
+    """However the block is left, the running sessions are cancelled and leave their rooms, and no more is sent."""
+    handled: list[str] = []
+
+    async def first_only(session: ConversationSession) -> int:
+        await session.bot_ready.wait()
+        handled.append(session.id)
+        if len(handled) > 1:
+            await asyncio.Event().wait()
+        return 1
+
     async with running() as (sim, manager):
-        run = manager.run(requests(1000), first_only)
 
         async def read() -> None:
-            async for outcome in run:
-                assert outcome.value == 1
-                if way == "raise":
-                    raise LookupError
-                if way == "cancel":
-                    await asyncio.Event().wait()
-                break
+            async with manager.run(requests(1000), first_only) as run:
+                async for outcome in run:
+                    assert outcome.value == 1
+                    if way == "raise":
+                        raise LookupError
+                    if way == "cancel":
+                        read_one.set()
+                        await asyncio.Event().wait()
+                    break
 
-        if way == "with":
-            async with run:
-                await read()
-        elif way == "aclose":
-            await read()
-            await run.aclose()
-            with pytest.raises(StopAsyncIteration):
-                await anext(run)
-            await run.aclose()
-        elif way == "raise":
-            with pytest.raises(LookupError):
-                await read()
-        elif way == "cancel":
-            task = asyncio.create_task(read())
-            await until(lambda: first_only.__dict__["rooms"])
-            await asyncio.sleep(0)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            del task
-        else:
-            await read()
-        if way not in {"with", "aclose"}:
-            del read, run
-            gc.collect()  # the raised error's frames know the iterator
-            await until(lambda: not manager._runs)
+        read_one = asyncio.Event()
+        reading = asyncio.create_task(read())
+        if way == "cancel":
+            await soon(read_one.wait())
+            reading.cancel()
+        await asyncio.wait((reading,))
+        assert reading.cancelled() == (way == "cancel")
+        if way != "cancel":
+            assert isinstance(reading.exception(), LookupError if way == "raise" else NoneType)
         assert manager._runs == set()
         assert manager.sessions == ()
         assert manager.statistics().waiting == 0
-        await until(lambda: not session_tasks())
+        assert session_tasks() == []
         assert sim.count("connect") <= 7
-        # A connect that was on its way made a conversation that nobody joined; it is named in the log.
+        # A connect that was under way made a conversation that nobody joined; the log names it.
         assert all(view.end_reason == "user_left" for view in sim.conversations.values() if view.joined_at is not None)
         assert sim.statistics().ended
         sim.advance(1000)
@@ -368,30 +394,36 @@ async def test_leaving_early(anyio_backend: object, way: str) -> None:
 
 async def test_leaving_waits_for_handlers() -> None:
     """The end of the `async with` is the end of every handler, its clean-up included, even if it is cancelled."""
-    cleaned = 0
+    cleaned, cleaning, freed = 0, [], asyncio.Event()
 
-    async def handler(_: ConversationSession) -> None:
+    async def handler(session: ConversationSession) -> None:
         nonlocal cleaned
         try:
             await asyncio.Event().wait()
         finally:
-            await asyncio.sleep(0.02)
+            cleaning.append(session)
+            await freed.wait()
             cleaned += 1
 
     async with crowded() as world, SessionManager(world.client) as manager:
         for cancelled in (False, True):
-            cleaned = 0
-            run = manager.run(requests(5), handler)
+            cleaned, leave = 0, asyncio.Event()
+
+            async def hold(leave: asyncio.Event = leave) -> None:
+                async with manager.run(requests(5), handler):
+                    await leave.wait()
+
+            holding = asyncio.create_task(hold())
             await until(lambda: len(manager.sessions) == 5 and all(session.polls for session in manager.sessions))
-            closing = asyncio.create_task(run.aclose())
-            await asyncio.sleep(0)
+            leave.set()
+            await until(lambda: cleaning)
             if cancelled:
-                closing.cancel()
-                with pytest.raises(asyncio.CancelledError):
-                    await closing
-            await asyncio.wait((closing,))
-            assert cleaned == 5
-            assert manager.sessions == ()
+                holding.cancel()
+            freed.set()
+            await asyncio.wait((holding,))
+            assert (holding.cancelled(), cleaned, manager.sessions) == (cancelled, 5, ())
+            freed.clear()
+            cleaning.clear()
 
 
 async def test_leaving_is_bounded(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -405,71 +437,64 @@ async def test_leaving_is_bounded(monkeypatch: pytest.MonkeyPatch, caplog: pytes
             with suppress(asyncio.CancelledError):
                 await freed.wait()
 
+    async def leave_at_once() -> None:
+        async with manager.run([REQUEST], stubborn):
+            await inside.wait()
+
     async with crowded() as world, SessionManager(world.client) as manager:
-        run = manager.run([REQUEST], stubborn)
-        await soon(inside.wait())
-        closing = asyncio.create_task(run.aclose())
-        # The closing is shielded, so that no timeout can be put around it.
-        done, _ = await asyncio.wait((closing,), timeout=PATIENCE)
+        # Leaving is shielded, so that no timeout can be put around it.
+        leaving = asyncio.create_task(leave_at_once())
+        done, _ = await asyncio.wait((leaving,), timeout=PATIENCE)
         freed.set()
         assert done
-        assert "a run could not be ended in time: a handler does not heed its cancellation" in caplog.text
-        caplog.clear()
-        await soon(run.aclose())
-        assert manager.sessions == ()
-        assert not caplog.text
+        assert "a run could not be ended in time: a handler ignored cancellation" in caplog.text
+        await until(lambda: not manager._runs)
 
 
 async def test_left_before_it_began() -> None:
-    """A run that is closed or dropped at once takes nothing."""
+    """A run that is left at once takes nothing, and ends for a reader that waits for its outcomes."""
     async with crowded() as world, SessionManager(world.client) as manager:
         source = Counted(5)
-        run = manager.run(source, nothing)
-        await run.aclose()
+        async with manager.run(source, nothing) as run:
+            reading = asyncio.create_task(anext(run))
+        with pytest.raises(StopAsyncIteration):
+            await soon(reading)
         with pytest.raises(StopAsyncIteration):
             await anext(run)
-        assert source.taken == 0
-        manager.run(source, nothing)
-        await until(lambda: not manager._runs)
-        assert world.connects == 0
-
-
-async def test_left_before_it_began_but_read() -> None:
-    """A run that is closed before it began ends for those, too, who wait for its outcomes already."""
-    async with crowded() as world, SessionManager(world.client) as manager:
-
-        async def leave() -> None:
-            await run.aclose()
-
-        leaving = asyncio.create_task(leave())  # first, so that its turn is before that of the run
-        run = manager.run(requests(2), nothing)
-        with pytest.raises(StopAsyncIteration):
-            await soon(anext(run))
-        await leaving
-        assert world.connects == 0
+        assert (source.taken, world.connects, manager._runs) == (0, 0, set())
 
 
 async def test_closed_before_it_began() -> None:
-    """A run whose manager is closed before it began says that outcomes are missing."""
+    """A run whose manager is closed before it began reports that outcomes are missing."""
     async with crowded() as world:
         async with SessionManager(world.client) as manager:
             run = manager.run(requests(2), nothing)
-        for _ in range(2):
-            with pytest.raises(ManagerClosedError, match="outcomes are missing"):
-                await anext(run)
+        async with run:
+            for _ in range(2):
+                with pytest.raises(ManagerClosedError, match="outcomes are missing"):
+                    await anext(run)
         assert world.connects == 0
+
+
+async def test_a_run_leaves_nothing_with_its_manager() -> None:
+    """However many runs a manager has had, it keeps nothing of them."""
+    async with crowded() as world, SessionManager(world.client) as manager:
+        for _ in range(3):
+            await outcomes_of(manager.run(requests(2), nothing))
+            await until(lambda: not manager._runs)
+            assert not manager._closing._callbacks  # type: ignore[attr-defined]
 
 
 async def test_the_manager_is_closed_meanwhile() -> None:
     """When somebody closes the manager, the reader is told; it never looks as if all had been done."""
     async with crowded() as world:
-        async with SessionManager(world.client) as manager:
-            run = manager.run(requests(5), stay)
+        async with SessionManager(world.client) as manager, manager.run(requests(5), stay) as run:
             reading = [asyncio.create_task(anext(run)) for _ in range(2)]
             await world.connecting(5)
-        for task in reading:
-            with pytest.raises(ManagerClosedError, match="outcomes are missing"):
-                await soon(task)
+            await manager.aclose()
+            for task in reading:
+                with pytest.raises(ManagerClosedError, match="outcomes are missing"):
+                    await soon(task)
         assert session_tasks() == []
 
 
@@ -482,16 +507,16 @@ async def test_the_manager_is_drained_meanwhile() -> None:
             return await finish.wait()
 
         source = Counted(10**9)
-        run = manager.run(source, handler)
-        await until(lambda: len(manager.sessions) == 2 and all(session.polls for session in manager.sessions))
-        draining = asyncio.create_task(manager.drain())
-        await asyncio.sleep(0)
-        finish.set()
-        assert await soon(draining) is True
-        assert [(await anext(run)).value for _ in range(2)] == [True, True]
-        with pytest.raises(ManagerClosedError, match="drained"):
-            await soon(anext(run))
-        assert (source.taken, source.closed) == (2, 1)
+        async with manager.run(source, handler) as run:
+            await until(lambda: len(manager.sessions) == 2 and all(session.polls for session in manager.sessions))
+            draining = asyncio.create_task(manager.drain())
+            await asyncio.sleep(0)
+            finish.set()
+            assert await soon(draining) is True
+            assert [(await anext(run)).value for _ in range(2)] == [True, True]
+            with pytest.raises(ManagerClosedError, match="drained"):
+                await soon(anext(run))
+            assert (source.taken, source.closed) == (2, 1)
 
 
 @LOOPS
@@ -510,18 +535,18 @@ async def test_drained_while_the_iterable_waits(anyio_backend: object) -> None:
 
     async with crowded() as world, SessionManager(world.client) as manager:
         queue.put_nowait(REQUEST)
-        run = manager.run(fed(), nothing)
-        assert (await soon(anext(run))).error is None
-        reading = asyncio.create_task(anext(run))
-        await asyncio.sleep(0)
-        assert await soon(manager.drain()) is True
-        await manager.open()
-        queue.put_nowait(REQUEST)
-        with pytest.raises(ManagerClosedError, match="drained"):
-            await soon(reading)
-        assert closed.is_set()
-        assert (queue.qsize(), world.connects) == (1, 1)
-        await until(lambda: not manager._runs)
+        async with manager.run(fed(), nothing) as run:
+            assert (await soon(anext(run))).error is None
+            reading = asyncio.create_task(anext(run))
+            await asyncio.sleep(0)
+            assert await soon(manager.drain()) is True
+            await manager.open()
+            queue.put_nowait(REQUEST)
+            with pytest.raises(ManagerClosedError, match="drained"):
+                await soon(reading)
+            assert closed.is_set()
+            assert (queue.qsize(), world.connects) == (1, 1)
+            await until(lambda: not manager._runs)
 
 
 async def test_drained_while_a_request_is_taken() -> None:
@@ -534,14 +559,14 @@ async def test_drained_while_a_request_is_taken() -> None:
 
     async with crowded() as world, SessionManager(world.client) as manager:
         queue.put_nowait(REQUEST)
-        run = manager.run(fed(), nothing)
-        assert (await soon(anext(run))).error is None
-        queue.put_nowait(REQUEST)
-        await manager.drain()
-        assert isinstance((await soon(anext(run))).error, ManagerClosedError)
-        with pytest.raises(ManagerClosedError, match="outcomes are missing"):
-            await soon(anext(run))
-        assert queue.empty()
+        async with manager.run(fed(), nothing) as run:
+            assert (await soon(anext(run))).error is None
+            queue.put_nowait(REQUEST)
+            await manager.drain()
+            assert isinstance((await soon(anext(run))).error, ManagerClosedError)
+            with pytest.raises(ManagerClosedError, match="outcomes are missing"):
+                await soon(anext(run))
+            assert queue.empty()
 
 
 @pytest.mark.parametrize("way", ["ends", "gives one"])
@@ -556,8 +581,7 @@ async def test_an_iterable_that_does_not_heed_its_interruption(way: str) -> None
         if way == "gives one":
             yield REQUEST
 
-    async with crowded() as world, SessionManager(world.client) as manager:
-        run = manager.run(heedless(), nothing)
+    async with crowded() as world, SessionManager(world.client) as manager, manager.run(heedless(), nothing) as run:
         await soon(waiting.wait())
         await manager.drain()
         if way == "gives one":
@@ -581,30 +605,27 @@ async def test_left_while_the_iterable_waits() -> None:
                 await asyncio.Event().wait()
             yield REQUEST
 
+    async def leave() -> Any:
+        async with manager.run(heedless(), nothing) as run:
+            await waiting.wait()
+            return run
+
     async with crowded() as world, SessionManager(world.client) as manager:
-        run = manager.run(heedless(), nothing)
-        await soon(waiting.wait())
-        closing = asyncio.create_task(run.aclose())
-        done, _ = await asyncio.wait((closing,), timeout=PATIENCE)  # the closing is shielded
+        leaving = asyncio.create_task(leave())
+        done, _ = await asyncio.wait((leaving,), timeout=PATIENCE)  # leaving is shielded
         assert done
         with pytest.raises(StopAsyncIteration):
-            await soon(anext(run))
+            await soon(anext(leaving.result()))
         assert (asked, world.connects) == (1, 0)
-
-
-def test_dropped_after_the_loop_was_closed() -> None:
-    """An iterator that outlives its loop is dropped without a word."""
-    loop = asyncio.new_event_loop()
-    driver: Any = loop.create_future()  # a task that is never finished would make words of its own
-    loop.close()
-    _cancel(driver)
-    assert not driver.done()
 
 
 async def test_several_readers() -> None:
     """Several tasks may read one run: each outcome goes to one of them, and all are told the end."""
-    async with crowded() as world, SessionManager(world.client, max_sessions=3) as manager:
-        run = manager.run(requests(20), nothing)
+    async with (
+        crowded() as world,
+        SessionManager(world.client, max_sessions=3) as manager,
+        manager.run(requests(20), nothing) as run,
+    ):
 
         async def read() -> list[int]:
             return [outcome.index async for outcome in run]
@@ -621,7 +642,7 @@ async def test_sessions_that_end_by_themselves() -> None:
             await session.ended.wait()
             return session.state
 
-        outcomes = [outcome async for outcome in manager.run(requests(10), handler)]
+        outcomes = await outcomes_of(manager.run(requests(10), handler))
         assert [outcome.value for outcome in outcomes] == [SessionState.ENDED] * 10
         assert {outcome.session and outcome.session.end_reason for outcome in outcomes} == {EndReason.COMPLETED}
 
@@ -640,12 +661,13 @@ async def test_memory_is_constant() -> None:
 
     async def peak(count: int) -> int:
         source, done = Counted(count), 0
-        refusing = asyncio.get_running_loop().create_future()
+        closing = asyncio.get_running_loop().create_future()
         gc.collect()
         tracemalloc.start()
         try:
-            async for _ in FanOut(Run(source, handler, session, 100, refusing), set()):
-                done += 1
+            async with FanOut(source, handler, session, concurrency=100, runs=set(), closing=closing) as run:
+                async for _ in run:
+                    done += 1
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

@@ -7,6 +7,7 @@ import pytest
 
 from akapulu_async import AkapuluError, FullPolicy, ManagerClosedError, MinutesLimitError
 from akapulu_async.manager.gate import StartGate
+from akapulu_async.observing import Observers
 from akapulu_async.sansio.admission import Admission, Pace
 
 PATIENCE = 5.0
@@ -19,7 +20,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 
 
 def gate(limit: int | None = None, rate: float | None = None, full: FullPolicy | None = None) -> StartGate:
-    return StartGate(Admission(limit, Pace(rate, burst=0.0), full, lambda: 1.0))
+    return StartGate(Admission(limit, Pace(rate, burst=0.0), full, lambda: 1.0), Observers())
 
 
 class Visitor:
@@ -76,14 +77,14 @@ async def test_the_pace_alone_lets_in() -> None:
 async def test_a_full_account_is_looked_at_again() -> None:
     """Who was refused comes in again when the pause is over."""
     it = gate(full=FullPolicy(base=0.01))
-    assert it.takes_refusals
+    assert it.waits_when_full
     visitor = Visitor(it)
     await visitor.inside()
     it.refused(visitor.ticket)
     assert (it.running, it.waiting) == (0, 1)
     await asyncio.wait_for(it.enter(visitor.ticket), PATIENCE)
     assert (it.running, it.waiting) == (1, 0)
-    assert not gate().takes_refusals
+    assert not gate().waits_when_full
 
 
 async def test_cancelled_while_waiting() -> None:

@@ -70,7 +70,7 @@ async def test_one_that_is_cancelled_as_its_turn_comes_leaves_it() -> None:
     await asyncio.sleep(0)
     turns._pace = Pace(1.0, burst=0.0)  # one turn is due, and the next in a second
     first.cancel()
-    turns._hand_out()
+    turns._grant()
     async with asyncio.timeout(0.5):
         await second
     await asyncio.wait([first])

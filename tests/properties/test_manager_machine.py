@@ -350,12 +350,13 @@ class AnyManager(Interleaved):
         """The figures add up, and no more sessions live than may."""
         figures = self.manager.statistics()
         live = sum(figures.live.values())
-        assert live == sum(session.end_reason is None for session in self.manager.sessions)
+        connected = sum(session.end_reason is None for session in self.manager.sessions)
+        assert connected <= live <= connected + figures.live[SessionState.CONNECTING]
         started = [session for session in self.manager.sessions if isinstance(session._start, ConnectRequest)]
         assert sum(map(_lives, started)) <= MOST
         assert self.manager._registry.gate.running <= MOST
         waiting_again = figures.started - sum(figures.ended.values()) - live
-        refused = [entry for entry in self.manager._registry.entries if entry.tries and not _lives(entry.session)]
+        refused = [entry for entry in self.manager._registry.entries if entry.session and not entry.connecting]
         assert 0 <= waiting_again <= len(refused)
 
     # The end of all.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
-from akapulu_async import ConfigurationError, ConversationSession, EndReason, SessionState
+from akapulu_async import ClosedError, ConversationSession, EndReason, SessionState
 from tests.support.interleaved import HURRY, OVERTIME, WHICH, Interleaved, Watched, in_doubt, run_machine
 
 
@@ -104,7 +104,7 @@ class AnySession(Interleaved):
         if (tried := self.one(which)) is not None:
             try:
                 tried.session.mark_room_joined()
-            except ConfigurationError:
+            except ClosedError:
                 assert tried.session._lifecycle.session_id is None
 
     @rule()

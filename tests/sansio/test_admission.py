@@ -393,7 +393,7 @@ class Queue(RuleBasedStateMachine):
     @precondition(lambda self: self.expected)
     @rule(data=st.data())
     def leave_while_waiting(self, data: st.DataObject) -> None:
-        ticket = data.rng(st.sampled_from(self.expected))
+        ticket = data.draw(st.sampled_from(self.expected))
         self.expected.remove(ticket)
         self.door.leave(ticket)
         self.admit()
@@ -406,13 +406,13 @@ class Queue(RuleBasedStateMachine):
     @precondition(lambda self: len(self.coming) > len(self.answers))
     @rule(data=st.data())
     def be_answered(self, data: st.DataObject) -> None:
-        ticket = data.rng(st.sampled_from([ticket for ticket in self.coming if ticket not in self.answers]))
+        ticket = data.draw(st.sampled_from([ticket for ticket in self.coming if ticket not in self.answers]))
         self.answers[ticket] = self.taken < self.slots
 
     @precondition(lambda self: self.answers)
     @rule(data=st.data())
     def hear_the_answer(self, data: st.DataObject) -> None:
-        ticket = data.rng(st.sampled_from(sorted(self.answers)))
+        ticket = data.draw(st.sampled_from(sorted(self.answers)))
         self.coming.remove(ticket)
         if self.answers.pop(ticket):
             self.lived += 1
@@ -425,7 +425,7 @@ class Queue(RuleBasedStateMachine):
     @precondition(lambda self: len(self.coming) > len(self.answers))
     @rule(data=st.data(), give_up=st.sampled_from([Admission.failed, Admission.leave]))
     def give_up(self, data: st.DataObject, give_up: Callable[[Admission, int], None]) -> None:
-        ticket = data.rng(st.sampled_from([ticket for ticket in self.coming if ticket not in self.answers]))
+        ticket = data.draw(st.sampled_from([ticket for ticket in self.coming if ticket not in self.answers]))
         self.coming.remove(ticket)
         give_up(self.door, ticket)
         self.admit()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from akapulu_async.errors import ConfigurationError
+from akapulu_async.errors import ClosedError, ConfigurationError
 from akapulu_async.models.conversation import ConversationUpdate
 from akapulu_async.sansio.lifecycle import EndReason, Lifecycle, SessionState, StateChanged
 from akapulu_async.sansio.signals import UpdateSignals
@@ -136,7 +136,7 @@ def test_nothing_to_take() -> None:
     nameless = machine()
     nameless.receive_connected(SESSION)
     for lifecycle in (machine(), connecting, nameless):
-        with pytest.raises(ConfigurationError, match="not connected yet"):
+        with pytest.raises(ClosedError, match="not connected yet"):
             SessionSnapshot.of(lifecycle)
 
 
@@ -166,7 +166,7 @@ def test_nothing_to_take() -> None:
 )
 def test_garbage(change: dict[str, Any]) -> None:
     """What `to_json()` did not give is refused as unusable, whatever is wrong with it."""
-    with pytest.raises(ConfigurationError, match=r"not one that to_json\(\) gave"):
+    with pytest.raises(ConfigurationError, match=r"this did not come from to_json\(\)"):
         SessionSnapshot.from_json(STORED | change)
 
 

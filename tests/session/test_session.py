@@ -21,6 +21,7 @@ import pytest
 from akapulu_async import (
     AkapuluClient,
     AuthenticationError,
+    ClosedError,
     ConcurrencyLimitError,
     ConfigurationError,
     Connection,
@@ -40,7 +41,7 @@ from akapulu_async import (
     TransportError,
     UpdateSignals,
 )
-from akapulu_async import session as session_module
+from akapulu_async.session import session as session_module
 from akapulu_async.simulator import EndReason as SimulatedEnd
 from akapulu_async.simulator import Fault, Simulator
 from tests.support.managed import until
@@ -197,10 +198,10 @@ async def test_lives_once() -> None:
     """A session cannot be entered a second time, neither while it lives nor after; that does not disturb the first."""
     async with steered() as world:
         async with world.client.session(REQUEST) as session:
-            with pytest.raises(ConfigurationError, match="lives once"):
+            with pytest.raises(ClosedError, match="entered once"):
                 await session.open()
             assert session.end_reason is None
-        with pytest.raises(ConfigurationError, match="lives once"):
+        with pytest.raises(ClosedError, match="entered once"):
             async with session:
                 pass
         assert world.connects == 1
@@ -560,7 +561,7 @@ async def test_participant_leaves_when_the_conversation_ends() -> None:
 async def test_what_goes_on_is_named(caplog: pytest.LogCaptureFixture) -> None:
     """Who leaves a conversation that may go on is told which: at WARNING if it began it and was cancelled."""
     caplog.set_level(logging.INFO, "akapulu_async")
-    line = f"! conversation {SESSION} may go on without this program; then it holds a slot"
+    line = f"conversation {SESSION} may continue without this program and hold its slot"
     async with steered() as world:
         async with world.client.session(REQUEST):
             pass
@@ -604,7 +605,7 @@ async def test_participant_does_not_leave_cleanly(caplog: pytest.LogCaptureFixtu
         async with world.client.session(REQUEST, participant=Guest(leave=fail)) as session:
             await session.room_joined.wait()
         assert (session.end_reason, session.cause) == (EndReason.LEFT, None)
-        assert "did not leave cleanly: no device" in caplog.text
+        assert "failed to leave: no device" in caplog.text
         assert TOKEN not in caplog.text
 
 
@@ -617,8 +618,8 @@ async def test_participant_hangs(monkeypatch: pytest.MonkeyPatch, caplog: pytest
             await session.room_joined.wait()
         assert guest.log == ["joins", "joined", "leaves"]
         assert session_tasks() == []
-        assert "does not leave in time" in caplog.text
-        assert "heed" not in caplog.text
+        assert "did not leave in time" in caplog.text
+        assert "ignored cancellation" not in caplog.text
 
 
 async def test_participant_ignores_its_cancellation(
@@ -639,10 +640,10 @@ async def test_participant_ignores_its_cancellation(
         async with world.client.session(REQUEST, participant=Guest(leave=stubborn)) as session:
             await session.room_joined.wait()
         assert not await session.close()
-        assert f"{SESSION}: its participant does not even heed its cancellation" in caplog.text
+        assert f"{SESSION}: its participant ignored cancellation" in caplog.text
         assert session._attendance is not None
         released.set()
-        await session._attendance
+        await session._attendance.task
         assert await session.close()
 
 
@@ -803,7 +804,7 @@ async def test_end_while_connecting(caplog: pytest.LogCaptureFixture) -> None:
             await task
         assert caught.value.reason is session.end_reason is EndReason.LEFT
         assert session.id == SESSION
-        assert f"conversation {SESSION} was connected by a session that was cancelled or ended" in caplog.text
+        assert f"conversation {SESSION} was connected, but its session was cancelled or ended" in caplog.text
         assert world.polls == 0
 
 
@@ -902,6 +903,29 @@ async def test_attached_ready_timeout() -> None:
             assert session.elapsed(ENDED) == pytest.approx(100, abs=1.5)
 
 
+async def test_the_pause_counts_from_the_beginning_of_a_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A poll whose answer takes three of ten seconds is followed by a pause of seven."""
+    clock, pauses, second = [100.0], list[float](), asyncio.Event()
+
+    async def pause(_: ConversationSession, seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            second.set()
+            await asyncio.Event().wait()
+
+    async def slow(peer: Peer, seen: Seen) -> None:
+        clock[0] += 3.0
+        await answer(UPDATE)(peer, seen)
+
+    monkeypatch.setattr(ConversationSession, "_now", staticmethod(lambda: clock[0]))
+    monkeypatch.setattr(ConversationSession, "_pause", pause)
+    async with steered(poll=PollPolicy(interval=10.0, jitter=0.0)) as world:
+        world.service.update = slow
+        async with world.client.session(REQUEST, ready_timeout=None):
+            await second.wait()
+    assert pauses[1] == 7.0
+
+
 async def test_detail() -> None:
     """detail() brings what the service keeps of this conversation, also after the end."""
     async with simulated(call_seconds=5) as (_, client), client.session(REQUEST) as session:
@@ -909,7 +933,7 @@ async def test_detail() -> None:
         detail = await session.detail()
         assert detail.id == session.id
         assert detail.scenario_id == REQUEST.scenario_id
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(ClosedError):
         await client.session(REQUEST).detail()
 
 

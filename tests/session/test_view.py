@@ -16,6 +16,7 @@ import pytest
 from akapulu_async import (
     ApiError,
     AuthenticationError,
+    ClosedError,
     ConfigurationError,
     ConversationSession,
     EndReason,
@@ -69,7 +70,7 @@ async def test_before_entering() -> None:
         assert (session.time_to_connection, session.time_to_room, session.time_to_ready) == (None, None, None)
         assert not session.room_joined.is_set()
         for look in (lambda: session.id, lambda: session.connection, session.snapshot, session.mark_room_joined):
-            with pytest.raises(ConfigurationError):
+            with pytest.raises(ClosedError):
                 look()
 
 
@@ -89,7 +90,7 @@ async def test_attached_knows_no_room() -> None:
         assert session.id == SESSION
         assert session.time_to_connection is None
         for name in ("connection", "room_url", "token", "join_url"):
-            with pytest.raises(ConfigurationError, match="only where the conversation was connected"):
+            with pytest.raises(ClosedError, match="known only to the session that connected"):
                 getattr(session, name)
 
 
@@ -152,7 +153,7 @@ async def test_nothing_to_wait_for_before_entering() -> None:
             session.ready().__aenter__,
         ]
         for wait in waits:
-            with pytest.raises(ConfigurationError, match="use `async with session:`"):
+            with pytest.raises(ClosedError, match="enter it with `async with session:`"):
                 async with asyncio.timeout(PATIENCE):
                     await wait()
         watcher = session.events()
@@ -173,26 +174,49 @@ class HarshSignals(UpdateSignals):
 @pytest.mark.parametrize(
     ("words", "told"), [("conversation ended", "conversation ended"), (f"crashed\nwith {TOKEN}", "crashed with ***")]
 )
-async def test_a_failure_without_an_error_tells_the_last_words(words: str, told: str) -> None:
-    """When the service tells the end before the bot was ready, the error bears its words, without secrets."""
+async def test_a_failure_without_an_error_quotes_the_last_text(words: str, told: str) -> None:
+    """If the service reports the end before the bot was ready, the error quotes its last text, without secrets."""
     async with live(signals=HarshSignals()) as (world, session):
         world.service.says(latest_update_text=words)
         with pytest.raises(SessionEndedError) as caught:
             await session.bot_ready.wait()
         assert (caught.value.reason, caught.value.__cause__) == (EndReason.FAILED, None)
-        assert caught.value.because == f"It was over before the bot was ready; the service's last words: {told}"
+        assert (
+            caught.value.because
+            == f"The service reported the end before the bot was ready; its last status text: {told}"
+        )
         assert caught.value.because in str(caught.value)
 
 
-async def test_a_failure_after_ready_is_not_told_as_one_before() -> None:
+async def test_a_failure_after_ready_does_not_deny_the_readiness() -> None:
     """If a user's own signals read a failure after the bot was ready, the error does not say that it was not."""
     async with live(signals=HarshSignals()) as (world, session):
         await ready_session(world, session)
-        with pytest.raises(SessionEndedError, match=r"the service's last words: crashed\.$") as caught:
+        with pytest.raises(SessionEndedError, match=r"its last status text: crashed\.$") as caught:
             async with session.ready():
                 world.service.says(latest_update_text="crashed")
                 await asyncio.Event().wait()
         assert "before" not in caught.value.because
+
+
+async def test_a_state_event_has_no_truth_value() -> None:
+    """`if session.ended:` raises and names `is_set()`, instead of always being true."""
+    async with live() as (_, session):
+        for event, name in ((session.ended, "ended"), (session.bot_ready, "bot_ready")):
+            with pytest.raises(TypeError, match=rf"session\.{name}\.is_set\(\)"):
+                bool(event)
+
+
+@pytest.mark.parametrize("state", ["ready", "BOT_READY", "", None, 5])
+async def test_an_unknown_state_is_refused(state: Any) -> None:
+    """Waiting for a state that does not exist is refused with the four that do; their texts are accepted."""
+    async with live() as (_, session):
+        states = "'connecting', 'room_joined', 'bot_ready', 'ended'"
+        with pytest.raises(ConfigurationError, match=f"^state must be one of {states}, not "):
+            await session.wait_for(state)
+        with pytest.raises(ConfigurationError, match=f"^state must be one of {states}, not "):
+            await session.phase(state).__aenter__()
+        await session.wait_for("connecting", timeout=PATIENCE)  # type: ignore[arg-type]
 
 
 async def test_waits_end_with_their_state() -> None:

@@ -118,4 +118,4 @@ async def soon(what: Awaitable[Any]) -> Any:
 
 def kept_events(session: ConversationSession) -> list[SessionEvent]:
     """Return what a session's log keeps, in order."""
-    return [*(event for _, event in session._log._old), *session._log._recent]
+    return [*(event for _, event in session._event_log._old), *session._event_log._recent]
