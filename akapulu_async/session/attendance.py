@@ -8,29 +8,16 @@ from akapulu_async.models.connection import Connection
 from akapulu_async.session.settings import Participant
 
 
-class RoomReports(Protocol):
-    """What a participant may report to its session, from the event loop."""
-
-    def joined(self) -> None:
-        """Somebody joined the room. Entering the participant's context reports this by itself."""
-
-    def bot_ready(self) -> None:
-        """The bot said in the room that it is ready. The session polls at once; only `call_is_ready` makes it ready."""
-
-    def left(self) -> None:
-        """The bot left the room, or the room closed: the conversation is over."""
-
-
 @runtime_checkable
 class ReportingParticipant(Protocol):
     """A participant whose `async with` value reports what it sees in the room."""
 
-    def report_to(self, reports: RoomReports) -> None:
-        """Called once, when the participant is in the room."""
+    def report_to(self, attendance: "Attendance") -> None:
+        """Called once, in the room. Report with `joined()`, `bot_ready()` and `left()`, from the event loop."""
 
 
 class Attendance:
-    """Holds the participant's context open in a task of its own, and receives its reports (`RoomReports`).
+    """Holds the participant's context open in a task of its own, and passes its reports to the session.
 
     Args:
         participant: Makes the context manager.
@@ -53,8 +40,10 @@ class Attendance:
         """The value of the participant's `async with` while it is in the room."""
         self.entered = False
         """True once the participant has joined."""
-        self._on_joined = on_joined
-        self._on_bot_ready = on_bot_ready
+        self.joined = on_joined
+        """Report that somebody joined the room. Entering the participant's context reports this by itself."""
+        self.bot_ready = on_bot_ready
+        """Report that the bot said it is ready: the session polls at once. Only `call_is_ready` makes it ready."""
         self._on_left = on_left
         self._over = asyncio.Event()
         name = f"akapulu participant {connection.conversation_session_id}"
@@ -66,23 +55,15 @@ class Attendance:
         if not self.entered:
             self.task.cancel()
 
-    def joined(self) -> None:
-        """See `RoomReports`."""
-        self._on_joined()
-
-    def bot_ready(self) -> None:
-        """See `RoomReports`."""
-        self._on_bot_ready()
-
     def left(self) -> None:
-        """See `RoomReports`."""
+        """Report that the bot left, or the room closed: the conversation is over."""
         self._on_left(None)
 
     async def _attend(self, participant: Participant, connection: Connection) -> None:
         try:
             async with participant(connection) as self.value:
                 self.entered = True
-                self._on_joined()
+                self.joined()
                 if isinstance(self.value, ReportingParticipant):
                     self.value.report_to(self)
                 await self._over.wait()

@@ -482,7 +482,7 @@ async def test_a_run_leaves_nothing_with_its_manager() -> None:
         for _ in range(3):
             await outcomes_of(manager.run(requests(2), nothing))
             await until(lambda: not manager._runs)
-            assert not manager._closing._callbacks  # type: ignore[attr-defined]
+            assert not manager._closing._callbacks
 
 
 async def test_the_manager_is_closed_meanwhile() -> None:

@@ -477,7 +477,7 @@ class Queue(RuleBasedStateMachine):
         assert self.door.waiting == len(self.expected)
         assert self.door.running == len(self.coming) + self.lived
         assert self.limit is None or self.door.running <= self.limit
-        looking = self.door._looking
+        looking = self.door._probing
         assert looking is None or looking in self.coming
         assert not self.door._freed or self.door._refusals
 
@@ -488,7 +488,7 @@ class Queue(RuleBasedStateMachine):
             return
         if self.limit is not None and self.door.running >= self.limit:
             assert self.door.due(self.now) is None
-        elif self.door._looking is None:
+        elif self.door._probing is None:
             due = self.door.due(self.now)
             assert due is not None
             assert due <= FULL.cap + 1.0 / (self.rate or 1.0)

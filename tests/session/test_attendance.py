@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from akapulu_async import Connection, EndReason, PollPolicy, SessionState
-from akapulu_async.session.attendance import RoomReports
+from akapulu_async.session.attendance import Attendance
 from tests.support.managed import until
 from tests.support.misbehaving import PATIENCE, REQUEST
 from tests.support.steered import READY, session_tasks, steered
@@ -17,11 +17,11 @@ class Room:
     """The value of a participant's context, which reports facts of the room."""
 
     def __init__(self) -> None:
-        self.reports: RoomReports | None = None
+        self.reports: Attendance | None = None
         self.calls = 0
 
-    def report_to(self, reports: RoomReports) -> None:
-        self.reports = reports
+    def report_to(self, attendance: Attendance) -> None:
+        self.reports = attendance
         self.calls += 1
 
 
@@ -71,7 +71,7 @@ async def test_without_a_participant_there_is_none() -> None:
             assert attached.participant is None
 
 
-async def joined(guest: Guest) -> RoomReports:
+async def joined(guest: Guest) -> Attendance:
     guest.may_join.set()
     guest.may_leave.set()
     await until(lambda: guest.room.reports)
