@@ -20,23 +20,21 @@ From another process, in any language: `python -m akapulu_async simulate --port 
 - `POST advance` (`{"seconds": 60}`)
 - `GET requests`, `GET stats`
 
-The layers, from the ground up; all but the last three are pure: time and generator are arguments.
+The layers, bottom up. All but the last two lines are pure: time and generator are arguments.
 
-- values: `checks`, `headers`, `plan`, `refusals`, `milestones`, `scripts`, `wav`, `credentials`, `settings`,
-  `connect_requests`
-- `conversation`, `minutes` and `world`: what is so at a given simulated second
-- `answers`, `rendering`, `routing`, `storage`, `api`, `faults`: from a request to an answer
-- `clock`, `journal`, `control`, `delivery`, `server`: time, waiting and sockets
-- `parts` puts them together; `views`, `operations` and `simulator` are what a test sees
-- `command` runs it from the command line
+- values: `checks`, `answers`, `milestones`, `scripts`, `requests`, `plan`, `storage`, `settings`
+- state at a given simulated second: `conversation`, `world`
+- from a request to its answer: `rendering`, `api`, `faults`
+- time, waiting and sockets: `journal`, `operations`, `control`, `delivery`, `server`
+- `simulator` puts them together, and `command` runs it from the command line
 """
 
+from akapulu_async.simulator.answers import Refusal
 from akapulu_async.simulator.conversation import ConversationState, ConversationView, EndReason
 from akapulu_async.simulator.faults import Fault, FaultHandle
 from akapulu_async.simulator.journal import SeenRequest
 from akapulu_async.simulator.milestones import Progress
 from akapulu_async.simulator.plan import Plan
-from akapulu_async.simulator.refusals import Refusal
 from akapulu_async.simulator.scripts import Script, ScriptRow
 from akapulu_async.simulator.simulator import Simulator
 from akapulu_async.simulator.world import ConversationStateError, Statistics, UnknownConversationError

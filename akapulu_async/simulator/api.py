@@ -2,12 +2,9 @@
 
 from collections.abc import Callable, Mapping
 
-from attrs import frozen
-
-from akapulu_async.simulator.answers import JSON_HEADERS, Answer, json_answer, refusal_answer
-from akapulu_async.simulator.connect_requests import is_uuid, parse_connect_request
+from akapulu_async.simulator.answers import JSON_HEADERS, Answer, Refusal, RefusedError, json_answer, refusal_answer
+from akapulu_async.simulator.checks import is_uuid
 from akapulu_async.simulator.conversation import Conversation
-from akapulu_async.simulator.refusals import Refusal, RefusedError
 from akapulu_async.simulator.rendering import (
     connect_json,
     detail_json,
@@ -15,13 +12,12 @@ from akapulu_async.simulator.rendering import (
     updates_after_end,
     updates_json,
 )
-from akapulu_async.simulator.routing import METHODS, Match, Route
+from akapulu_async.simulator.requests import METHODS, Call, Route, parse_connect_request
 from akapulu_async.simulator.settings import Settings
-from akapulu_async.simulator.storage import Storage, recording_answer
-from akapulu_async.simulator.wav import size_of
+from akapulu_async.simulator.storage import Storage, recording_answer, recording_size
 from akapulu_async.simulator.world import UnknownConversationError, World
 
-__all__ = ["Api", "Call"]
+__all__ = ["Api"]
 
 _AUTH_INVALID = Refusal(401, "AUTH_INVALID", "The API key is not accepted.")
 _NOT_FOUND = Refusal(404, "NOT_FOUND", "Nothing is here.")
@@ -30,17 +26,6 @@ _INVALID_ID = Refusal(400, "INVALID_ID", "The conversation's id must be a UUID."
 _GONE = Refusal(410, "CONVERSATION_ENDED", "The conversation has ended.")
 _NOT_READY = Refusal(409, "RECORDING_NOT_READY", "The recording is not ready yet.")
 _NO_RECORDING = Refusal(404, "RECORDING_NOT_FOUND", "There is no recording of this conversation.")
-
-
-@frozen
-class Call:
-    """A request: its method and target, where that leads, its headers and body."""
-
-    method: str
-    target: str
-    where: Match
-    headers: Mapping[str, str]
-    body: bytes = b""
 
 
 class Api:
@@ -140,7 +125,7 @@ class Api:
         seconds = self._settings.recording_seconds
         if seconds is None and conversation.ended_at is not None:
             seconds = conversation.spoken_seconds(conversation.ended_at)
-        return size_of(seconds or 0.0)
+        return recording_size(seconds or 0.0)
 
 
 def _redirect_to_slash(target: str) -> Answer:

@@ -1,12 +1,19 @@
-"""Checks of option values, with messages that name the option. Pure."""
+"""Checks of values that callers give, with messages that name the value. Pure."""
 
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
+from uuid import UUID
 
-__all__ = ["number", "of_type", "one_of", "optional"]
+__all__ = ["check_headers", "check_id", "is_uuid", "number", "of_type", "one_of", "optional"]
 
 Validator = Callable[[Any, Any, Any], None]
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token, RFC 9110
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 
 
 def number(minimum: float = 0, maximum: float = math.inf, *, whole: bool = False, above: bool = False) -> Validator:
@@ -53,3 +60,35 @@ def optional(validator: Validator) -> Validator:
             validator(instance, attribute, value)
 
     return check
+
+
+def is_uuid(text: str) -> bool:
+    """Return True if a text is a UUID in its canonical form, in either case."""
+    return _UUID.fullmatch(text) is not None
+
+
+def check_id(identifier: str | UUID) -> str:
+    """Return a UUID's canonical text in lower case. Raises `ValueError` for anything else."""
+    text = str(identifier).lower()
+    if not is_uuid(text):
+        raise ValueError(f"{identifier!r} is not a UUID")
+    return text
+
+
+def check_headers(headers: object) -> None:
+    """Refuse what could not be sent as headers; raises `ValueError` naming the header.
+
+    Names are tokens and values texts without control characters. `Transfer-Encoding` is the server's own;
+    `Content-Length` is a number.
+    """
+    if not isinstance(headers, Mapping):
+        raise ValueError(f"headers must map names to texts, not {headers!r}")  # noqa: TRY004 - one error for all options
+    for name, value in headers.items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise ValueError(f"headers: {name!r} is no header's name")
+        if not isinstance(value, str) or _CONTROL.search(value):
+            raise ValueError(f"headers: {name} must be a text without control characters, not {value!r}")
+        if name.lower() == "transfer-encoding":
+            raise ValueError("headers: Transfer-Encoding cannot be made up")
+        if name.lower() == "content-length" and not _LENGTH.fullmatch(value):
+            raise ValueError(f"headers: Content-Length must be a whole number, not {value!r}")

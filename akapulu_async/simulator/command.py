@@ -12,10 +12,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 
+from akapulu_async.simulator.checks import check_id
 from akapulu_async.simulator.control import CONTROLS
 from akapulu_async.simulator.plan import Plan
 from akapulu_async.simulator.server import CannotListenError
-from akapulu_async.simulator.settings import AFTER_END, RECORDING_FORMS, check_id
+from akapulu_async.simulator.settings import AFTER_END, RECORDING_FORMS
 from akapulu_async.simulator.simulator import Simulator
 from akapulu_async.simulator.world import Statistics
 

@@ -5,16 +5,13 @@ from typing import Any
 
 from attrs import asdict
 
-from akapulu_async.simulator.answers import Answer, json_answer, refusal_answer
-from akapulu_async.simulator.clock import Clock
-from akapulu_async.simulator.connect_requests import parse_json_object
-from akapulu_async.simulator.conversation import ConversationView, EndReason
-from akapulu_async.simulator.faults import Fault, FaultBook, FaultHandle
-from akapulu_async.simulator.journal import Journal, SeenRequest
-from akapulu_async.simulator.refusals import Refusal, RefusedError
-from akapulu_async.simulator.routing import METHODS
-from akapulu_async.simulator.storage import Storage
-from akapulu_async.simulator.world import ConversationStateError, UnknownConversationError, World
+from akapulu_async.simulator.answers import Answer, Refusal, RefusedError, json_answer, refusal_answer
+from akapulu_async.simulator.conversation import ConversationView
+from akapulu_async.simulator.faults import Fault, FaultHandle
+from akapulu_async.simulator.journal import SeenRequest
+from akapulu_async.simulator.operations import Operations
+from akapulu_async.simulator.requests import METHODS, parse_json_object
+from akapulu_async.simulator.world import ConversationStateError, UnknownConversationError
 
 __all__ = ["CONTROLS", "CONTROL_PREFIX", "Control"]
 
@@ -47,12 +44,8 @@ CONTROLS: Mapping[str, str] = {
 class Control:
     """Carries out what comes over `/_simulator/`: see `CONTROLS`."""
 
-    def __init__(self, world: World, clock: Clock, faults: FaultBook, journal: Journal, storage: Storage) -> None:
-        self._world = world
-        self._clock = clock
-        self._faults = faults
-        self._journal = journal
-        self._storage = storage
+    def __init__(self, operations: Operations) -> None:
+        self._operations = operations
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Answer a control request.
@@ -63,81 +56,84 @@ class Control:
         try:
             _check_origin(headers)
             values = parse_json_object(body) if body else {}
-            answer = self._dispatch(method, path.split("/"), values)
+            return self._dispatch(method, path.split("/"), values)
         except RefusedError as refused:
-            answer = refusal_answer(refused.refusal)
+            return refusal_answer(refused.refusal)
         except UnknownConversationError as error:
-            answer = refusal_answer(Refusal(404, "CONVERSATION_NOT_FOUND", str(error)))
+            return refusal_answer(Refusal(404, "CONVERSATION_NOT_FOUND", str(error)))
         except ConversationStateError as error:
-            answer = refusal_answer(Refusal(409, "CONVERSATION_STATE", str(error)))
+            return refusal_answer(Refusal(409, "CONVERSATION_STATE", str(error)))
         except (TypeError, ValueError) as error:
-            answer = refusal_answer(Refusal(400, "INVALID_REQUEST", str(error)))
-        if method != "GET":
-            self._journal.wake()
-        return answer
+            return refusal_answer(Refusal(400, "INVALID_REQUEST", str(error)))
 
     def _dispatch(self, method: str, parts: list[str], values: Mapping[str, Any]) -> Answer:  # noqa: PLR0911 - a table
-        now = self._clock.now()
+        operations = self._operations
         match method, *parts:
             case "GET", "":
                 return json_answer({"controls": dict(CONTROLS)})
             case "GET", "conversations":
-                self._world.settle(now)
-                return json_answer([view_json(each.view(now)) for each in self._world.conversations.values()])
+                views = map(operations.conversations.get, operations.conversations)
+                return json_answer([view_json(view) for view in views if view is not None])
             case "GET", "conversations", identifier:
-                return json_answer(view_json(self._world.find(identifier, now).view(now)))
+                return json_answer(self._view_json(identifier))
             case "POST", "conversations", identifier, verb:
-                return self._conversation(identifier, verb, values, now)
+                return self._conversation(identifier, verb, values)
             case _, "faults", *rest:
                 return self._fault(method, rest, values)
             case "POST", "advance":
                 _check_keys(values, ("seconds",))
-                self._clock.advance(_seconds(values))
-                return json_answer({"now": self._clock.now()})
+                operations.advance(_seconds(values))
+                return json_answer({"now": operations.now})
             case "GET", "requests":
-                return json_answer([_request_json(request) for request in self._journal.requests])
+                return json_answer([_request_json(request) for request in operations.requests])
             case "GET", "stats":
-                return json_answer(self._stats(now))
+                return json_answer(self._stats())
         raise RefusedError(_NOT_FOUND)
 
-    def _conversation(self, identifier: str, verb: str, values: Mapping[str, Any], now: float) -> Answer:
-        world = self._world
-        verbs: dict[str, Callable[[], Any]] = {
-            "join": lambda: world.join(identifier, now, client_ready=_boolean(values, "client_ready", default=True)),
-            "client-ready": lambda: world.client_ready(identifier, now),
-            "leave": lambda: world.leave(identifier, now),
-            "end": lambda: world.end(identifier, now, EndReason(values.get("reason", EndReason.SCENARIO_ENDED))),
+    def _conversation(self, identifier: str, verb: str, values: Mapping[str, Any]) -> Answer:
+        do = self._operations
+        verbs: dict[str, Callable[[], None]] = {
+            "join": lambda: do.join(identifier, client_ready=_boolean(values, "client_ready", default=True)),
+            "client-ready": lambda: do.client_ready(identifier),
+            "leave": lambda: do.leave(identifier),
+            "end": lambda: do.end(identifier, **values),
         }
         if verb not in verbs:
             raise RefusedError(_NOT_FOUND)
         _check_keys(values, _KEYS.get(verb, ()))
         verbs[verb]()
-        return json_answer(view_json(world.find(identifier, now).view(now)))
+        return json_answer(self._view_json(identifier))
+
+    def _view_json(self, identifier: str) -> dict[str, Any]:
+        try:
+            return view_json(self._operations.conversations[identifier])
+        except KeyError as error:
+            raise UnknownConversationError(f"no conversation has the id {identifier}") from error
 
     def _fault(self, method: str, rest: list[str], values: Mapping[str, Any]) -> Answer:
+        faults = self._operations.faults
         match method, *rest:
             case ("GET",):
-                return json_answer([_fault_json(handle) for handle in self._faults.handles])
+                return json_answer([_fault_json(handle) for handle in faults])
             case ("POST",):
-                return json_answer(_fault_json(self._faults.add(Fault.from_json(values))), 201)
+                return json_answer(_fault_json(self._operations.add_fault(Fault.from_json(values))), 201)
             case ("DELETE",):
-                self._faults.clear()
+                self._operations.clear_faults()
                 return Answer(204, {})
-            case "DELETE", number if number.isdecimal() and self._faults.remove(int(number)):
+            case "DELETE", number if found := [handle for handle in faults if str(handle.id) == number]:
+                found[0].remove()
                 return Answer(204, {})
         raise RefusedError(_NOT_FOUND)
 
-    def _stats(self, now: float) -> dict[str, Any]:
-        statistics = self._world.statistics(now)
+    def _stats(self) -> dict[str, Any]:
+        operations = self._operations
+        account = asdict(operations.statistics(), recurse=False)
         return {
-            "now": now,
-            "connected": statistics.connected,
-            "open": statistics.open,
-            "peak": statistics.peak,
-            "minutes": statistics.minutes,
-            "ended": {reason.value: count for reason, count in statistics.ended.items()},
-            "requests": {"all": self._journal.count()} | {each: self._journal.count(each) for each in METHODS},
-            "leaked_credentials": self._storage.leaked_credentials,
+            "now": operations.now,
+            **account,
+            "ended": {reason.value: count for reason, count in account["ended"].items()},
+            "requests": {"all": operations.count()} | {each: operations.count(each) for each in METHODS},
+            "leaked_credentials": operations.leaked_credentials,
         }
 
 

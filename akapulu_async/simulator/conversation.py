@@ -6,9 +6,9 @@ from enum import StrEnum
 
 from attrs import define, frozen
 
-from akapulu_async.simulator.connect_requests import ConnectRequest
 from akapulu_async.simulator.milestones import BOT_READY, MILESTONES, NOT_STARTED, PARTICIPANT_JOINED, Progress
 from akapulu_async.simulator.plan import Plan
+from akapulu_async.simulator.requests import ConnectRequest
 from akapulu_async.simulator.scripts import Script
 
 __all__ = ["Conversation", "ConversationState", "ConversationView", "EndReason"]

@@ -10,10 +10,8 @@ from uuid import UUID
 from attrs import Factory, asdict, field, fields_dict, frozen
 
 from akapulu_async.simulator.answers import Answer
-from akapulu_async.simulator.checks import number, one_of, optional
-from akapulu_async.simulator.headers import check_headers, merged
-from akapulu_async.simulator.routing import METHODS, Match, Route
-from akapulu_async.simulator.settings import check_id
+from akapulu_async.simulator.checks import check_headers, check_id, number, one_of, optional
+from akapulu_async.simulator.requests import METHODS, Match, Route
 
 __all__ = ["Fault", "FaultBook", "FaultHandle"]
 
@@ -159,13 +157,13 @@ class Fault:
 
     def answer(self) -> Answer:
         """Return the made-up answer."""
-        headers = merged({"Content-Type": self.content_type or "application/json"}, self.headers)
+        headers = _merged({"Content-Type": self.content_type or "application/json"}, self.headers)
         return Answer(200 if self.status is None else self.status, headers, self._body())
 
     def distort(self, answer: Answer) -> Answer:
         """Return the true answer with this fault's headers upon it."""
         content_type = {} if self.content_type is None else {"Content-Type": self.content_type}
-        return Answer(answer.status, merged(answer.headers, content_type, self.headers), answer.body)
+        return Answer(answer.status, _merged(answer.headers, content_type, self.headers), answer.body)
 
     def _body(self) -> bytes:
         if isinstance(self.body, bytes):
@@ -175,6 +173,11 @@ class Fault:
         if self.body is not None:
             return json.dumps(self.body).encode()
         return b"" if self.status is None or self.status < _FIRST_ERROR else _ERROR_BODY
+
+
+def _merged(*layers: Mapping[str, str]) -> dict[str, str]:
+    """Return all headers; of two with one name, whatever their case, the later one stays."""
+    return dict({name.lower(): (name, value) for layer in layers for name, value in layer.items()}.values())
 
 
 def _with_bytes(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Container
 from attrs import frozen
 
 from akapulu_async.simulator.faults import Fault
-from akapulu_async.simulator.routing import Match, Route
+from akapulu_async.simulator.requests import Match, Route
 
 __all__ = ["Journal", "SeenRequest"]
 

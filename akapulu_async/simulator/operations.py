@@ -1,18 +1,21 @@
 """Operations: what a test does with a running simulator, in the same process."""
 
+import math
+import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from random import Random
 from typing import Literal, Protocol
 from uuid import UUID
 
 from akapulu_async.simulator.conversation import ConversationView, EndReason
-from akapulu_async.simulator.faults import Fault, FaultHandle
-from akapulu_async.simulator.journal import SeenRequest
-from akapulu_async.simulator.parts import Parts
-from akapulu_async.simulator.routing import Route
-from akapulu_async.simulator.views import Views
-from akapulu_async.simulator.world import Statistics
+from akapulu_async.simulator.faults import Fault, FaultBook, FaultHandle
+from akapulu_async.simulator.journal import Journal, SeenRequest
+from akapulu_async.simulator.requests import Route
+from akapulu_async.simulator.settings import Settings
+from akapulu_async.simulator.storage import Storage
+from akapulu_async.simulator.world import Statistics, UnknownConversationError, World
 
 __all__ = ["HasSessionId", "Operations"]
 
@@ -25,23 +28,77 @@ class HasSessionId(Protocol):
         """The conversation's id."""
 
 
+class Clock:
+    """Simulated seconds since the clock was made: `speed` per real second, plus what `advance` adds."""
+
+    def __init__(self, speed: float = 1.0, *, real: Callable[[], float] = time.monotonic) -> None:
+        self._speed = speed
+        self._real = real
+        self._start = real()
+        self._advanced = 0.0
+
+    def now(self) -> float:
+        """Return the simulated second."""
+        return (self._real() - self._start) * self._speed + self._advanced
+
+    def advance(self, seconds: float) -> None:
+        """Move forward at once. Raises `ValueError` unless `seconds` is finite and 0 or more."""
+        if not 0 <= seconds < math.inf:
+            raise ValueError(f"seconds must be a finite number, 0 or more, not {seconds}")
+        self._advanced += seconds
+
+
+class Conversations(Mapping[str | UUID, ConversationView]):
+    """The conversations by id, oldest first, each as of its look-up. An id is a UUID, or text in either case."""
+
+    def __init__(self, world: World, clock: Clock) -> None:
+        self._world = world
+        self._clock = clock
+
+    def __getitem__(self, conversation_id: str | UUID) -> ConversationView:
+        now = self._clock.now()
+        try:
+            return self._world.find(conversation_id, now).view(now)
+        except UnknownConversationError as error:
+            raise KeyError(conversation_id) from error
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(tuple(self._world.conversations))
+
+    def __len__(self) -> int:
+        return len(self._world.conversations)
+
+
 class Operations:
     """Time, participants, faults and observation of a simulator."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, settings: Settings) -> None:
+        # Each part draws from a generator of its own, all from one seed.
+        rng = Random(settings.seed)  # noqa: S311 - a simulation, not cryptography
+        faults_rng, storage_rng = (Random(rng.getrandbits(64)) for _ in range(2))  # noqa: S311 - as above
+        self._clock = Clock(settings.speed)
+        self._world = World(settings, rng)
+        self._faults = FaultBook(faults_rng)
+        self._storage = Storage(
+            storage_rng, url_lifetime=settings.signed_url_lifetime, ranges=settings.recording_ranges
+        )
+        self._journal = Journal(
+            keep=settings.requests_kept, time_passes=settings.speed > 0, conversations=self._world.conversations
+        )
+        self.conversations: Mapping[str | UUID, ConversationView] = Conversations(self._world, self._clock)
+        """All conversations by id, oldest first, each as of the moment it is looked up."""
 
     # Time
 
     @property
     def now(self) -> float:
         """Simulated seconds since the simulator was made."""
-        return self._parts.clock.now()
+        return self._clock.now()
 
     def advance(self, seconds: float) -> None:
         """Move the simulated clock forward at once."""
-        self._parts.clock.advance(seconds)
-        self._parts.journal.wake()
+        self._clock.advance(seconds)
+        self._journal.wake()
 
     # Participants
 
@@ -51,24 +108,24 @@ class Operations:
         It takes the pretend participant's place and stays until it leaves.
         Raises `UnknownConversationError`, or `ConversationStateError` after the conversation's end.
         """
-        self._parts.world.join(conversation_id, self.now, client_ready=client_ready)
-        self._parts.journal.wake()
+        self._world.join(conversation_id, self.now, client_ready=client_ready)
+        self._journal.wake()
 
     def client_ready(self, conversation_id: str | UUID) -> None:
         """Let the participant say `client-ready`.
 
         Raises `ConversationStateError` unless it is in the room.
         """
-        self._parts.world.client_ready(conversation_id, self.now)
-        self._parts.journal.wake()
+        self._world.client_ready(conversation_id, self.now)
+        self._journal.wake()
 
     def leave(self, conversation_id: str | UUID) -> None:
         """Let the participant leave, which ends the conversation; nothing happens if it has ended.
 
         Raises `ConversationStateError` if nobody has joined: `end` ends such a one.
         """
-        self._parts.world.leave(conversation_id, self.now)
-        self._parts.journal.wake()
+        self._world.leave(conversation_id, self.now)
+        self._journal.wake()
 
     def end(
         self,
@@ -80,8 +137,8 @@ class Operations:
         ] = EndReason.SCENARIO_ENDED,
     ) -> None:
         """End a conversation, by default as an ending node does; nothing happens if it has ended."""
-        self._parts.world.end(conversation_id, self.now, EndReason(reason))
-        self._parts.journal.wake()
+        self._world.end(conversation_id, self.now, EndReason(reason))
+        self._journal.wake()
 
     def participant(self, connection: HasSessionId) -> AbstractAsyncContextManager[None]:
         """Return a participant of a connection's conversation: entered, it joins; left, it leaves."""
@@ -99,27 +156,27 @@ class Operations:
 
     def add_fault(self, fault: Fault) -> FaultHandle:
         """Put a fault in force; the handle takes it out again and counts its hits."""
-        return self._parts.faults.add(fault)
+        return self._faults.add(fault)
 
     def clear_faults(self) -> None:
         """Take all faults out of force."""
-        self._parts.faults.clear()
+        self._faults.clear()
 
     @property
     def faults(self) -> tuple[FaultHandle, ...]:
         """The faults in force, the oldest first."""
-        return self._parts.faults.handles
+        return self._faults.handles
 
     # Observation
 
     @property
     def requests(self) -> deque[SeenRequest]:
         """The latest requests to the API and the storage host, the oldest first; a copy."""
-        return self._parts.journal.requests.copy()
+        return self._journal.requests.copy()
 
     def count(self, route: Route | None = None, *, conversation_id: str | UUID | None = None) -> int:
         """Return how many requests were seen since the start: of one route, for one conversation, or all."""
-        return self._parts.journal.count(route, None if conversation_id is None else str(conversation_id).lower())
+        return self._journal.count(route, None if conversation_id is None else str(conversation_id).lower())
 
     async def wait_for_request(
         self,
@@ -141,23 +198,18 @@ class Operations:
         It is looked at after every request and every call that changes something, and unless the clock stands
         still (`speed=0`) every 10 real milliseconds.
         """
-        await self._parts.journal.wait_until(condition, timeout)
-
-    @property
-    def conversations(self) -> Mapping[str | UUID, ConversationView]:
-        """All conversations by id, the oldest first, each as of the moment it is looked up."""
-        return Views(self._parts.world, self._parts.clock)
+        await self._journal.wait_until(condition, timeout)
 
     @property
     def open_conversations(self) -> int:
         """How many conversations hold a slot."""
-        return self._parts.world.open_count(self.now)
+        return self._world.open_count(self.now)
 
     @property
     def leaked_credentials(self) -> int:
         """How many requests brought an `Authorization` header to the storage host: must be 0."""
-        return self._parts.storage.leaked_credentials
+        return self._storage.leaked_credentials
 
     def statistics(self) -> Statistics:
         """Return the account in numbers, the peak of concurrency among them."""
-        return self._parts.world.statistics(self.now)
+        return self._world.statistics(self.now)

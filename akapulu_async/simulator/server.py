@@ -8,15 +8,13 @@ from ipaddress import ip_address
 
 from aiohttp import web
 
-from akapulu_async.simulator.answers import Answer, refusal_answer
-from akapulu_async.simulator.api import Api, Call
-from akapulu_async.simulator.clock import Clock
+from akapulu_async.simulator.answers import Answer, Refusal, refusal_answer
+from akapulu_async.simulator.api import Api
 from akapulu_async.simulator.control import CONTROL_PREFIX, Control
 from akapulu_async.simulator.delivery import deliver, lose
 from akapulu_async.simulator.faults import Fault, FaultBook
 from akapulu_async.simulator.journal import Journal
-from akapulu_async.simulator.refusals import Refusal
-from akapulu_async.simulator.routing import Match, match
+from akapulu_async.simulator.requests import Call, Match, match
 from akapulu_async.simulator.storage import Storage
 
 __all__ = ["CannotListenError", "Listener", "Server", "url_of"]
@@ -33,12 +31,18 @@ class Server:
     """Handles the requests of both listeners."""
 
     def __init__(  # noqa: PLR0917 - the parts, from the front to the back
-        self, api: Api, storage: Storage, control: Control, clock: Clock, faults: FaultBook, journal: Journal
+        self,
+        api: Api,
+        storage: Storage,
+        control: Control,
+        now: Callable[[], float],
+        faults: FaultBook,
+        journal: Journal,
     ) -> None:
         self._api = api
         self._storage = storage
         self._control = control
-        self._clock = clock
+        self._now = now
         self._faults = faults
         self._journal = journal
 
@@ -71,7 +75,7 @@ class Server:
         self, request: web.BaseRequest, where: Match, handle: Callable[[float], Answer]
     ) -> web.StreamResponse:
         fault = self._faults.select(where)
-        now = self._clock.now()
+        now = self._now()
         answer = _answer_under(fault, handle, now)
         status = None if answer is None else answer.status
         self._journal.record(now, request.method, request.raw_path, where, status, fault)

@@ -8,25 +8,14 @@ from uuid import UUID
 
 from attrs import NOTHING, NothingType, evolve, field, frozen
 
-from akapulu_async.simulator.checks import number, of_type, one_of, optional
-from akapulu_async.simulator.connect_requests import is_uuid
+from akapulu_async.simulator.answers import CONCURRENCY_LIMIT, MINUTES_LIMIT, Refusal
+from akapulu_async.simulator.checks import check_id, number, of_type, one_of, optional
 from akapulu_async.simulator.milestones import ReadyTime, fixed_ready_time, lognormal_ready_time
 from akapulu_async.simulator.plan import Plan
-from akapulu_async.simulator.refusals import CONCURRENCY_LIMIT, MINUTES_LIMIT, Refusal
 from akapulu_async.simulator.scripts import DEFAULT_SCRIPT, Script, ScriptRow
-from akapulu_async.simulator.wav import LARGEST, SMALLEST
+from akapulu_async.simulator.storage import LARGEST, SMALLEST
 
-__all__ = [
-    "AFTER_END",
-    "LAST_PORT",
-    "LIMITS",
-    "OF_PLAN",
-    "RECORDING_FORMS",
-    "AfterEnd",
-    "RecordingForm",
-    "Settings",
-    "check_id",
-]
+__all__ = ["AFTER_END", "LAST_PORT", "LIMITS", "OF_PLAN", "RECORDING_FORMS", "AfterEnd", "RecordingForm", "Settings"]
 
 AfterEnd: TypeAlias = Literal["not_found", "gone", "text", "unchanged"]
 """How `/updates/` answers after a conversation's end. Which one the real service chooses is not published."""
@@ -49,14 +38,6 @@ LIMITS = ("max_concurrent", "minutes", "max_call_seconds", "participant_join_tim
 _FIXED_EPOCH = datetime(2026, 1, 1, tzinfo=UTC)  # any will do, as long as it is always the same
 _KEY = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _URL = re.compile(r"https?://[^\s?#/][^\s?#]*", re.ASCII)
-
-
-def check_id(identifier: str | UUID) -> str:
-    """Return a UUID's canonical text in lower case; raises `ValueError` if it is none."""
-    text = str(identifier).lower()
-    if not is_uuid(text):
-        raise ValueError(f"{identifier!r} is not a UUID")
-    return text
 
 
 def _plan(plan: Any) -> Plan:

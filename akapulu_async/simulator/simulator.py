@@ -8,13 +8,15 @@ from uuid import UUID
 
 import attrs
 
+from akapulu_async.simulator.answers import CONCURRENCY_LIMIT, MINUTES_LIMIT, Refusal
+from akapulu_async.simulator.api import Api
+from akapulu_async.simulator.control import Control
 from akapulu_async.simulator.milestones import ReadyTime, lognormal_ready_time
 from akapulu_async.simulator.operations import Operations
-from akapulu_async.simulator.parts import Parts
 from akapulu_async.simulator.plan import Plan
-from akapulu_async.simulator.refusals import CONCURRENCY_LIMIT, MINUTES_LIMIT, Refusal
-from akapulu_async.simulator.routing import API_PREFIX
+from akapulu_async.simulator.requests import API_PREFIX
 from akapulu_async.simulator.scripts import DEFAULT_SCRIPT, Script, ScriptRow
+from akapulu_async.simulator.server import Listener, Server
 from akapulu_async.simulator.settings import OF_PLAN, AfterEnd, RecordingForm, Settings
 
 __all__ = ["Simulator"]
@@ -123,9 +125,12 @@ class Simulator(Operations):
         conversations_kept: int | None = None,
     ) -> None:
         given = dict(locals())  # each option has the name of its setting, and can be lost nowhere
-        self._settings = Settings(**{name: given[name] for name in OPTIONS})
+        self._settings = settings = Settings(**{name: given[name] for name in OPTIONS})
+        super().__init__(settings)
+        api = Api(self._world, self._storage, settings)
+        server = Server(api, self._storage, Control(self), self._clock.now, self._faults, self._journal)
+        self._listener, self._storage_listener = Listener(server.handle_api), Listener(server.handle_storage)
         self._is_open = False
-        super().__init__(Parts.assemble(self._settings))
 
     async def __aenter__(self) -> Self:
         """Listen; raises `OSError` if an address cannot be had, `RuntimeError` if it listens already.
@@ -135,14 +140,14 @@ class Simulator(Operations):
         if self._is_open:
             raise RuntimeError("the simulator is entered already: it can be entered again once it is left")
         self._is_open = True
-        settings, parts = self._settings, self._parts
+        settings = self._settings
         try:
-            await parts.listener.open(settings.host, settings.port, option="port")
-            await parts.storage_listener.open(settings.host, settings.storage_port, option="storage_port")
+            await self._listener.open(settings.host, settings.port, option="port")
+            await self._storage_listener.open(settings.host, settings.storage_port, option="storage_port")
         except BaseException:
             await self._close()
             raise
-        parts.storage.base_url = self.storage_url
+        self._storage.base_url = self.storage_url
         return self
 
     async def __aexit__(
@@ -153,21 +158,21 @@ class Simulator(Operations):
     async def _close(self) -> None:
         self._is_open = False
         try:
-            await self._parts.listener.close()
+            await self._listener.close()
         finally:
-            await self._parts.storage_listener.close()
+            await self._storage_listener.close()
 
     # Where it is
 
     @property
     def base_url(self) -> str:
         """What a client takes as the base URL: `http://127.0.0.1:PORT/api`."""
-        return self._parts.listener.address + API_PREFIX
+        return self._listener.address + API_PREFIX
 
     @property
     def storage_url(self) -> str:
         """The storage host, to which signed URLs lead: `storage_url` if given, else where it listens."""
-        address = self._parts.storage_listener.address
+        address = self._storage_listener.address
         return self._settings.storage_url or address
 
     @property

@@ -1,24 +1,43 @@
-"""The storage host: signed URLs, and the files behind them. Pure."""
+"""The storage host: signed URLs, and the files behind them, whole or in pieces. Pure."""
 
 import hashlib
 import hmac
+import io
+import math
 import re
 import struct
+import wave
 import zlib
 from collections.abc import Mapping
+from enum import Enum
 from random import Random
 
-from akapulu_async.simulator.answers import Answer, file_answer, refusal_answer
-from akapulu_async.simulator.refusals import Refusal, RefusedError
-from akapulu_async.simulator.wav import Wav
+from attrs import frozen
 
-__all__ = ["Storage", "recording_answer"]
+from akapulu_async.simulator.answers import Answer, Refusal, RefusedError, refusal_answer
+
+__all__ = ["LARGEST", "SMALLEST", "Storage", "recording_answer", "recording_size"]
 
 _TARGET = re.compile(
     r"(?P<path>/(?P<folder>recordings|avatars)/(?P<id>[0-9a-f-]{36})(?:-(?P<size>[0-9]{1,10}))?\.(?:wav|png))"
     r"\?expires=(?P<expires>[0-9]{1,12}\.[0-9]{3})&signature=(?P<signature>[0-9a-f]{64})"
 )
 _IMAGE_SIDE = 64  # pixels
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+
+_SAMPLE_RATE = 8000  # Hz, 8-bit mono: one byte per sample
+_PERIOD = 200  # samples: 11 waves of 440 Hz, after which the tone repeats itself
+_LOUDNESS = 12  # of 127: quiet
+_SILENCE = 128  # 8-bit WAV samples are unsigned
+_HEADER_SIZE = 44
+
+SMALLEST = _HEADER_SIZE
+"""Bytes of a recording without a single sample."""
+
+LARGEST = 2**32 - 1
+"""Bytes: the format's own limit."""
+
+_TONE = bytes(_SILENCE + round(_LOUDNESS * math.sin(2 * math.pi * 11 * sample / _PERIOD)) for sample in range(_PERIOD))
 
 
 class Storage:
@@ -90,7 +109,106 @@ def recording_answer(identifier: str, size: int, headers: Mapping[str, str], *, 
         "Content-Type": "audio/wav",
         "Content-Disposition": f'attachment; filename="conversation-{identifier}.wav"',
     }
-    return file_answer(Wav(size), headers, file_headers, etag=f'"{identifier}-{size}"', ranges=ranges)
+    return _file_answer(Wav(size), headers, file_headers, etag=f'"{identifier}-{size}"', ranges=ranges)
+
+
+def recording_size(seconds: float) -> int:
+    """Return the bytes of a recording that lasts so many seconds, never more than `LARGEST`."""
+    return min(LARGEST, _HEADER_SIZE + round(seconds * _SAMPLE_RATE))
+
+
+class Wav:
+    """A quiet tone in a WAV file of exactly `size` bytes.
+
+    It holds the header only; the samples are made when they are read.
+    """
+
+    def __init__(self, size: int) -> None:
+        if not SMALLEST <= size <= LARGEST:
+            raise ValueError(f"a recording has {SMALLEST} to {LARGEST} bytes, not {size}")
+        self.size = size
+        self._header = _header(size - _HEADER_SIZE)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes from `offset` on; fewer at the end of the file."""
+        end = min(self.size, offset + length)
+        head = self._header[offset:end]
+        first = max(0, offset - _HEADER_SIZE)
+        count = end - _HEADER_SIZE - first
+        if count <= 0:
+            return head
+        shift = first % _PERIOD
+        repeats = (shift + count) // _PERIOD + 1
+        return head + (_TONE * repeats)[shift : shift + count]
+
+
+@frozen
+class Slice:
+    """A piece of a file, read when it is sent."""
+
+    file: Wav
+    start: int
+    size: int
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes from `offset` of the piece on."""
+        return self.file.read(self.start + offset, max(0, min(length, self.size - offset)))
+
+
+class _Range(Enum):
+    WHOLE = "whole"
+    UNSATISFIABLE = "unsatisfiable"
+
+
+def _file_answer(
+    file: Wav, request_headers: Mapping[str, str], headers: Mapping[str, str], *, etag: str, ranges: bool
+) -> Answer:
+    """Answer with a file, or the piece of it that `Range` and `If-Range` ask for (RFC 9110).
+
+    `ranges=False` ignores both.
+    """
+    headers = {**headers, "ETag": etag, "Accept-Ranges": "bytes" if ranges else "none"}
+    piece = _requested_range(request_headers, etag, file.size) if ranges else _Range.WHOLE
+    if piece is _Range.UNSATISFIABLE:
+        refusal = Refusal(416, "RANGE_NOT_SATISFIABLE", f"The recording has {file.size} bytes.")
+        return refusal_answer(refusal, {"Content-Range": f"bytes */{file.size}"})
+    if isinstance(piece, _Range):
+        return Answer(200, headers, Slice(file, 0, file.size))
+    start, end = piece
+    headers["Content-Range"] = f"bytes {start}-{end - 1}/{file.size}"
+    return Answer(206, headers, Slice(file, start, end - start))
+
+
+def _requested_range(request_headers: Mapping[str, str], etag: str, size: int) -> tuple[int, int] | _Range:
+    if request_headers.get("If-Range", etag) != etag:
+        return _Range.WHOLE
+    return _parse_range(request_headers.get("Range", ""), size)
+
+
+def _parse_range(text: str, size: int) -> tuple[int, int] | _Range:
+    """Return the first byte and the one after the last.
+
+    Several ranges at once, and nonsense, mean the whole file: a server may ignore what it does not know.
+    """
+    found = _RANGE.fullmatch(text.replace(" ", ""))
+    if found is None or found.groups() == ("", ""):
+        return _Range.WHOLE
+    first, last = found.groups()
+    if not first:
+        start, end = max(0, size - int(last)), size
+    else:
+        start, end = int(first), min(size, int(last) + 1) if last else size
+    if first and last and int(last) < int(first):
+        return _Range.WHOLE
+    return (start, end) if start < end else _Range.UNSATISFIABLE
+
+
+def _header(samples: int) -> bytes:
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setparams((1, 1, _SAMPLE_RATE, samples, "NONE", "not compressed"))
+        file.writeframesraw(b"")  # the header promises the samples; they are not written
+        return buffer.getvalue()
 
 
 def _picture(identifier: str) -> bytes:

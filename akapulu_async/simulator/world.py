@@ -4,24 +4,32 @@ Nothing runs in the background. A conversation's end is known from its plan and 
 passing costs nothing until somebody asks.
 """
 
+import base64
 import heapq
+import json
+import string
 from collections import Counter, deque
 from collections.abc import Mapping
 from random import Random
 from types import MappingProxyType
+from typing import Any
 from uuid import UUID
 
 from attrs import frozen
 
-from akapulu_async.simulator.connect_requests import ConnectRequest
+from akapulu_async.simulator.answers import Refusal, RefusedError
 from akapulu_async.simulator.conversation import Conversation, EndReason
-from akapulu_async.simulator.credentials import room_name, room_token, session_id
 from akapulu_async.simulator.milestones import draw_offsets
-from akapulu_async.simulator.minutes import Meter
-from akapulu_async.simulator.refusals import Refusal, RefusedError
+from akapulu_async.simulator.plan import Meter
+from akapulu_async.simulator.requests import ConnectRequest
 from akapulu_async.simulator.settings import Settings
 
 __all__ = ["ConversationStateError", "Statistics", "UnknownConversationError", "World"]
+
+_ROOM_ALPHABET = string.ascii_letters + string.digits
+_ROOM_NAME_LENGTH = 20
+_TOKEN_LIFETIME = 7200  # seconds; assumed
+_DOMAIN_ID = "5f0c3b1e-8f5e-4a53-9f0e-2b1f6f6c9a10"  # the simulator's own Daily domain
 
 
 class UnknownConversationError(LookupError):
@@ -191,10 +199,10 @@ class World:
 
     def _plan(self, request: ConnectRequest, call_cap: float | None, now: float) -> Conversation:
         settings, rng = self._settings, self._rng
-        room = room_name(rng)
+        room = _room_name(rng)
         joins_at = now + settings.join_after if settings.auto_join else None
         return Conversation(
-            id=session_id(rng),
+            id=_session_id(rng),
             request=request,
             room_url=f"https://simulator.daily.co/{room}",
             token=room_token(rng, room, issued_at=settings.started_at.timestamp() + now),
@@ -236,3 +244,27 @@ class World:
 def _check_joined(conversation: Conversation, now: float) -> None:
     if conversation.joined_at is None or conversation.joined_at > now:
         raise ConversationStateError("the participant has not joined yet: call join() first")
+
+
+def _session_id(rng: Random) -> str:
+    """Return a random UUID."""
+    return str(UUID(int=rng.getrandbits(128), version=4))
+
+
+def _room_name(rng: Random) -> str:
+    """Return a random room name."""
+    return "".join(rng.choices(_ROOM_ALPHABET, k=_ROOM_NAME_LENGTH))
+
+
+def room_token(rng: Random, room: str, *, issued_at: float) -> str:
+    """Return a token for a room: a JWT in form, issued at a Unix time.
+
+    Its signature is noise, for nobody checks it.
+    """
+    claims = {"r": room, "d": _DOMAIN_ID, "iat": int(issued_at), "exp": int(issued_at) + _TOKEN_LIFETIME}
+    parts = (_json({"alg": "HS256", "typ": "JWT"}), _json(claims), rng.randbytes(32))
+    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()

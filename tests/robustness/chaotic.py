@@ -44,7 +44,7 @@ from akapulu_async import (
     Timeouts,
 )
 from akapulu_async.simulator import Fault, Simulator
-from akapulu_async.simulator.routing import Match
+from akapulu_async.simulator.requests import Match
 from tests.support.managed import kept_events, until
 from tests.support.misbehaving import REQUEST
 
@@ -201,7 +201,7 @@ class Fate:
 
 def _set_fate(sim: Simulator, fate: Fate) -> None:
     """Replace the simulator's own faults, which are drawn in the order in which requests come."""
-    sim._parts.faults.select = fate.select  # type: ignore[method-assign]
+    sim._faults.select = fate.select  # type: ignore[method-assign]
 
 
 def number_of(sim: Simulator, session_id: str) -> str:

@@ -11,8 +11,8 @@ import aiohttp
 import pytest
 
 from akapulu_async.simulator import Simulator
-from akapulu_async.simulator.connect_requests import parse_connect_request
 from akapulu_async.simulator.conversation import Conversation
+from akapulu_async.simulator.requests import parse_connect_request
 from akapulu_async.simulator.settings import Settings
 from akapulu_async.simulator.world import World
 

@@ -1,22 +1,17 @@
-"""Answers carry JSON, refusals and files."""
+"""Answers carry JSON and refusals."""
 
 import json
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from akapulu_async.simulator.answers import file_answer, json_answer, refusal_answer
-from akapulu_async.simulator.refusals import Refusal
-from akapulu_async.simulator.wav import Wav
-
-FILE = Wav(1000)
-
-
-def ask(ranges: Any = True, **headers: Any) -> Any:
-    headers = {name.replace("_", "-"): value for name, value in headers.items()}
-    return file_answer(FILE, headers, {"Content-Type": "audio/wav"}, etag='"e"', ranges=ranges)
+from akapulu_async.simulator.answers import (
+    CONCURRENCY_LIMIT,
+    MINUTES_LIMIT,
+    Refusal,
+    RefusedError,
+    json_answer,
+    refusal_answer,
+)
 
 
 def test_json_answers() -> None:
@@ -35,55 +30,24 @@ def test_a_refusal_may_ask_to_wait() -> None:
     assert "Retry-After" not in refusal_answer(Refusal(429, "C", "E")).headers
 
 
-@pytest.mark.parametrize(
-    ("asked", "content_range"),
-    [
-        ("bytes=0-99", "bytes 0-99/1000"),
-        ("bytes=900-", "bytes 900-999/1000"),
-        ("bytes=900-5000", "bytes 900-999/1000"),
-        ("bytes=-10", "bytes 990-999/1000"),
-        ("bytes=-5000", "bytes 0-999/1000"),
-    ],
-)
-def test_a_piece_is_a_206(asked: str, content_range: str) -> None:
-    """A range gets its piece, and `Content-Range` says which."""
-    answer = ask(Range=asked)
-    assert (answer.status, answer.headers["Content-Range"]) == (206, content_range)
-    start, end = content_range.removeprefix("bytes ").removesuffix("/1000").split("-")
-    assert answer.size == int(end) + 1 - int(start)
+def test_a_refusal_has_a_text_and_a_code() -> None:
+    """The body has both `error` and `error_code`."""
+    assert Refusal(418, "TEAPOT", "No coffee.").body() == {"error": "No coffee.", "error_code": "TEAPOT"}
 
 
-@pytest.mark.parametrize("asked", ["bytes=1000-", "bytes=5000-6000", "bytes=-0"])
-def test_a_piece_beyond_the_end_is_a_416(asked: str) -> None:
-    """A range without a single byte is refused, and `Content-Range` tells the size."""
-    answer = ask(Range=asked)
-    assert (answer.status, answer.headers["Content-Range"]) == (416, "bytes */1000")
+def test_the_assumed_limits() -> None:
+    """A full account is a 429 and used-up minutes are a 402."""
+    assert (CONCURRENCY_LIMIT.status, CONCURRENCY_LIMIT.error_code) == (429, "CONCURRENCY_LIMIT_REACHED")
+    assert (MINUTES_LIMIT.status, MINUTES_LIMIT.error_code) == (402, "MINUTES_LIMIT_REACHED")
 
 
-@pytest.mark.parametrize("asked", ["bytes=", "bytes=-", "lines=0-1", "bytes=5-1", "bytes=0-1,5-6", "x"])
-def test_what_is_not_understood_gets_the_whole(asked: str) -> None:
-    """Nonsense and several ranges are ignored: 200 and everything."""
-    answer = ask(Range=asked)
-    assert (answer.status, answer.size) == (200, 1000)
-    assert answer.headers["Accept-Ranges"] == "bytes"
+def test_a_success_refuses_nothing() -> None:
+    """A refusal's status is 400 or more."""
+    with pytest.raises(ValueError, match="status"):
+        Refusal(200, "OK", "Fine.")
 
 
-def test_if_range_protects_from_mixing_versions() -> None:
-    """The piece is sent only if the version is still the same."""
-    assert ask(Range="bytes=0-9", If_Range='"e"').status == 206
-    assert ask(Range="bytes=0-9", If_Range='"old"').status == 200
-
-
-def test_ranges_can_be_unknown() -> None:
-    """Without range support, every answer is the whole."""
-    answer = ask(ranges=False, Range="bytes=0-9")
-    assert (answer.status, answer.headers["Accept-Ranges"]) == (200, "none")
-
-
-@given(st.integers(0, 999), st.integers(0, 2000), st.integers(1, 100))
-def test_a_piece_read_in_chunks_is_the_piece(start: Any, length: int, chunk: int) -> None:
-    """However it is read, a piece has exactly the bytes asked for."""
-    piece = ask(Range=f"bytes={start}-{start + length}").body
-    assert not isinstance(piece, bytes)
-    read = b"".join(piece.read(offset, chunk) for offset in range(0, piece.size, chunk))
-    assert read == FILE.read(start, length + 1)
+def test_the_exception_carries_the_refusal() -> None:
+    """Raised, it holds the refusal and reads as its sentence."""
+    assert str(RefusedError(MINUTES_LIMIT)) == MINUTES_LIMIT.error
+    assert RefusedError(MINUTES_LIMIT).refusal is MINUTES_LIMIT

@@ -8,7 +8,7 @@ import pytest
 
 from akapulu_async.simulator.api import Api, Call
 from akapulu_async.simulator.conversation import EndReason
-from akapulu_async.simulator.routing import match
+from akapulu_async.simulator.requests import match
 from akapulu_async.simulator.storage import Storage
 
 UNKNOWN = "33333333-3333-4333-8333-333333333333"

@@ -1,4 +1,4 @@
-"""Options out of range are refused by name."""
+"""Values out of range are refused by name."""
 
 import math
 from typing import Any
@@ -8,7 +8,7 @@ from attrs import field, frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from akapulu_async.simulator.checks import number, of_type, one_of, optional
+from akapulu_async.simulator.checks import check_headers, check_id, is_uuid, number, of_type, one_of, optional
 
 
 @frozen
@@ -53,3 +53,40 @@ def test_another_type_is_refused_by_name() -> None:
 def test_what_fits_is_taken(size: int, delay: Any) -> None:
     """Every value in range passes, and so does None where it is optional."""
     assert Options(size, delay, "a") != Options(None)
+
+
+@pytest.mark.parametrize(
+    ("headers", "message"),
+    [
+        (["a"], "headers must map names to texts"),
+        ({"": "x"}, "no header's name"),
+        ({"X A": "x"}, "'X A' is no header's name"),
+        ({5: "x"}, "5 is no header's name"),
+        ({"Retry-After": 7}, "Retry-After must be a text"),
+        ({"X-A": "a\r\nX-B: b"}, "X-A must be a text without control characters"),
+        ({"X-A": "\x00"}, "X-A"),
+        ({"X-A": "\ud800"}, "X-A"),
+        ({"transfer-encoding": "chunked"}, "Transfer-Encoding cannot be made up"),
+        ({"content-length": "-1"}, "Content-Length must be a whole number"),
+    ],
+)
+def test_what_cannot_be_sent_is_refused(headers: Any, message: str) -> None:
+    """A name or value that would break the answer raises ValueError that names the header."""
+    with pytest.raises(ValueError, match=message):
+        check_headers(headers)
+
+
+def test_what_can_be_sent_is_taken() -> None:
+    """Empty values, tabs, letters of any language and a length pass."""
+    check_headers({"X-A": "", "X-B": "a\tb", "X-C": "\u00e9\u4e2d", "Content-Length": "5"})
+
+
+@given(st.uuids())
+def test_uuids_are_known_in_either_case(identifier: Any) -> None:
+    """The canonical form passes in lower and upper case, any other form does not."""
+    text = str(identifier)
+    assert is_uuid(text)
+    assert is_uuid(text.upper())
+    assert not is_uuid(identifier.hex)
+    assert not is_uuid(text + "\n")
+    assert check_id(text.upper()) == check_id(identifier) == text

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from akapulu_async.simulator.answers import json_answer
 from akapulu_async.simulator.faults import Fault, FaultBook
-from akapulu_async.simulator.routing import Match
+from akapulu_async.simulator.requests import Match
 
 ID = "33333333-3333-4333-8333-333333333333"
 UPDATES = Match("updates", ID)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from akapulu_async.simulator.journal import Journal
-from akapulu_async.simulator.routing import Match
+from akapulu_async.simulator.requests import Match
 
 UPDATES = Match("updates", "a")
 

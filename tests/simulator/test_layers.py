@@ -12,19 +12,7 @@ import akapulu_async.simulator
 
 FOLDER = Path(akapulu_async.simulator.__file__).parent
 MODULES = sorted(FOLDER.glob("*.py"))
-SHELL = {
-    "clock",
-    "control",
-    "journal",
-    "operations",
-    "delivery",
-    "parts",
-    "server",
-    "simulator",
-    "views",
-    "command",
-    "__init__",
-}
+SHELL = {"__init__", "command", "control", "delivery", "journal", "operations", "server", "simulator"}
 ALLOWED = {*sys.stdlib_module_names, "aiohttp", "attrs", "anyio"}
 IMPURE = {"aiohttp", "anyio", "asyncio", "socket", "threading", "time"}
 

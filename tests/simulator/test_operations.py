@@ -15,6 +15,10 @@ from akapulu_async.simulator import (
     Fault,
     UnknownConversationError,
 )
+from akapulu_async.simulator.answers import RefusedError
+from akapulu_async.simulator.operations import Clock, Conversations, Operations
+from akapulu_async.simulator.requests import parse_connect_request
+from akapulu_async.simulator.settings import Settings
 
 UNKNOWN = "33333333-3333-4333-8333-333333333333"
 
@@ -136,3 +140,83 @@ async def test_faults_come_and_go(open_sim: Any) -> None:
         user.sim.add_fault(Fault(status=503))
         user.sim.clear_faults()
         assert (handle.hits, user.sim.faults) == (1, ())
+
+
+UNKNOWN = "33333333-3333-4333-8333-333333333333"
+
+
+def test_a_view_is_of_the_moment(scene: Any) -> None:
+    """Each look sees the present state; a view once taken stays as it was."""
+    scene, clock = scene(), Clock(0)
+    identifier = scene.connect().id
+    views = Conversations(scene.world, clock)
+    before = views[identifier]
+    clock.advance(100)
+    assert (before.state, views[identifier].state) == ("starting", "ended")
+
+
+def test_ids_in_any_form(scene: Any) -> None:
+    """Text in either case and UUID lead to the same conversation, others to KeyError."""
+    scene = scene()
+    ids = [scene.connect().id for _ in range(3)]
+    views = Conversations(scene.world, Clock(0))
+    assert list(views) == ids
+    assert len(views) == 3
+    assert views[ids[1]] == views[ids[1].upper()] == views[UUID(ids[1])]
+    assert UNKNOWN not in views
+    with pytest.raises(KeyError, match=UNKNOWN):
+        _ = views[UNKNOWN]
+
+
+BODY = b'{"scenario_id": "11111111-1111-4111-8111-111111111111", "avatar_id": "22222222-2222-4222-8222-222222222222"}'
+
+
+def drawn(seed: int | None) -> tuple[str, str]:
+    """Return what two parts draw: a conversation's id and a signature."""
+    parts = Operations(Settings(speed=0, seed=seed, requests_kept=None))
+    conversation = parts._world.connect(parse_connect_request(BODY), parts.now)
+    return conversation.id, parts._storage.recording_url("a", 50, 0)
+
+
+def test_one_seed_repeats_all_parts() -> None:
+    """World and storage draw the same from the same seed, and something else from another or none."""
+    assert drawn(1) == drawn(1)
+    assert not {*drawn(1)} & {*drawn(2)}
+    assert not {*drawn(None)} & {*drawn(None)}
+
+
+def test_parts_obey_one_set_of_settings() -> None:
+    """Clock, journal, plan and storage follow the settings given."""
+    settings = Settings(speed=0, requests_kept=7, max_concurrent=1, signed_url_lifetime=9, recording_ranges=False)
+    parts = Operations(settings)
+    assert (parts.now, parts.requests.maxlen) == (0, 7)
+    parts.advance(5)
+    conversation = parts._world.connect(parse_connect_request(BODY), parts.now)
+    assert conversation.connected_at == 5
+    with pytest.raises(RefusedError):
+        parts._world.connect(parse_connect_request(BODY), parts.now)
+    url = parts._storage.recording_url(conversation.id, 50, 0)
+    assert "expires=9.000" in url
+    assert parts._storage.answer("GET", url, {}, 0).headers["Accept-Ranges"] == "none"
+
+
+def test_speed_multiplies_real_time() -> None:
+    """At speed 20, one real second is 20 simulated ones, counted from the clock's making."""
+    real = iter((100.0, 100.0, 101.0))
+    clock = Clock(20, real=lambda: next(real))
+    assert (clock.now(), clock.now()) == (0, 20)
+
+
+def test_advance_adds_at_once() -> None:
+    """What is advanced adds up, also when time stands still."""
+    clock = Clock(0)
+    clock.advance(5)
+    clock.advance(0.5)
+    assert clock.now() == 5.5
+
+
+@pytest.mark.parametrize("seconds", [-1, float("inf"), float("nan")])
+def test_time_goes_forward_only(seconds: float) -> None:
+    """What is advanced cannot be negative or without end."""
+    with pytest.raises(ValueError, match="seconds"):
+        Clock().advance(seconds)

@@ -1,13 +1,17 @@
-"""The storage host serves signed URLs and nobody's key."""
+"""The storage host serves signed URLs and nobody's key; its files can be read from anywhere."""
 
+import io
 import struct
+import wave
 import zlib
 from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from akapulu_async.simulator.storage import Storage
+from akapulu_async.simulator.storage import LARGEST, SMALLEST, Storage, Wav, _file_answer, recording_size
 
 ID = "33333333-3333-4333-8333-333333333333"
 
@@ -61,3 +65,96 @@ def test_a_picture_is_a_png(storage: Any) -> None:
     assert struct.unpack(">2I", answer.body[16:24]) == (64, 64)
     data = answer.body[answer.body.index(b"IDAT") + 4 :]
     assert len(zlib.decompressobj().decompress(data)) == 64 * (1 + 64 * 3)
+
+
+FILE = Wav(1000)
+
+
+def ask(ranges: Any = True, **headers: Any) -> Any:
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    return _file_answer(FILE, headers, {"Content-Type": "audio/wav"}, etag='"e"', ranges=ranges)
+
+
+@pytest.mark.parametrize(
+    ("asked", "content_range"),
+    [
+        ("bytes=0-99", "bytes 0-99/1000"),
+        ("bytes=900-", "bytes 900-999/1000"),
+        ("bytes=900-5000", "bytes 900-999/1000"),
+        ("bytes=-10", "bytes 990-999/1000"),
+        ("bytes=-5000", "bytes 0-999/1000"),
+    ],
+)
+def test_a_piece_is_a_206(asked: str, content_range: str) -> None:
+    """A range gets its piece, and `Content-Range` says which."""
+    answer = ask(Range=asked)
+    assert (answer.status, answer.headers["Content-Range"]) == (206, content_range)
+    start, end = content_range.removeprefix("bytes ").removesuffix("/1000").split("-")
+    assert answer.size == int(end) + 1 - int(start)
+
+
+@pytest.mark.parametrize("asked", ["bytes=1000-", "bytes=5000-6000", "bytes=-0"])
+def test_a_piece_beyond_the_end_is_a_416(asked: str) -> None:
+    """A range without a single byte is refused, and `Content-Range` tells the size."""
+    answer = ask(Range=asked)
+    assert (answer.status, answer.headers["Content-Range"]) == (416, "bytes */1000")
+
+
+@pytest.mark.parametrize("asked", ["bytes=", "bytes=-", "lines=0-1", "bytes=5-1", "bytes=0-1,5-6", "x"])
+def test_what_is_not_understood_gets_the_whole(asked: str) -> None:
+    """Nonsense and several ranges are ignored: 200 and everything."""
+    answer = ask(Range=asked)
+    assert (answer.status, answer.size) == (200, 1000)
+    assert answer.headers["Accept-Ranges"] == "bytes"
+
+
+def test_if_range_protects_from_mixing_versions() -> None:
+    """The piece is sent only if the version is still the same."""
+    assert ask(Range="bytes=0-9", If_Range='"e"').status == 206
+    assert ask(Range="bytes=0-9", If_Range='"old"').status == 200
+
+
+def test_ranges_can_be_unknown() -> None:
+    """Without range support, every answer is the whole."""
+    answer = ask(ranges=False, Range="bytes=0-9")
+    assert (answer.status, answer.headers["Accept-Ranges"]) == (200, "none")
+
+
+@given(st.integers(0, 999), st.integers(0, 2000), st.integers(1, 100))
+def test_a_piece_read_in_chunks_is_the_piece(start: Any, length: int, chunk: int) -> None:
+    """However it is read, a piece has exactly the bytes asked for."""
+    piece = ask(Range=f"bytes={start}-{start + length}").body
+    assert not isinstance(piece, bytes)
+    read = b"".join(piece.read(offset, chunk) for offset in range(0, piece.size, chunk))
+    assert read == FILE.read(start, length + 1)
+
+
+def test_a_recording_plays() -> None:
+    """The standard library reads it: two seconds of a tone that is neither silent nor loud."""
+    with wave.open(io.BytesIO(Wav(recording_size(2)).read(0, LARGEST))) as file:
+        assert file.getnframes() == 2 * file.getframerate()
+        samples = file.readframes(file.getnframes())
+    assert len(samples) == 16_000
+    assert 100 < min(samples) < 128 < max(samples) < 150
+
+
+@given(st.integers(SMALLEST, 3000), st.integers(0, 3500), st.integers(0, 3500))
+def test_any_piece_is_the_same_as_in_the_whole(size: int, offset: int, length: int) -> None:
+    """Reading a piece is reading the whole and cutting."""
+    file = Wav(size)
+    whole = file.read(0, size)
+    assert len(whole) == size
+    assert file.read(offset, length) == whole[offset : offset + length]
+
+
+@pytest.mark.parametrize("size", [0, SMALLEST - 1, LARGEST + 1])
+def test_impossible_sizes_are_refused(size: int) -> None:
+    """A file smaller than its header or larger than the format allows cannot be made."""
+    with pytest.raises(ValueError, match="bytes"):
+        Wav(size)
+
+
+def test_the_largest_is_made_on_demand() -> None:
+    """The end of a 4 GiB recording is read without making the rest."""
+    assert len(Wav(LARGEST).read(LARGEST - 10, 100)) == 10
+    assert recording_size(1e9) == LARGEST

@@ -1,6 +1,9 @@
 """The world holds an account to its plan."""
 
+import base64
+import json
 from itertools import pairwise
+from random import Random
 from typing import Any
 from uuid import UUID
 
@@ -8,10 +11,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from akapulu_async.simulator.answers import RefusedError
 from akapulu_async.simulator.conversation import EndReason
 from akapulu_async.simulator.plan import Plan
-from akapulu_async.simulator.refusals import RefusedError
-from akapulu_async.simulator.world import ConversationStateError, UnknownConversationError
+from akapulu_async.simulator.world import (
+    ConversationStateError,
+    UnknownConversationError,
+    _room_name,
+    _session_id,
+    room_token,
+)
 
 ID = "33333333-3333-4333-8333-333333333333"
 
@@ -193,3 +202,31 @@ def test_the_plan_is_never_exceeded(scene: Any, steps: Any, slots: int, minutes:
     assert all(each.connected == each.open + sum(each.ended.values()) for each in statistics)
     assert all(one.minutes <= two.minutes for one, two in pairwise(statistics))
     assert scene.world.statistics(now + 301).open == 0
+
+
+def test_ids_are_random_uuids() -> None:
+    """An id is a version 4 UUID, and no two are the same."""
+    rng = Random(1)
+    ids = [_session_id(rng) for _ in range(100)]
+    assert {UUID(each).version for each in ids} == {4}
+    assert len(set(ids)) == 100
+
+
+def test_a_token_is_a_jwt_for_its_room() -> None:
+    """A token has a header, claims that name the room and its lifetime, and a signature."""
+    header, claims, signature = room_token(Random(1), "room-1", issued_at=1000.9).split(".")
+    assert json.loads(base64.urlsafe_b64decode(header + "==")) == {"alg": "HS256", "typ": "JWT"}
+    decoded = json.loads(base64.urlsafe_b64decode(claims + "=="))
+    assert (decoded["r"], decoded["iat"], decoded["exp"]) == ("room-1", 1000, 8200)
+    assert len(base64.urlsafe_b64decode(signature + "==")) == 32
+
+
+def test_tokens_differ() -> None:
+    """Two tokens for the same room and second are not the same."""
+    rng = Random(1)
+    assert room_token(rng, "room-1", issued_at=0) != room_token(rng, "room-1", issued_at=0)
+
+
+def test_the_seed_repeats_them() -> None:
+    """The same seed draws the same room."""
+    assert _room_name(Random(5)) == _room_name(Random(5)) != _room_name(Random(6))

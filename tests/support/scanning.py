@@ -36,7 +36,7 @@ import pytest
 from akapulu_async.errors import AkapuluError
 from akapulu_async.secret import Secret
 from akapulu_async.simulator import Simulator, world
-from akapulu_async.simulator.credentials import room_token
+from akapulu_async.simulator.world import room_token
 
 SHORTEST = 13
 """Characters: a shorter text cannot be told from words that happen to be the same."""

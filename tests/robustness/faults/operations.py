@@ -9,7 +9,7 @@ import attrs
 
 from akapulu_async import AkapuluClient, ConversationSession, SessionState
 from akapulu_async.simulator import ScriptRow, Simulator
-from akapulu_async.simulator.routing import Route
+from akapulu_async.simulator.requests import Route
 from tests.robustness.faults.proxy import Link
 from tests.support.misbehaving import API_KEY, PATIENCE, REQUEST
 from tests.support.storing import files
@@ -49,7 +49,7 @@ class Bench:
         """Let that host be asked at this URL, and return a client's base URL."""
         if not _redirected(self.operation):
             return url
-        self.simulator._parts.storage.base_url = url
+        self.simulator._storage.base_url = url
         return self.simulator.base_url
 
     def seen(self) -> int:

@@ -1,4 +1,4 @@
-"""Connect requests are checked as documented."""
+"""Requests lead to routes, and connect requests are checked as documented."""
 
 import contextlib
 import json
@@ -8,8 +8,37 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from akapulu_async.simulator.connect_requests import is_uuid, parse_connect_request
-from akapulu_async.simulator.refusals import RefusedError
+from akapulu_async.simulator.answers import RefusedError
+from akapulu_async.simulator.requests import METHODS, Match, match, parse_connect_request
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("/api/conversations/connect/", Match("connect")),
+        ("/api/conversations/connect?a=/", Match("connect", None, slash=False)),
+        ("/api/conversations/AB-1/updates/?x=1", Match("updates", "ab-1")),
+        ("/api/conversations/ab/updates", Match("updates", "ab", slash=False)),
+        ("/api/conversations/ab/", Match("detail", "ab")),
+        ("/api/conversations/ab/recording/", Match("recording", "ab")),
+        ("/api/conversations/ab/else/", Match()),
+        ("/api/conversations/ab/updates/more/", Match()),
+        ("/api/conversations/", Match()),
+        ("/api/conversations//updates/", Match()),
+        ("/conversations/ab/", Match()),
+        ("*", Match()),
+        ("", Match()),
+    ],
+)
+def test_where_a_target_leads(target: str, expected: Any) -> None:
+    """Known paths lead to their route and id, with or without the slash; others nowhere."""
+    assert match(target) == expected
+
+
+@given(st.text())
+def test_any_target_leads_somewhere_or_nowhere(target: str) -> None:
+    """No target breaks it, and what is matched is a known route."""
+    assert match(target).route in {None, *METHODS}
 
 
 def refusal(body: Any) -> Any:
@@ -81,16 +110,6 @@ def test_what_is_not_json_gets_400(body: Any) -> None:
 def test_the_body_is_an_object(body: Any) -> None:
     """Any other JSON value is refused."""
     assert refusal(body).error == "The body must be a JSON object."
-
-
-@given(st.uuids())
-def test_uuids_are_known_in_either_case(identifier: Any) -> None:
-    """The canonical form passes in lower and upper case, any other form does not."""
-    text = str(identifier)
-    assert is_uuid(text)
-    assert is_uuid(text.upper())
-    assert not is_uuid(identifier.hex)
-    assert not is_uuid(text + "\n")
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda inner: st.lists(inner) |

@@ -1,19 +1,88 @@
-"""Connect requests as they arrive: checked the way the service is documented to. Pure."""
+"""Requests as they arrive: where a path leads, and connect requests, checked as documented. Pure."""
 
 import json
-import re
 from collections.abc import Iterable, Mapping
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn, TypeAlias
 
 from attrs import frozen
 
-from akapulu_async.simulator.refusals import Refusal, RefusedError
+from akapulu_async.simulator.answers import Refusal, RefusedError
+from akapulu_async.simulator.checks import is_uuid
 
-__all__ = ["ConnectRequest", "is_uuid", "parse_connect_request", "parse_json_object"]
+__all__ = [
+    "API_PREFIX",
+    "METHODS",
+    "Call",
+    "ConnectRequest",
+    "Match",
+    "Route",
+    "match",
+    "parse_connect_request",
+    "parse_json_object",
+]
 
-MAX_STT_KEYWORDS = 5  # documented: a sixth gets 400
+Route: TypeAlias = Literal["connect", "updates", "detail", "recording", "storage"]
+"""The names of what the simulator serves. `storage` is the host behind a recording's signed URL."""
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+API_PREFIX = "/api"
+
+METHODS: dict[Route, tuple[str, ...]] = {
+    "connect": ("POST",),
+    "updates": ("GET",),
+    "detail": ("GET",),
+    "recording": ("GET", "HEAD"),
+    "storage": ("GET", "HEAD"),
+}
+_CONVERSATIONS = f"{API_PREFIX}/conversations/"
+_CONNECT = f"{API_PREFIX}/conversations/connect"
+_MAX_STT_KEYWORDS = 5  # documented: a sixth gets 400
+
+
+@frozen
+class Match:
+    """What a path leads to.
+
+    Attributes:
+        route: None for a path that leads nowhere.
+        conversation_id: as it stands in the path, in lower case; None where the route has none.
+        slash: whether the path ends in the slash that every path of the service ends in (seen).
+
+    """
+
+    route: Route | None = None
+    conversation_id: str | None = None
+    slash: bool = True
+
+
+_NOWHERE = Match()
+_BY_LAST_PART: dict[str, Route] = {"updates": "updates", "recording": "recording"}
+
+
+@frozen
+class Call:
+    """A request: its method and target, the route that the target leads to, its headers and body."""
+
+    method: str
+    target: str
+    where: Match
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+def match(target: str) -> Match:
+    """Return what a request target, path and query, leads to."""
+    path = target.partition("?")[0]
+    slash = path.endswith("/")
+    path = path.removesuffix("/")
+    if path == _CONNECT:
+        return Match("connect", None, slash)
+    if not path.startswith(_CONVERSATIONS):
+        return _NOWHERE
+    identifier, *rest = path[len(_CONVERSATIONS) :].split("/")
+    if not identifier or len(rest) > 1:
+        return _NOWHERE
+    route = _BY_LAST_PART.get(rest[0]) if rest else "detail"
+    return Match(route, identifier.lower(), slash) if route else _NOWHERE
 
 
 @frozen(kw_only=True)
@@ -38,11 +107,6 @@ class ConnectRequest:
     record_conversation: bool
     wait_for_client_ready: bool
     raw: Mapping[str, Any]
-
-
-def is_uuid(text: str) -> bool:
-    """Tell whether a text is a UUID in its canonical form, in either case."""
-    return _UUID.fullmatch(text) is not None
 
 
 def parse_json_object(body: bytes) -> dict[str, Any]:
@@ -107,8 +171,8 @@ def _stt_keywords(value: Any) -> tuple[str, ...]:
         value = [keyword for part in value.split(",") if (keyword := part.strip())]
     if not isinstance(value, list) or not _all_strings(value):
         raise _invalid("stt_keywords must be a list of strings or one comma-separated string.")
-    if len(value) > MAX_STT_KEYWORDS:
-        raise _invalid(f"stt_keywords takes {MAX_STT_KEYWORDS} keywords at most.")
+    if len(value) > _MAX_STT_KEYWORDS:
+        raise _invalid(f"stt_keywords takes {_MAX_STT_KEYWORDS} keywords at most.")
     return tuple(value)
 
 
