@@ -30,24 +30,24 @@ The layers, bottom up. All but the last two lines are pure: time and generator a
 """
 
 from akapulu_async.simulator.answers import Refusal
-from akapulu_async.simulator.conversation import ConversationState, ConversationView, EndReason
+from akapulu_async.simulator.conversation import ConversationEnd, ConversationState, ConversationView
 from akapulu_async.simulator.faults import Fault, FaultHandle
 from akapulu_async.simulator.journal import SeenRequest
-from akapulu_async.simulator.milestones import Progress
+from akapulu_async.simulator.milestones import ConversationProgress
 from akapulu_async.simulator.plan import Plan
 from akapulu_async.simulator.scripts import Script, ScriptRow
 from akapulu_async.simulator.simulator import Simulator
 from akapulu_async.simulator.world import ConversationStateError, Statistics, UnknownConversationError
 
 __all__ = [
+    "ConversationEnd",
+    "ConversationProgress",
     "ConversationState",
     "ConversationStateError",
     "ConversationView",
-    "EndReason",
     "Fault",
     "FaultHandle",
     "Plan",
-    "Progress",
     "Refusal",
     "Script",
     "ScriptRow",

@@ -6,15 +6,21 @@ from enum import StrEnum
 
 from attrs import define, frozen
 
-from akapulu_async.simulator.milestones import BOT_READY, MILESTONES, NOT_STARTED, PARTICIPANT_JOINED, Progress
+from akapulu_async.simulator.milestones import (
+    BOT_READY,
+    MILESTONES,
+    NOT_STARTED,
+    PARTICIPANT_JOINED,
+    ConversationProgress,
+)
 from akapulu_async.simulator.plan import Plan
 from akapulu_async.simulator.requests import ConnectRequest
 from akapulu_async.simulator.scripts import Script
 
-__all__ = ["Conversation", "ConversationState", "ConversationView", "EndReason"]
+__all__ = ["Conversation", "ConversationEnd", "ConversationState", "ConversationView"]
 
 
-class EndReason(StrEnum):
+class ConversationEnd(StrEnum):
     """Why a conversation ended.
 
     All causes are documented; two names are seen, the others are the simulator's own.
@@ -64,8 +70,8 @@ class ConversationView:
 
     conversation_session_id: str
     state: ConversationState
-    end_reason: EndReason | None
-    progress: Progress
+    end_reason: ConversationEnd | None
+    progress: ConversationProgress
     request: ConnectRequest
     minutes: int
     call_cap: float | None
@@ -99,7 +105,7 @@ class Conversation:
     stay: float | None = None
     """Seconds the pretend participant stays once the call is ready; None: until something else ends it."""
     ended_at: float | None = None
-    end_reason: EndReason | None = None
+    end_reason: ConversationEnd | None = None
 
     def ready_at(self) -> float | None:
         """Return when the call gets ready: bot and participant both; None while that cannot be known."""
@@ -114,21 +120,21 @@ class Conversation:
             return self.connected_at
         return self.ready_at() if self.plan.counted_from == "ready" else self.joined_at
 
-    def next_end(self) -> tuple[float, EndReason]:
+    def next_end(self) -> tuple[float, ConversationEnd]:
         """Return when and why it will end if nobody interferes; infinity if it will not."""
         return min(
-            (self._after(self.connected_at, self.plan.max_lifetime), EndReason.EXPIRED),
-            (self._nobody_joined_at(), EndReason.PARTICIPANT_JOIN_TIMEOUT),
-            (self._after(self.counted_from(), self.call_cap), EndReason.DURATION_LIMIT_REACHED),
+            (self._after(self.connected_at, self.plan.max_lifetime), ConversationEnd.EXPIRED),
+            (self._nobody_joined_at(), ConversationEnd.PARTICIPANT_JOIN_TIMEOUT),
+            (self._after(self.counted_from(), self.call_cap), ConversationEnd.DURATION_LIMIT_REACHED),
             (
                 self._after(self.ready_at(), self.script.duration if self.end_with_script else None),
-                EndReason.SCENARIO_ENDED,
+                ConversationEnd.SCENARIO_ENDED,
             ),
-            (self._after(self.ready_at(), self.stay), EndReason.USER_LEFT),
+            (self._after(self.ready_at(), self.stay), ConversationEnd.USER_LEFT),
             key=lambda end: end[0],
         )
 
-    def end(self, at: float, reason: EndReason) -> None:
+    def end(self, at: float, reason: ConversationEnd) -> None:
         """End it, and strike what was planned for later."""
         self.ended_at, self.end_reason = at, reason
         self.joined_at = _by(self.joined_at, at)
@@ -144,7 +150,7 @@ class Conversation:
         ready_at = _by(self.ready_at(), self._until(now))
         return None if ready_at is None else self._until(now) - ready_at
 
-    def progress(self, now: float) -> Progress:
+    def progress(self, now: float) -> ConversationProgress:
         """Return how far it has come, or had come when it ended."""
         until = self._until(now)
         elapsed = self.spoken_seconds(until)

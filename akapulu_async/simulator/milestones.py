@@ -13,7 +13,7 @@ __all__ = [
     "MILESTONES",
     "NOT_STARTED",
     "PARTICIPANT_JOINED",
-    "Progress",
+    "ConversationProgress",
     "ReadyTime",
     "draw_offsets",
     "fixed_ready_time",
@@ -29,7 +29,7 @@ _JITTER = 0.5  # each step takes 0.5 to 1.5 of an even share
 
 
 @frozen
-class Progress:
+class ConversationProgress:
     """What `/updates/` says at some moment.
 
     Attributes:
@@ -58,11 +58,11 @@ _TEXTS = (
     "bot ready",
 )
 
-NOT_STARTED = Progress(0.0, "starting")
+NOT_STARTED = ConversationProgress(0.0, "starting")
 """Before the first milestone. The text is invented."""
 
 MILESTONES = tuple(
-    Progress(round(100 * count / len(_TEXTS), 1), text, call_is_ready=count == len(_TEXTS))
+    ConversationProgress(round(100 * count / len(_TEXTS), 1), text, call_is_ready=count == len(_TEXTS))
     for count, text in enumerate(_TEXTS, start=1)
 )
 """The eleven steps to readiness. `bot joined daily room` at 63.6 % and `bot ready` at 100 % are seen in the

@@ -9,7 +9,7 @@ from random import Random
 from typing import Literal, Protocol
 from uuid import UUID
 
-from akapulu_async.simulator.conversation import ConversationView, EndReason
+from akapulu_async.simulator.conversation import ConversationEnd, ConversationView
 from akapulu_async.simulator.faults import Fault, FaultBook, FaultHandle
 from akapulu_async.simulator.journal import Journal, SeenRequest
 from akapulu_async.simulator.requests import Route
@@ -131,13 +131,13 @@ class Operations:
         self,
         conversation_id: str | UUID,
         *,
-        reason: EndReason
+        reason: ConversationEnd
         | Literal[
             "user_left", "scenario_ended", "duration_limit_reached", "participant_join_timeout", "expired"
-        ] = EndReason.SCENARIO_ENDED,
+        ] = ConversationEnd.SCENARIO_ENDED,
     ) -> None:
         """End a conversation, by default as an ending node does; nothing happens if it has ended."""
-        self._world.end(conversation_id, self.now, EndReason(reason))
+        self._world.end(conversation_id, self.now, ConversationEnd(reason))
         self._journal.wake()
 
     def participant(self, connection: HasSessionId) -> AbstractAsyncContextManager[None]:

@@ -7,15 +7,15 @@ from typing import Any
 
 from attrs import frozen
 
-from akapulu_async.simulator.conversation import Conversation, EndReason
-from akapulu_async.simulator.milestones import Progress
+from akapulu_async.simulator.conversation import Conversation, ConversationEnd
+from akapulu_async.simulator.milestones import ConversationProgress
 
 __all__ = ["RecordingStatus", "connect_json", "detail_json", "recording_status", "updates_after_end", "updates_json"]
 
 _END_TEXTS = {
-    EndReason.DURATION_LIMIT_REACHED: EndReason.DURATION_LIMIT_REACHED.value,
-    EndReason.PARTICIPANT_JOIN_TIMEOUT: EndReason.PARTICIPANT_JOIN_TIMEOUT.value,
-    EndReason.EXPIRED: "conversation expired",
+    ConversationEnd.DURATION_LIMIT_REACHED: ConversationEnd.DURATION_LIMIT_REACHED.value,
+    ConversationEnd.PARTICIPANT_JOIN_TIMEOUT: ConversationEnd.PARTICIPANT_JOIN_TIMEOUT.value,
+    ConversationEnd.EXPIRED: "conversation expired",
 }
 _END_TEXT = "conversation ended"
 
@@ -55,13 +55,13 @@ def connect_json(conversation: Conversation) -> dict[str, Any]:
     return {"room_url": conversation.room_url, "token": conversation.token, "conversation_session_id": conversation.id}
 
 
-def updates_json(conversation_id: str, progress: Progress) -> bytes:
+def updates_json(conversation_id: str, progress: ConversationProgress) -> bytes:
     """Return the answer to a poll, already as bytes: most of it is the same for all conversations."""
     return b'{"conversation_session_id": "' + conversation_id.encode() + b'", ' + _tail(progress)
 
 
 @lru_cache(maxsize=1024)
-def _tail(progress: Progress) -> bytes:
+def _tail(progress: ConversationProgress) -> bytes:
     values = {
         "call_is_ready": progress.call_is_ready,
         "completion_percent": progress.percent,
@@ -70,14 +70,14 @@ def _tail(progress: Progress) -> bytes:
     return json.dumps(values).encode()[1:]
 
 
-def updates_after_end(conversation: Conversation, now: float) -> Progress:
+def updates_after_end(conversation: Conversation, now: float) -> ConversationProgress:
     """Return an update that tells the end in words: assumed, as nobody knows what the service says then.
 
     The percentage stays, and the call is not ready any more.
     """
     reason = conversation.end_reason
     text = _END_TEXT if reason is None else _END_TEXTS.get(reason, _END_TEXT)
-    return Progress(conversation.progress(now).percent, text, call_is_ready=False)
+    return ConversationProgress(conversation.progress(now).percent, text, call_is_ready=False)
 
 
 def detail_json(

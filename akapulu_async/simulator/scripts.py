@@ -9,7 +9,7 @@ from typing import Any
 from attrs import asdict, field, frozen
 
 from akapulu_async.simulator.checks import number
-from akapulu_async.simulator.milestones import MILESTONES, Progress
+from akapulu_async.simulator.milestones import MILESTONES, ConversationProgress
 
 __all__ = ["DEFAULT_SCRIPT", "Script", "ScriptRow"]
 
@@ -59,7 +59,7 @@ class Script:
         self._node_times = tuple(time for time, _ in nodes)
         self._progress = (
             MILESTONES[-1],
-            *(Progress(100.0, f"node changed: {node}", call_is_ready=True) for _, node in nodes),
+            *(ConversationProgress(100.0, f"node changed: {node}", call_is_ready=True) for _, node in nodes),
         )
 
     @property
@@ -71,7 +71,7 @@ class Script:
         """Return the rows spoken in the first so many seconds of the call."""
         return self.rows[: bisect_right(self._times, elapsed)]
 
-    def progress(self, elapsed: float) -> Progress:
+    def progress(self, elapsed: float) -> ConversationProgress:
         """Return what `/updates/` says so many seconds into the call.
 
         Documented is that the text goes on changing during the call; that it tells the node, and its words,

@@ -18,7 +18,7 @@ from uuid import UUID
 from attrs import frozen
 
 from akapulu_async.simulator.answers import Refusal, RefusedError
-from akapulu_async.simulator.conversation import Conversation, EndReason
+from akapulu_async.simulator.conversation import Conversation, ConversationEnd
 from akapulu_async.simulator.milestones import draw_offsets
 from akapulu_async.simulator.plan import Meter
 from akapulu_async.simulator.requests import ConnectRequest
@@ -57,7 +57,7 @@ class Statistics:
     open: int
     peak: int
     minutes: int
-    ended: Mapping[EndReason, int]
+    ended: Mapping[ConversationEnd, int]
 
 
 class World:
@@ -69,7 +69,7 @@ class World:
         self._conversations: dict[str, Conversation] = {}
         self._open: dict[str, Conversation] = {}
         self._ends: list[tuple[float, str]] = []
-        self._ended: Counter[EndReason] = Counter()
+        self._ended: Counter[ConversationEnd] = Counter()
         self._ended_minutes = 0
         self._ended_ids: deque[str] = deque()
         self._meter = Meter(settings.account)
@@ -147,10 +147,10 @@ class World:
         conversation = self.find(identifier, now)
         if conversation.ended_at is None:
             _check_joined(conversation, now)
-            self._close(conversation, now, EndReason.USER_LEFT)
+            self._close(conversation, now, ConversationEnd.USER_LEFT)
         return conversation
 
-    def end(self, identifier: str | UUID, now: float, reason: EndReason) -> Conversation:
+    def end(self, identifier: str | UUID, now: float, reason: ConversationEnd) -> Conversation:
         """End it now; one that has ended already keeps its end."""
         conversation = self.find(identifier, now)
         if conversation.ended_at is None:
@@ -221,7 +221,7 @@ class World:
         heapq.heappush(self._ends, (conversation.next_end()[0], conversation.id))
         self._meter.expect(conversation)
 
-    def _close(self, conversation: Conversation, at: float, reason: EndReason) -> None:
+    def _close(self, conversation: Conversation, at: float, reason: ConversationEnd) -> None:
         conversation.end(at, reason)
         del self._open[conversation.id]
         self._meter.drop(conversation.id)

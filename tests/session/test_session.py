@@ -42,8 +42,7 @@ from akapulu_async import (
     UpdateSignals,
 )
 from akapulu_async.session import session as session_module
-from akapulu_async.simulator import EndReason as SimulatedEnd
-from akapulu_async.simulator import Fault, Simulator
+from akapulu_async.simulator import ConversationEnd as SimulatedEnd
 from tests.support.managed import until
 from tests.support.misbehaving import (
     CONNECTION,
@@ -100,7 +99,7 @@ async def test_life(anyio_backend: object) -> None:
         assert session.progress.percent == 100
         times = [session.elapsed(state) for state in SessionState]
         assert times == sorted(time for time in times if time is not None)
-        assert sim.conversations[session.id].end_reason is SimulatedEnd.USER_LEFT
+        assert sim.conversations[session.id].end_reason is ConversationEnd.USER_LEFT
         assert sim.count("connect") == 1
 
 
@@ -427,7 +426,7 @@ async def test_participant(anyio_backend: object) -> None:
             await session.bot_ready.wait()
             assert sim.open_conversations == 1
         assert sim.open_conversations == 0
-        assert sim.conversations[session.id].end_reason is SimulatedEnd.USER_LEFT
+        assert sim.conversations[session.id].end_reason is ConversationEnd.USER_LEFT
         assert session.end_reason is EndReason.LEFT
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from akapulu_async.simulator.api import Api, Call
-from akapulu_async.simulator.conversation import EndReason
+from akapulu_async.simulator.conversation import ConversationEnd
 from akapulu_async.simulator.requests import match
 from akapulu_async.simulator.storage import Storage
 
@@ -110,7 +110,7 @@ def test_four_ways_to_answer_after_the_end(api: Any, after_end: str, status: int
     """Polls after the end are answered as chosen; the detail is there in any case."""
     scene, ask = api(after_end=after_end)
     conversation = scene.connect()
-    scene.world.end(conversation.id, 12, EndReason.DURATION_LIMIT_REACHED)
+    scene.world.end(conversation.id, 12, ConversationEnd.DURATION_LIMIT_REACHED)
     answer = ask(f"/api/conversations/{conversation.id}/updates/", 99)
     name, value = expected
     assert (answer.status, json.loads(answer.body)[name]) == (status, value)
@@ -119,7 +119,7 @@ def test_four_ways_to_answer_after_the_end(api: Any, after_end: str, status: int
 
 def recorded(scene: Any) -> Any:
     conversation = scene.connect(record_conversation=True)
-    scene.world.end(conversation.id, 21, EndReason.USER_LEFT)
+    scene.world.end(conversation.id, 21, ConversationEnd.USER_LEFT)
     return f"/api/conversations/{conversation.id}/recording/"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import akapulu_async
 import akapulu_async.simulator
 
 FOLDER = Path(akapulu_async.simulator.__file__).parent
@@ -56,3 +57,8 @@ def test_the_package_does_not_load_it() -> None:
     """Who imports `akapulu_async` does not pay for the simulator."""
     code = "import sys, akapulu_async; sys.exit('akapulu_async.simulator' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=20, check=False).returncode == 0  # noqa: S603 - our own code
+
+
+def test_no_public_name_has_two_meanings() -> None:
+    """No public name of the simulator is also one of the library's."""
+    assert not {*akapulu_async.__all__} & {*akapulu_async.simulator.__all__}

@@ -9,9 +9,9 @@ from uuid import UUID
 import pytest
 
 from akapulu_async.simulator import (
+    ConversationEnd,
     ConversationState,
     ConversationStateError,
-    EndReason,
     Fault,
     UnknownConversationError,
 )
@@ -36,7 +36,7 @@ async def test_the_caller_drives(open_sim: Any) -> None:
         assert user.sim.open_conversations == 1
         user.sim.leave(identifier)
         assert user.sim.open_conversations == 0
-        assert user.sim.conversations[identifier].end_reason is EndReason.USER_LEFT
+        assert user.sim.conversations[identifier].end_reason is ConversationEnd.USER_LEFT
 
 
 @pytest.mark.parametrize("auto_join", [False, True])
@@ -50,7 +50,7 @@ async def test_a_participant_for_the_client(open_sim: Any, auto_join: Any) -> No
                 user.sim.advance(500)
                 assert user.sim.conversations[identifier].state is ConversationState.READY
                 raise KeyError
-        assert user.sim.conversations[identifier].end_reason is EndReason.USER_LEFT
+        assert user.sim.conversations[identifier].end_reason is ConversationEnd.USER_LEFT
         with pytest.raises(ConversationStateError):
             await user.sim.participant(connection).__aenter__()
 
@@ -58,7 +58,7 @@ async def test_a_participant_for_the_client(open_sim: Any, auto_join: Any) -> No
 async def test_a_conversation_can_be_ended_for_any_reason(open_sim: Any) -> None:
     """`end` takes each reason, as a name or a member, and refuses others."""
     async with open_sim() as user:
-        for reason in EndReason:
+        for reason in ConversationEnd:
             identifier = await user.connect()
             user.sim.end(identifier, reason=reason.value)
             assert user.sim.conversations[identifier].end_reason is reason
@@ -114,11 +114,11 @@ async def test_only_who_is_there_can_leave(open_sim: Any) -> None:
         assert (await user.control("POST", f"conversations/{identifier}/leave"))[0] == 409
         user.sim.end(identifier)
         user.sim.leave(identifier)
-        assert user.sim.conversations[identifier].end_reason is EndReason.SCENARIO_ENDED
+        assert user.sim.conversations[identifier].end_reason is ConversationEnd.SCENARIO_ENDED
         joined = await user.connect()
         user.sim.advance(2)
         user.sim.leave(joined)
-        assert user.sim.conversations[joined].end_reason is EndReason.USER_LEFT
+        assert user.sim.conversations[joined].end_reason is ConversationEnd.USER_LEFT
 
 
 async def test_the_storage_host_fails_on_demand(open_sim: Any) -> None:

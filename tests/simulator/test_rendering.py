@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from akapulu_async.simulator.conversation import EndReason
+from akapulu_async.simulator.conversation import ConversationEnd
 from akapulu_async.simulator.rendering import (
     connect_json,
     detail_json,
@@ -97,7 +97,7 @@ def test_nothing_is_recorded_unasked_or_without_a_call(scene: Any) -> None:
     """Without the wish, or when the call never got ready, there is no recording."""
     scene = scene(auto_join=False)
     unasked, uncalled = scene.connect(), scene.connect(record_conversation=True)
-    scene.world.end(uncalled.id, 5, EndReason.EXPIRED)
+    scene.world.end(uncalled.id, 5, ConversationEnd.EXPIRED)
     for conversation in (unasked, uncalled):
         assert recording_status(conversation, 100, 3).to_json() == {
             "has_recording": False,
@@ -109,11 +109,11 @@ def test_nothing_is_recorded_unasked_or_without_a_call(scene: Any) -> None:
 @pytest.mark.parametrize(
     ("reason", "text"),
     [
-        (EndReason.USER_LEFT, "conversation ended"),
-        (EndReason.SCENARIO_ENDED, "conversation ended"),
-        (EndReason.EXPIRED, "conversation expired"),
-        (EndReason.DURATION_LIMIT_REACHED, "duration_limit_reached"),
-        (EndReason.PARTICIPANT_JOIN_TIMEOUT, "participant_join_timeout"),
+        (ConversationEnd.USER_LEFT, "conversation ended"),
+        (ConversationEnd.SCENARIO_ENDED, "conversation ended"),
+        (ConversationEnd.EXPIRED, "conversation expired"),
+        (ConversationEnd.DURATION_LIMIT_REACHED, "duration_limit_reached"),
+        (ConversationEnd.PARTICIPANT_JOIN_TIMEOUT, "participant_join_timeout"),
     ],
 )
 def test_an_end_in_words(scene: Any, reason: Any, text: str) -> None:

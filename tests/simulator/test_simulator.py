@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from akapulu_async.simulator import ConversationState, EndReason, Plan, Refusal, Script, Simulator
+from akapulu_async.simulator import ConversationEnd, ConversationState, Plan, Refusal, Script, Simulator
 from akapulu_async.simulator.settings import LIMITS, Settings
 from akapulu_async.simulator.simulator import OPTIONS
 
@@ -148,7 +148,7 @@ async def test_ready_after_a_while_without_any_help(open_sim: Any) -> None:
             user.sim.advance(12)
         view = user.sim.conversations[identifier]
         assert seen == [ConversationState.STARTING, ConversationState.READY, ConversationState.ENDED]
-        assert (view.ready_at, view.ended_at, view.end_reason) == (11, 16, EndReason.USER_LEFT)
+        assert (view.ready_at, view.ended_at, view.end_reason) == (11, 16, ConversationEnd.USER_LEFT)
 
 
 async def test_time_passes_by_itself(open_sim: Any) -> None:
@@ -202,7 +202,7 @@ async def test_a_script_of_ones_own(open_sim: Any) -> None:
         assert detail["transcript_rows"] == [
             {"role": "assistant", "content": "Hi Ann", "node_id": "main"}
         ]  # fmt: skip
-        assert user.sim.conversations[identifier].end_reason is EndReason.SCENARIO_ENDED
+        assert user.sim.conversations[identifier].end_reason is ConversationEnd.SCENARIO_ENDED
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from akapulu_async.simulator.answers import RefusedError
-from akapulu_async.simulator.conversation import EndReason
+from akapulu_async.simulator.conversation import ConversationEnd
 from akapulu_async.simulator.plan import Plan
 from akapulu_async.simulator.world import (
     ConversationStateError,
@@ -34,13 +34,13 @@ def refused(scene: Any, now: float, **fields: Any) -> Any:
 @pytest.mark.parametrize(
     ("options", "plan", "at", "reason"),
     [
-        ({"call_seconds": 60}, {}, 71, EndReason.USER_LEFT),
-        ({"end_with_script": True}, {}, 51, EndReason.SCENARIO_ENDED),
-        ({}, {"max_call_seconds": 30}, 41, EndReason.DURATION_LIMIT_REACHED),
-        ({}, {"minutes": 1, "max_call_seconds": None}, 71, EndReason.DURATION_LIMIT_REACHED),
-        ({"auto_join": False}, {"participant_join_timeout": 20}, 20, EndReason.PARTICIPANT_JOIN_TIMEOUT),
-        ({"join_after": 30}, {"participant_join_timeout": 20}, 20, EndReason.PARTICIPANT_JOIN_TIMEOUT),
-        ({}, {"max_lifetime": 40}, 40, EndReason.EXPIRED),
+        ({"call_seconds": 60}, {}, 71, ConversationEnd.USER_LEFT),
+        ({"end_with_script": True}, {}, 51, ConversationEnd.SCENARIO_ENDED),
+        ({}, {"max_call_seconds": 30}, 41, ConversationEnd.DURATION_LIMIT_REACHED),
+        ({}, {"minutes": 1, "max_call_seconds": None}, 71, ConversationEnd.DURATION_LIMIT_REACHED),
+        ({"auto_join": False}, {"participant_join_timeout": 20}, 20, ConversationEnd.PARTICIPANT_JOIN_TIMEOUT),
+        ({"join_after": 30}, {"participant_join_timeout": 20}, 20, ConversationEnd.PARTICIPANT_JOIN_TIMEOUT),
+        ({}, {"max_lifetime": 40}, 40, ConversationEnd.EXPIRED),
     ],
 )
 def test_how_conversations_end(scene: Any, options: Any, plan: Any, at: float, reason: Any) -> None:
@@ -66,13 +66,13 @@ def test_slots_are_freed_by_the_end(scene: Any) -> None:
     first = scene.connect(0)
     scene.connect(1)
     assert refused(scene, 2) == "CONCURRENCY_LIMIT_REACHED"
-    scene.world.end(first.id, 3, EndReason.USER_LEFT)
+    scene.world.end(first.id, 3, ConversationEnd.USER_LEFT)
     scene.connect(3)
     assert refused(scene, 4) == "CONCURRENCY_LIMIT_REACHED"
     scene.connect(72)
     statistics = scene.world.statistics(72)
     assert (statistics.connected, statistics.open, statistics.peak) == (4, 2, 2)
-    assert statistics.ended == {EndReason.USER_LEFT: 2}
+    assert statistics.ended == {ConversationEnd.USER_LEFT: 2}
 
 
 def test_old_conversations_can_be_forgotten(scene: Any) -> None:
@@ -106,7 +106,7 @@ def test_minutes_are_used_up(scene: Any) -> None:
     second = scene.connect(80)
     assert second.call_cap == 60
     scene.world.settle(1000)
-    assert (second.ended_at, second.end_reason) == (151, EndReason.DURATION_LIMIT_REACHED)
+    assert (second.ended_at, second.end_reason) == (151, ConversationEnd.DURATION_LIMIT_REACHED)
     assert refused(scene, 1000) == "MINUTES_LIMIT_REACHED"
 
 
@@ -161,9 +161,9 @@ def test_the_dead_do_not_join(scene: Any) -> None:
     conversation = scene.connect()
     with pytest.raises(ConversationStateError, match="not joined"):
         scene.world.client_ready(conversation.id, 1)
-    scene.world.end(conversation.id, 2, EndReason.EXPIRED)
-    scene.world.end(conversation.id, 3, EndReason.USER_LEFT)
-    assert (conversation.ended_at, conversation.end_reason) == (2, EndReason.EXPIRED)
+    scene.world.end(conversation.id, 2, ConversationEnd.EXPIRED)
+    scene.world.end(conversation.id, 3, ConversationEnd.USER_LEFT)
+    assert (conversation.ended_at, conversation.end_reason) == (2, ConversationEnd.EXPIRED)
     for act in (scene.world.join, scene.world.client_ready):
         with pytest.raises(ConversationStateError, match="ended: expired"):
             act(conversation.id, 4)
@@ -194,7 +194,7 @@ def test_the_plan_is_never_exceeded(scene: Any, steps: Any, slots: int, minutes:
                 case "join":
                     scene.world.join(ids[-1], now)
                 case "end":
-                    scene.world.end(ids[-1], now, EndReason.USER_LEFT)
+                    scene.world.end(ids[-1], now, ConversationEnd.USER_LEFT)
         except (RefusedError, ConversationStateError, UnknownConversationError):
             pass
         statistics.append(scene.world.statistics(now))
