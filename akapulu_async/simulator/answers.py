@@ -20,6 +20,9 @@ __all__ = [
     "refusal_answer",
 ]
 
+_REDIRECTED, _FAILED = 300, 500  # statuses from and below which a poll is refused for good
+_TRY_AGAIN = {408, 429}
+
 JSON_HEADERS: Mapping[str, str] = {"Content-Type": "application/json"}
 
 
@@ -36,11 +39,22 @@ class Piece(Protocol):
 
 @frozen
 class Answer:
-    """A status, headers and a body; a `Piece` is streamed."""
+    """A status, headers and a body; a `Piece` is streamed.
+
+    Attributes:
+        tells_end: whether the body says that the conversation has ended.
+
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes | Piece = b""
+    tells_end: bool = False
+
+    @property
+    def ends_polling(self) -> bool:
+        """Whether a client that polls and gets this has no reason to poll again."""
+        return self.tells_end or (_REDIRECTED <= self.status < _FAILED and self.status not in _TRY_AGAIN)
 
     @property
     def size(self) -> int:

@@ -76,7 +76,7 @@ class Api:
         return scheme.lower() == "bearer" and key.strip() == self._settings.api_key
 
     def _updates(self, conversation: Conversation, _headers: Mapping[str, str], now: float) -> Answer:
-        progress = conversation.progress(now)
+        progress, tells_end = conversation.progress(now), False
         if conversation.ended_at is not None:
             match self._settings.after_end:
                 case "not_found":
@@ -84,10 +84,10 @@ class Api:
                 case "gone":
                     raise RefusedError(_GONE)
                 case "text":
-                    progress = updates_after_end(conversation, now)
+                    progress, tells_end = updates_after_end(conversation, now), True
                 case "unchanged":
                     pass
-        return Answer(200, JSON_HEADERS, updates_json(conversation.id, progress))
+        return Answer(200, JSON_HEADERS, updates_json(conversation.id, progress), tells_end)
 
     def _detail(self, conversation: Conversation, _headers: Mapping[str, str], now: float) -> Answer:
         return json_answer(

@@ -9,7 +9,7 @@ from akapulu_async.simulator.answers import Answer, Refusal, RefusedError, json_
 from akapulu_async.simulator.conversation import ConversationView
 from akapulu_async.simulator.faults import Fault, FaultHandle
 from akapulu_async.simulator.journal import SeenRequest
-from akapulu_async.simulator.operations import Operations
+from akapulu_async.simulator.operations import SETTLE_TIMEOUT, Operations
 from akapulu_async.simulator.requests import METHODS, parse_json_object
 from akapulu_async.simulator.world import ConversationStateError, UnknownConversationError
 
@@ -35,6 +35,7 @@ CONTROLS: Mapping[str, str] = {
     "DELETE /_simulator/faults": "remove all",
     "DELETE /_simulator/faults/{number}": "remove one",
     "POST /_simulator/advance": 'move the simulated clock: {"seconds": 60}',
+    "POST /_simulator/settle": 'wait until every client has seen the last change; {"timeout": 20}',
     "GET /_simulator/requests": "the latest requests",
     "GET /_simulator/stats": "the account in numbers",
 }
@@ -47,7 +48,7 @@ class Control:
     def __init__(self, operations: Operations) -> None:
         self._operations = operations
 
-    def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Answer a control request.
 
         One from a web page of another origin is refused: browsers let any page send such requests to loopback.
@@ -56,17 +57,19 @@ class Control:
         try:
             _check_origin(headers)
             values = parse_json_object(body) if body else {}
-            return self._dispatch(method, path.split("/"), values)
+            return await self._dispatch(method, path.split("/"), values)
         except RefusedError as refused:
             return refusal_answer(refused.refusal)
         except UnknownConversationError as error:
             return refusal_answer(Refusal(404, "CONVERSATION_NOT_FOUND", str(error)))
         except ConversationStateError as error:
             return refusal_answer(Refusal(409, "CONVERSATION_STATE", str(error)))
+        except TimeoutError as error:
+            return refusal_answer(Refusal(504, "NOT_SETTLED", str(error)))
         except (TypeError, ValueError) as error:
             return refusal_answer(Refusal(400, "INVALID_REQUEST", str(error)))
 
-    def _dispatch(self, method: str, parts: list[str], values: Mapping[str, Any]) -> Answer:  # noqa: PLR0911 - a table
+    async def _dispatch(self, method: str, parts: list[str], values: Mapping[str, Any]) -> Answer:  # noqa: PLR0911 - a table
         operations = self._operations
         match method, *parts:
             case "GET", "":
@@ -82,7 +85,12 @@ class Control:
                 return self._fault(method, rest, values)
             case "POST", "advance":
                 _check_keys(values, ("seconds",))
-                operations.advance(_seconds(values))
+                operations.advance(_seconds(values, "seconds"))
+                return json_answer({"now": operations.now})
+            case "POST", "settle":
+                _check_keys(values, ("conversation_id", "timeout"))
+                timeout = _seconds(values, "timeout") if "timeout" in values else SETTLE_TIMEOUT
+                await operations.settle(conversation_id=values.get("conversation_id"), timeout=timeout)
                 return json_answer({"now": operations.now})
             case "GET", "requests":
                 return json_answer([_request_json(request) for request in operations.requests])
@@ -163,10 +171,10 @@ def _boolean(values: Mapping[str, Any], name: str, *, default: bool) -> bool:
     return value
 
 
-def _seconds(values: Mapping[str, Any]) -> float:
-    seconds = values.get("seconds")
+def _seconds(values: Mapping[str, Any], name: str) -> float:
+    seconds = values.get(name)
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= _MOST_SECONDS:
-        raise ValueError(f"seconds must be a number from 0 to {_MOST_SECONDS:g}, not {seconds!r}")
+        raise ValueError(f"{name} must be a number from 0 to {_MOST_SECONDS:g}, not {seconds!r}")
     return float(seconds)
 
 

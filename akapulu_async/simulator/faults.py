@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, Literal
 from uuid import UUID
@@ -155,6 +155,11 @@ class Fault:
         """Whether the answer is made up and the service is not asked."""
         return self.status is not None or self.body is not None
 
+    @property
+    def loses_answer(self) -> bool:
+        """Whether the answer does not arrive, or not whole."""
+        return self.reset is not None or self.truncate_at is not None
+
     def answer(self) -> Answer:
         """Return the made-up answer."""
         headers = _merged({"Content-Type": self.content_type or "application/json"}, self.headers)
@@ -233,10 +238,11 @@ class FaultHandle:
 
 
 class FaultBook:
-    """The faults in force, oldest first."""
+    """The faults in force, oldest first. `on_change` is called when one is added or removed, not when it is spent."""
 
-    def __init__(self, rng: Random) -> None:
+    def __init__(self, rng: Random, on_change: Callable[[], None] = lambda: None) -> None:
         self._rng = rng
+        self._on_change = on_change
         self._handles: dict[int, FaultHandle] = {}
         self._next_id = 1
 
@@ -250,21 +256,24 @@ class FaultBook:
         handle = FaultHandle(self, self._next_id, fault)
         self._next_id += 1
         self._handles[handle.id] = handle
+        self._on_change()
         return handle
 
-    def remove(self, identifier: int) -> bool:
-        """Take a fault out of force; tells whether it was."""
-        return self._handles.pop(identifier, None) is not None
+    def remove(self, identifier: int) -> None:
+        """Take a fault out of force. Does nothing if it is spent or removed."""
+        if self._handles.pop(identifier, None) is not None:
+            self._on_change()
 
     def clear(self) -> None:
         """Take all faults out of force."""
         self._handles.clear()
+        self._on_change()
 
     def select(self, where: Match) -> Fault | None:
         """Return the fault that hits this request, if any."""
         for handle in self._handles.values():
             if handle.select(where, self._rng):
                 if handle.spent:
-                    self.remove(handle.id)
+                    del self._handles[handle.id]
                 return handle.fault
         return None

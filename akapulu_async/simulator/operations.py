@@ -17,7 +17,9 @@ from akapulu_async.simulator.settings import Settings
 from akapulu_async.simulator.storage import Storage
 from akapulu_async.simulator.world import Statistics, UnknownConversationError, World
 
-__all__ = ["HasSessionId", "Operations"]
+__all__ = ["SETTLE_TIMEOUT", "HasSessionId", "Operations"]
+
+SETTLE_TIMEOUT = 20.0  # real seconds: more than two polls of a client that polls every 5 s
 
 
 class HasSessionId(Protocol):
@@ -78,13 +80,13 @@ class Operations:
         faults_rng, storage_rng = (Random(rng.getrandbits(64)) for _ in range(2))  # noqa: S311 - as above
         self._clock = Clock(settings.speed)
         self._world = World(settings, rng)
-        self._faults = FaultBook(faults_rng)
         self._storage = Storage(
             storage_rng, url_lifetime=settings.signed_url_lifetime, ranges=settings.recording_ranges
         )
         self._journal = Journal(
             keep=settings.requests_kept, time_passes=settings.speed > 0, conversations=self._world.conversations
         )
+        self._faults = FaultBook(faults_rng, self._journal.change)
         self.conversations: Mapping[str | UUID, ConversationView] = Conversations(self._world, self._clock)
         """All conversations by id, oldest first, each as of the moment it is looked up."""
 
@@ -98,7 +100,7 @@ class Operations:
     def advance(self, seconds: float) -> None:
         """Move the simulated clock forward at once."""
         self._clock.advance(seconds)
-        self._journal.wake()
+        self._journal.change()
 
     # Participants
 
@@ -109,7 +111,7 @@ class Operations:
         Raises `UnknownConversationError`, or `ConversationStateError` after the conversation's end.
         """
         self._world.join(conversation_id, self.now, client_ready=client_ready)
-        self._journal.wake()
+        self._journal.change()
 
     def client_ready(self, conversation_id: str | UUID) -> None:
         """Let the participant say `client-ready`.
@@ -117,7 +119,7 @@ class Operations:
         Raises `ConversationStateError` unless it is in the room.
         """
         self._world.client_ready(conversation_id, self.now)
-        self._journal.wake()
+        self._journal.change()
 
     def leave(self, conversation_id: str | UUID) -> None:
         """Let the participant leave, which ends the conversation; nothing happens if it has ended.
@@ -125,7 +127,7 @@ class Operations:
         Raises `ConversationStateError` if nobody has joined: `end` ends such a one.
         """
         self._world.leave(conversation_id, self.now)
-        self._journal.wake()
+        self._journal.change()
 
     def end(
         self,
@@ -138,7 +140,7 @@ class Operations:
     ) -> None:
         """End a conversation, by default as an ending node does; nothing happens if it has ended."""
         self._world.end(conversation_id, self.now, ConversationEnd(reason))
-        self._journal.wake()
+        self._journal.change()
 
     def participant(self, connection: HasSessionId) -> AbstractAsyncContextManager[None]:
         """Return a participant of a connection's conversation: entered, it joins; left, it leaves."""
@@ -199,6 +201,44 @@ class Operations:
         still (`speed=0`) every 10 real milliseconds.
         """
         await self._journal.wait_until(condition, timeout)
+
+    async def settle(
+        self, *, conversation_id: str | UUID | None = None, timeout: float | None = SETTLE_TIMEOUT
+    ) -> None:
+        """Wait until every client has seen the last change, instead of sleeping for a guessed time.
+
+            sim.advance(30)
+            await sim.settle()
+            assert session.bot_ready.is_set()
+
+        A change is a call that alters what polls are answered: `advance`, `join`, `client_ready`, `leave`, `end`,
+        and adding or removing a fault. Time that passes by itself (`speed` above 0) is none, nor is a fault that
+        is spent. Only changes before this call count.
+
+        A conversation has settled once a poll (a request to its `/updates/`) was answered after the last change
+        and the next poll has arrived: a client polls again when it has processed the answer before. Each answer
+        counts, whatever a fault makes of it. If nothing changed since, it has settled already.
+
+        The end of polling is seen by an answer after which a client has no reason to ask again: an update that
+        tells the end (`after_end="text"`) or a refusal (404, 410, 401, ...; not 408 or 429). No poll can prove that
+        it was processed. `settle` returns once it was sent and the event loop has gone round a hundred times, which
+        is enough for a client in the same loop; a client in another process needs a wait of its own, such as
+        `session.ended.wait()`.
+
+        All conversations count from their connect on, before the first poll too. A client that stops without such
+        an answer (its session was left, it gave up, its process died) looks like one that polls slowly: it lets
+        `settle` time out. Then wait for the others one by one. Two clients of one conversation count as one.
+
+        Args:
+            conversation_id: wait for this conversation only; None: for all.
+            timeout: real seconds, a guard against waiting forever; None: no limit. Two poll intervals must fit in:
+                let clients in tests poll often, as `PollPolicy(interval=0.01, live_interval=0.01)` does.
+
+        Raises `TimeoutError` naming a conversation that has not settled and why, or `UnknownConversationError`.
+        Can be cancelled at any time.
+        """
+        identifier = None if conversation_id is None else self._world.find(conversation_id, self.now).id
+        await self._journal.settle(identifier, timeout)
 
     @property
     def open_conversations(self) -> int:

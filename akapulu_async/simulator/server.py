@@ -51,7 +51,7 @@ class Server:
         is_control = request.raw_path.startswith(CONTROL_PREFIX)
         body = await _body_of(request)
         if is_control:
-            return await deliver(request, self._control_answer(request, body), None)
+            return await deliver(request, await self._control_answer(request, body), None)
         return await self._answer(request, match(request.raw_path), lambda now: self._api_answer(request, body, now))
 
     async def handle_storage(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -60,10 +60,10 @@ class Server:
             request, _STORAGE, lambda now: self._storage.answer(request.method, request.raw_path, request.headers, now)
         )
 
-    def _control_answer(self, request: web.BaseRequest, body: bytes | Refusal) -> Answer:
+    async def _control_answer(self, request: web.BaseRequest, body: bytes | Refusal) -> Answer:
         if isinstance(body, Refusal):
             return refusal_answer(body)
-        return self._control.answer(request.method, request.raw_path, request.headers, body)
+        return await self._control.answer(request.method, request.raw_path, request.headers, body)
 
     def _api_answer(self, request: web.BaseRequest, body: bytes | Refusal, now: float) -> Answer:
         if isinstance(body, Refusal):
@@ -81,7 +81,10 @@ class Server:
         self._journal.record(now, request.method, request.raw_path, where, status, fault)
         if answer is None:
             return await lose(request, None if fault is None else fault.delay)
-        return await deliver(request, answer, fault)
+        response = await deliver(request, answer, fault)
+        if where.route == "updates" and answer.ends_polling and (fault is None or not fault.loses_answer):
+            self._journal.stop(where.conversation_id)
+        return response
 
 
 async def _body_of(request: web.BaseRequest) -> bytes | Refusal:

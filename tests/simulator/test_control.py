@@ -67,7 +67,7 @@ async def test_the_account_in_numbers(open_sim: Any) -> None:
 
 async def test_controls_are_listed_where_they_are(open_sim: Any) -> None:
     """`GET /_simulator/` lists every control, and each that it lists is there."""
-    async with open_sim() as user:
+    async with open_sim(after_end="gone") as user:
         status, listed = await user.control("GET", "")
         assert (status, listed["controls"]) == (200, CONTROLS)
         for control in CONTROLS:
@@ -75,6 +75,9 @@ async def test_controls_are_listed_where_they_are(open_sim: Any) -> None:
             path = path.replace("{id}", await user.connect()).replace("{number}", "1")
             if path == "faults/1":
                 user.sim.add_fault(Fault(status=500))
+            for each in user.sim.conversations if path == "settle" else ():
+                user.sim.end(each)
+                await user.updates(each)
             answered, _ = await user.control(method, path)
             assert answered != 404, control
 
@@ -104,6 +107,11 @@ async def test_controls_are_listed_where_they_are(open_sim: Any) -> None:
         ("POST", "conversations/{id}/client-ready", {"reason": "x"}, 400),
         ("POST", "conversations/{id}/end", {"cause": "expired"}, 400),
         ("POST", "advance", [], 400),
+        ("POST", "settle", {"timeout": "x"}, 400),
+        ("POST", "settle", {"timeout": None}, 400),
+        ("POST", "settle", {"seconds": 5}, 400),
+        ("POST", "settle", {"conversation_id": UNKNOWN}, 404),
+        ("POST", "settle", {"conversation_id": 5}, 404),
     ],
 )
 async def test_wrong_controls_are_refused(open_sim: Any, method: str, path: str, body: Any, status: int) -> None:

@@ -84,3 +84,4 @@ def test_forgotten_conversations_take_no_room() -> None:
         record(journal, Match("updates", str(number)))
     assert (journal.count("updates"), journal.count("updates", "4999")) == (5000, 1)
     assert len(journal._counts) <= 1000
+    assert len(journal._polls) <= 1000
