@@ -25,6 +25,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # A job in the background is started with SIGINT ignored, which what it starts would inherit.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "shows_secrets: what it shows is what was asked for, or not the library's doing")
+    config.addinivalue_line("markers", "slow: left out of `make test`")
     if config.getoption("--scan-secrets"):
         config.pluginmanager.register(SecretScan())
 
