@@ -45,7 +45,7 @@ def run(*command: str) -> tuple[int, str, str]:
         (["simulate", "--api-key", ""], "--api-key must be"),
         (["simulate", "--ready-time", "nan"], "--ready-time must be"),
         (["simulate", "--port", "99999"], "--port must be a whole number from 0 to 65535, not 99999"),
-        (["simulate", "--api-key", "sch\u00f6n"], "--api-key must be a text of ASCII"),
+        (["simulate", "--api-key", "sch\u00f6n"], "--api-key must be printable ASCII"),
     ],
 )
 def test_bad_arguments_are_one_line(capsys: pytest.CaptureFixture[str], arguments: Any, named: str) -> None:

@@ -11,13 +11,13 @@ From another process, in any language: `python -m akapulu_async simulate --port 
     curl -X POST localhost:8080/_simulator/advance -d '{"seconds": 60}'
     curl -X POST localhost:8080/_simulator/faults -d '{"route": "updates", "status": 503, "times": 3}'
 
-`GET /_simulator/` lists all that can be controlled in this way; no key is asked for:
+`GET /_simulator/` lists the controls, which need no key:
 
 - `GET conversations`, `GET conversations/{id}`
 - `POST conversations/{id}/join` (`{"client_ready": false}` for a participant that is not ready yet),
   `.../client-ready`, `.../leave`, `.../end` (`{"reason": "scenario_ended"}`)
 - `GET faults`, `POST faults` (the fields of `Fault`), `DELETE faults`, `DELETE faults/{number}`
-- `POST advance` (`{"seconds": 60}`)
+- `POST advance` (`{"seconds": 60}`), `POST settle`
 - `GET requests`, `GET stats`
 
 The layers, bottom up. All but the last two lines are pure: time and generator are arguments.

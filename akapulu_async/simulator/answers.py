@@ -71,9 +71,9 @@ class Refusal:
 
     Attributes:
         status: the HTTP status, 400-599.
-        error_code: what a program branches on.
-        error: what a person reads.
-        retry_after: seconds for a `Retry-After` header; None sends no such header.
+        error_code: for programs.
+        error: a sentence for people.
+        retry_after: seconds for a `Retry-After` header; None: no header.
 
     """
 
@@ -88,7 +88,7 @@ class Refusal:
 
 
 class RefusedError(Exception):
-    """The service refuses; `refusal` says how, `headers` are added to the answer."""
+    """The service refuses a request. `headers` are added to the answer."""
 
     def __init__(self, refusal: Refusal, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(refusal.error)
@@ -109,6 +109,6 @@ def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None
 
 
 def refusal_answer(refusal: Refusal, headers: Mapping[str, str] | None = None) -> Answer:
-    """Return the answer that refuses."""
+    """Return a refusal as an answer."""
     wait = {} if refusal.retry_after is None else {"Retry-After": f"{refusal.retry_after:g}"}
     return json_answer(refusal.body(), refusal.status, {**wait, **(headers or {})})

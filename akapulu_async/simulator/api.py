@@ -1,4 +1,4 @@
-"""The API: from a request's parts to an answer, as the service gives it. Pure."""
+"""The API: answers requests as the service does. Pure."""
 
 from collections.abc import Callable, Mapping
 
@@ -20,7 +20,7 @@ from akapulu_async.simulator.world import UnknownConversationError, World
 __all__ = ["Api"]
 
 _AUTH_INVALID = Refusal(401, "AUTH_INVALID", "The API key is not accepted.")
-_NOT_FOUND = Refusal(404, "NOT_FOUND", "Nothing is here.")
+_NOT_FOUND = Refusal(404, "NOT_FOUND", "There is nothing at this path.")
 _NO_CONVERSATION = Refusal(404, "CONVERSATION_NOT_FOUND", "No conversation has this id.")
 _INVALID_ID = Refusal(400, "INVALID_ID", "The conversation's id must be a UUID.")
 _GONE = Refusal(410, "CONVERSATION_ENDED", "The conversation has ended.")
@@ -29,7 +29,7 @@ _NO_RECORDING = Refusal(404, "RECORDING_NOT_FOUND", "There is no recording of th
 
 
 class Api:
-    """Answers requests from the world."""
+    """Answers requests about the conversations of a world."""
 
     def __init__(self, world: World, storage: Storage, settings: Settings) -> None:
         self._world = world
@@ -44,8 +44,7 @@ class Api:
     def answer(self, call: Call, now: float) -> Answer:
         """Answer a request.
 
-        The missing slash comes first (seen: the answer is a 301, whatever the method), then the key, the
-        method, the id and the rest.
+        Checks, in this order: the final slash (seen: a 301, whatever the method), the key, the method, the id.
         """
         if call.where.route is not None and not call.where.slash:
             return _redirect_to_slash(call.target)

@@ -19,7 +19,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 def number(minimum: float = 0, maximum: float = math.inf, *, whole: bool = False, above: bool = False) -> Validator:
     """Return an attrs validator for a finite number in a range.
 
-    `whole` asks for an integer, `above` for more than the minimum. Raises `ValueError`.
+    `whole`: an integer; `above`: more than the minimum. The validator raises `ValueError`.
     """
     kind = "a whole number" if whole else "a number"
     bounds = f"{'above' if above else 'from'} {minimum}" + ("" if maximum == math.inf else f" to {maximum}")
@@ -33,7 +33,7 @@ def number(minimum: float = 0, maximum: float = math.inf, *, whole: bool = False
 
 
 def one_of(*allowed: str) -> Validator:
-    """Return an attrs validator for one of some texts. Raises `ValueError`."""
+    """Return an attrs validator for one of the allowed texts. It raises `ValueError`."""
 
     def check(_instance: Any, attribute: Any, value: Any) -> None:
         if not isinstance(value, str) or value not in allowed:
@@ -43,7 +43,7 @@ def one_of(*allowed: str) -> Validator:
 
 
 def of_type(kind: type[Any]) -> Validator:
-    """Return an attrs validator for a value of a type. Raises `TypeError`."""
+    """Return an attrs validator for a value of a type. It raises `TypeError`."""
 
     def check(_instance: Any, attribute: Any, value: Any) -> None:
         if not isinstance(value, kind):
@@ -53,7 +53,7 @@ def of_type(kind: type[Any]) -> Validator:
 
 
 def optional(validator: Validator) -> Validator:
-    """Return an attrs validator that lets None pass, and leaves all else to another."""
+    """Return an attrs validator that accepts None and passes any other value to `validator`."""
 
     def check(instance: Any, attribute: Any, value: Any) -> None:
         if value is not None:
@@ -76,19 +76,19 @@ def check_id(identifier: str | UUID) -> str:
 
 
 def check_headers(headers: object) -> None:
-    """Refuse what could not be sent as headers; raises `ValueError` naming the header.
+    """Check that headers can be sent. Raises `ValueError` naming the header.
 
-    Names are tokens and values texts without control characters. `Transfer-Encoding` is the server's own;
-    `Content-Length` is a number.
+    Names must be tokens, values texts without control characters, and `Content-Length` a number.
+    `Transfer-Encoding` is left to the server.
     """
     if not isinstance(headers, Mapping):
         raise ValueError(f"headers must map names to texts, not {headers!r}")  # noqa: TRY004 - one error for all options
     for name, value in headers.items():
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-            raise ValueError(f"headers: {name!r} is no header's name")
+            raise ValueError(f"headers: {name!r} is not a header name")
         if not isinstance(value, str) or _CONTROL.search(value):
             raise ValueError(f"headers: {name} must be a text without control characters, not {value!r}")
         if name.lower() == "transfer-encoding":
-            raise ValueError("headers: Transfer-Encoding cannot be made up")
+            raise ValueError("headers: Transfer-Encoding is set by the server")
         if name.lower() == "content-length" and not _LENGTH.fullmatch(value):
             raise ValueError(f"headers: Content-Length must be a whole number, not {value!r}")

@@ -31,7 +31,7 @@ _BAD_OPTION = 2  # exit code, as argparse has it
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """A parser that tells what is wrong in one line on stderr."""
+    """A parser that reports an error in one line on stderr."""
 
     def error(self, message: str) -> NoReturn:
         """Exit with code 2."""
@@ -39,49 +39,57 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the simulator until SIGINT or SIGTERM, with the options that the arguments name; returns the exit code."""
+    """Run the simulator until SIGINT or SIGTERM. Returns the exit code."""
     parser = _parser()
     try:
         return _run(parser, vars(parser.parse_args(arguments)))
-    except SystemExit as leaving:  # what argparse does after help, and after a mistake
+    except SystemExit as leaving:  # raised by argparse after --help and on errors
         return int(leaving.code or 0)
 
 
 def _parser() -> OneLineParser:
     parser = OneLineParser(
         prog="akapulu-async simulate",
-        description="Run a local Akapulu until interrupted. Durations are simulated seconds; none: no limit.",
+        description="Run a local Akapulu until interrupted. Durations are in simulated seconds; none means no limit.\n"
+        "Defaults are in parentheses.",
         epilog=_epilog(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        argument_default=argparse.SUPPRESS,  # what is not given is left to the simulator
+        argument_default=argparse.SUPPRESS,  # options left out keep the simulator's defaults
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--host", help="address to listen on (127.0.0.1); beyond loopback, all who reach it control it without a key")
-    add("--port", type=_whole, help="port to listen on; 0, the default, takes a free one")
-    add("--storage-port", type=_whole, help="port of the host that recordings come from (a free one)")
-    add("--storage-url", help="how others reach that host, if not as it listens: the beginning of signed URLs")
-    add("--api-key", help="the key to accept (simulator-key)")
-    add("--speed", type=_seconds, help="simulated seconds in a real one (1); 0: only what is advanced")
-    add("--seed", type=_whole, help="repeat everything that is drawn")
-    add("--free-plan", dest="plan", action="store_const", const=Plan.free(), help="the free plan's limits")
+    add(
+        "--host",
+        help="address to listen on (127.0.0.1); anyone who can connect can control the simulator, without a key",
+    )
+    add("--port", type=_whole, help="port to listen on (a free one)")
+    add("--storage-port", type=_whole, help="port of the storage host, which serves recordings (a free one)")
+    add("--storage-url", help="URL of the storage host in signed URLs (the address it listens on)")
+    add("--api-key", help="API key to accept (simulator-key)")
+    add("--speed", type=_seconds, help="simulated seconds per real second (1); 0: time moves only when advanced")
+    add("--seed", type=_whole, help="seed of everything random")
+    add("--free-plan", dest="plan", action="store_const", const=Plan.free(), help="apply the free plan's limits")
     add("--max-concurrent", type=_whole_or_none, help="conversations open at once (none)")
-    add("--minutes", type=_whole_or_none, help="minutes a month (none)")
-    add("--max-call-seconds", type=_seconds_or_none, help="how long one call may last (3600)")
-    add("--participant-join-timeout", type=_seconds_or_none, help="how long to wait for somebody to join (300)")
-    add("--max-lifetime", type=_seconds_or_none, help="when a conversation expires (7200)")
-    add("--scenario", dest="scenarios", type=_identifier, action="append", help="an id there is; repeatable (any)")
-    add("--avatar", dest="avatars", type=_identifier, action="append", help="an id there is; repeatable (any)")
-    add("--ready-time", type=_seconds, help="time until a bot is ready (drawn: about 12)")
-    add("--no-auto-join", dest="auto_join", action="store_false", help="nobody joins unless told to")
-    add("--join-after", type=_seconds, help="when the pretend participant joins (2)")
+    add("--minutes", type=_whole_or_none, help="minutes per month (none)")
+    add("--max-call-seconds", type=_seconds_or_none, help="longest call (3600)")
+    add(
+        "--participant-join-timeout",
+        type=_seconds_or_none,
+        help="end a conversation that nobody has joined after this time (300)",
+    )
+    add("--max-lifetime", type=_seconds_or_none, help="end every conversation after this time (7200)")
+    add("--scenario", dest="scenarios", type=_identifier, action="append", help="id of a scenario; repeatable (any)")
+    add("--avatar", dest="avatars", type=_identifier, action="append", help="id of an avatar; repeatable (any)")
+    add("--ready-time", type=_seconds, help="time from connect until the bot is ready (random, about 12)")
+    add("--no-auto-join", dest="auto_join", action="store_false", help="do not let a participant join by itself")
+    add("--join-after", type=_seconds, help="time from connect until the pretend participant joins (2)")
     add("--call-seconds", type=_seconds_or_none, help="how long the pretend participant stays (60)")
-    add("--end-with-script", action="store_true", help="the scripted dialogue's last row ends the call")
-    add("--after-end", choices=AFTER_END, help="how updates answer after the end (text)")
-    add("--recording-form", choices=RECORDING_FORMS, help="how a recording is handed out (redirect)")
-    add("--recording-delay", type=_seconds, help="time from the end until a recording is ready (3)")
-    add("--recording-seconds", type=_seconds_or_none, help="how long every recording lasts (as the call)")
-    add("--recording-size", type=_whole, help="bytes of every recording (as it lasts)")
+    add("--end-with-script", action="store_true", help="end the call after the last row of the script")
+    add("--after-end", choices=AFTER_END, help="how updates are answered after the end (text)")
+    add("--recording-form", choices=RECORDING_FORMS, help="how a recording is delivered (redirect)")
+    add("--recording-delay", type=_seconds, help="time from the end until the recording is ready (3)")
+    add("--recording-seconds", type=_seconds_or_none, help="length of every recording (that of the call)")
+    add("--recording-size", type=_whole, help="size of every recording in bytes (from its length)")
     return parser
 
 
@@ -117,7 +125,7 @@ async def _serve(simulator: Simulator) -> None:
 
 @contextlib.asynccontextmanager
 async def _live_line(sim: Simulator) -> AsyncIterator[None]:
-    """Show what is served in a line on stderr that is drawn anew, if that is a terminal."""
+    """Show a status line on stderr, if that is a terminal."""
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield
         return
@@ -144,7 +152,7 @@ async def _draw(sim: Simulator) -> None:
 
 
 def live_line(account: Statistics, rate: float) -> str:
-    """Return what is served, in a line: conversations, and requests in a real second."""
+    """Return the status line: conversations, and requests per real second."""
     return f"{account.open:,} open (peak {account.peak:,}), {account.connected:,} connected; {rate:,.0f} requests/s"
 
 

@@ -24,26 +24,26 @@ _NOT_FOUND = Refusal(404, "NOT_FOUND", "The simulator has no such control.")
 
 CONTROLS: Mapping[str, str] = {
     "GET /_simulator/": "this list",
-    "GET /_simulator/conversations": "all conversations, the oldest first",
-    "GET /_simulator/conversations/{id}": "one of them",
-    "POST /_simulator/conversations/{id}/join": 'the participant joins; {"client_ready": false}: not ready yet',
+    "GET /_simulator/conversations": "all conversations, oldest first",
+    "GET /_simulator/conversations/{id}": "one conversation",
+    "POST /_simulator/conversations/{id}/join": 'the participant joins; {"client_ready": false}: without client-ready',
     "POST /_simulator/conversations/{id}/client-ready": "the participant says client-ready",
     "POST /_simulator/conversations/{id}/leave": "the participant leaves, which ends the conversation",
-    "POST /_simulator/conversations/{id}/end": 'end it; {"reason": "scenario_ended"}',
+    "POST /_simulator/conversations/{id}/end": 'end the conversation; {"reason": "scenario_ended"}',
     "GET /_simulator/faults": "the faults in force",
     "POST /_simulator/faults": 'add one: the fields of Fault, such as {"route": "updates", "status": 503}',
-    "DELETE /_simulator/faults": "remove all",
-    "DELETE /_simulator/faults/{number}": "remove one",
+    "DELETE /_simulator/faults": "remove all faults",
+    "DELETE /_simulator/faults/{number}": "remove one fault",
     "POST /_simulator/advance": 'move the simulated clock: {"seconds": 60}',
     "POST /_simulator/settle": 'wait until every client has seen the last change; {"timeout": 20}',
     "GET /_simulator/requests": "the latest requests",
     "GET /_simulator/stats": "the account in numbers",
 }
-"""Every control, with the JSON object that it takes, if any, and what it does."""
+"""Every control: what it does, and the JSON object that it takes, if any."""
 
 
 class Control:
-    """Carries out what comes over `/_simulator/`: see `CONTROLS`."""
+    """Carries out control requests: see `CONTROLS`."""
 
     def __init__(self, operations: Operations) -> None:
         self._operations = operations
@@ -51,7 +51,7 @@ class Control:
     async def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Answer a control request.
 
-        One from a web page of another origin is refused: browsers let any page send such requests to loopback.
+        Requests from web pages of another origin are refused: browsers let any page send them to loopback.
         """
         path = target.partition("?")[0].removeprefix(CONTROL_PREFIX).removesuffix("/")
         try:
@@ -146,7 +146,7 @@ class Control:
 
 
 def view_json(view: ConversationView) -> dict[str, Any]:
-    """Return a conversation's view as JSON, with the connect request as it came."""
+    """Return a conversation's view as JSON, with the connect request as received."""
     return {**asdict(view, recurse=False), "progress": asdict(view.progress), "request": dict(view.request.raw)}
 
 
@@ -160,8 +160,8 @@ def _check_origin(headers: Mapping[str, str]) -> None:
 
 def _check_keys(values: Mapping[str, Any], known: Collection[str]) -> None:
     if unknown := values.keys() - set(known):
-        expected = f"it takes {', '.join(known)}" if known else "it takes nothing"
-        raise ValueError(f"{min(unknown)!r} is not known here: {expected}")
+        expected = ", ".join(known) or "no field"
+        raise ValueError(f"unknown field {min(unknown)!r}: this control takes {expected}")
 
 
 def _boolean(values: Mapping[str, Any], name: str, *, default: bool) -> bool:

@@ -1,4 +1,4 @@
-"""One conversation: its state is computed from its plan and the clock, not kept up by a task. Pure."""
+"""One conversation: its state is computed from its plan and the clock, without a task. Pure."""
 
 import math
 from bisect import bisect_right
@@ -23,7 +23,7 @@ __all__ = ["Conversation", "ConversationEnd", "ConversationState", "Conversation
 class ConversationEnd(StrEnum):
     """Why a conversation ended.
 
-    All causes are documented; two names are seen, the others are the simulator's own.
+    All causes are documented; two names are seen, the others are invented.
     """
 
     USER_LEFT = "user_left"
@@ -31,15 +31,15 @@ class ConversationEnd(StrEnum):
     SCENARIO_ENDED = "scenario_ended"
     """The scenario reached an ending node."""
     DURATION_LIMIT_REACHED = "duration_limit_reached"
-    """The cap on one call struck. The name is seen."""
+    """The call reached its cap. The name is seen."""
     PARTICIPANT_JOIN_TIMEOUT = "participant_join_timeout"
     """Nobody joined in time. The name is seen."""
     EXPIRED = "expired"
-    """The conversation outlived its longest lifetime."""
+    """The conversation reached its maximum lifetime."""
 
 
 class ConversationState(StrEnum):
-    """Where a conversation is."""
+    """The state of a conversation."""
 
     STARTING = "starting"
     READY = "ready"
@@ -48,23 +48,23 @@ class ConversationState(StrEnum):
 
 @frozen(kw_only=True)
 class ConversationView:
-    """A conversation as it was when it was looked at.
+    """A snapshot of a conversation.
 
     Times are simulated seconds since the simulator was made.
 
     Attributes:
         conversation_session_id: its id.
-        state: where it is.
-        end_reason: why it ended; None while it goes on.
-        progress: what `/updates/` says, or last said before the end.
-        request: the connect request as the simulator understood it; `request.raw` is what came.
+        state: starting, ready or ended.
+        end_reason: why it ended; None while it is open.
+        progress: as reported by `/updates/`, at the end if it has ended.
+        request: the connect request; `request.raw` is the JSON object as received.
         minutes: whole minutes counted so far.
         call_cap: seconds this call may last; None means no cap.
         connected_at: when it was connected.
-        joined_at: when the participant joined; None: not so far.
-        client_ready_at: when the participant said `client-ready`; None: not so far.
-        ready_at: when the call got ready; None: not so far.
-        ended_at: when it ended; None while it goes on.
+        joined_at: when the participant joined; None: not yet.
+        client_ready_at: when the participant said `client-ready`; None: not yet.
+        ready_at: when the call became ready; None: not yet.
+        ended_at: when it ended; None while it is open.
 
     """
 
@@ -84,10 +84,9 @@ class ConversationView:
 
 @define(eq=False, kw_only=True)
 class Conversation:
-    """A conversation's plan: when things will happen, as far as that is known.
+    """A conversation with its planned times. Only the world changes it.
 
-    A time may lie in the future (the pretend participant's arrival); methods that take `now` see only what
-    has happened by then. The world writes to it, nobody else.
+    A time may lie in the future (the pretend participant's arrival): methods that take `now` ignore later times.
     """
 
     id: str
@@ -108,20 +107,20 @@ class Conversation:
     end_reason: ConversationEnd | None = None
 
     def ready_at(self) -> float | None:
-        """Return when the call gets ready: bot and participant both; None while that cannot be known."""
+        """Return when both bot and participant are ready. None: unknown yet."""
         participant = self.client_ready_at if self.request.wait_for_client_ready else self.joined_at
         if participant is None:
             return None
         return max(self.connected_at + self.offsets[-1], participant)
 
     def counted_from(self) -> float | None:
-        """Return the moment from which minutes and the cap count."""
+        """Return when minutes and the cap start to count. None: unknown yet."""
         if self.plan.counted_from == "connect":
             return self.connected_at
         return self.ready_at() if self.plan.counted_from == "ready" else self.joined_at
 
     def next_end(self) -> tuple[float, ConversationEnd]:
-        """Return when and why it will end if nobody interferes; infinity if it will not."""
+        """Return when and why it ends if nothing else happens. Infinity: never."""
         return min(
             (self._after(self.connected_at, self.plan.max_lifetime), ConversationEnd.EXPIRED),
             (self._nobody_joined_at(), ConversationEnd.PARTICIPANT_JOIN_TIMEOUT),
@@ -135,7 +134,7 @@ class Conversation:
         )
 
     def end(self, at: float, reason: ConversationEnd) -> None:
-        """End it, and strike what was planned for later."""
+        """End it, and drop the times planned for later."""
         self.ended_at, self.end_reason = at, reason
         self.joined_at = _by(self.joined_at, at)
         self.client_ready_at = _by(self.client_ready_at, at)
@@ -146,12 +145,12 @@ class Conversation:
         return 0.0 if start is None else max(0.0, self._until(now) - start)
 
     def spoken_seconds(self, now: float) -> float | None:
-        """Return how many seconds ago the call got ready; None if it has not."""
+        """Return how many seconds the call has been ready, up to its end. None: not yet."""
         ready_at = _by(self.ready_at(), self._until(now))
         return None if ready_at is None else self._until(now) - ready_at
 
     def progress(self, now: float) -> ConversationProgress:
-        """Return how far it has come, or had come when it ended."""
+        """Return its progress, at its end if it has ended."""
         until = self._until(now)
         elapsed = self.spoken_seconds(until)
         if elapsed is not None:
@@ -162,13 +161,13 @@ class Conversation:
         return MILESTONES[reached - 1] if reached else NOT_STARTED
 
     def state(self, now: float) -> ConversationState:
-        """Return where it is."""
+        """Return its state."""
         if self.ended_at is not None:
             return ConversationState.ENDED
         return ConversationState.STARTING if self.spoken_seconds(now) is None else ConversationState.READY
 
     def view(self, now: float) -> ConversationView:
-        """Return what can be seen of it now."""
+        """Return a snapshot."""
         until = self._until(now)
         return ConversationView(
             conversation_session_id=self.id,

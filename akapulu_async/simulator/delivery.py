@@ -1,4 +1,4 @@
-"""Delivery: an answer on its way over a real socket, and what a fault does to it there."""
+"""Delivery: sends an answer over a socket, delayed, cut or lost where a fault asks for it."""
 
 import asyncio
 import socket
@@ -31,10 +31,7 @@ async def deliver(request: web.BaseRequest, answer: Answer, fault: Fault | None)
 
 
 async def lose(request: web.BaseRequest, delay: float | None) -> web.StreamResponse:
-    """Reset the connection with a real RST, after so many real seconds; what is returned is never sent.
-
-    None: at once.
-    """
+    """Reset the connection (RST) after `delay` real seconds; None: at once. The response is never sent."""
     await _wait(delay)
     transport = request.transport
     if transport is not None:

@@ -1,4 +1,4 @@
-"""Scripted faults: what goes wrong, and with which requests. Pure."""
+"""Scripted faults: which requests fail, and how. Pure."""
 
 import base64
 import json
@@ -45,38 +45,35 @@ def _default_times(fault: "Fault") -> int | None:
 
 @frozen(kw_only=True)
 class Fault:
-    """Something that goes wrong. A request meets one fault at most: the first added that selects it.
+    """A scripted failure. A request is hit by one fault at most: the first added that matches it.
 
-    Which requests:
-
-    Attributes:
-        route: `connect`, `updates`, `detail`, `recording` or `storage`; None: any of them.
-        conversation_id: only requests for this conversation; None: for any, and those for none. Requests to
-            `connect` and `storage` are for none.
-        after: how many matching requests pass unharmed first.
-        times: how many requests it hits, then it is spent; None: all until it is removed. Left out, it is 1,
-            or None with a `rate`.
-        rate: the probability, 0-1, that it hits a matching request, drawn from the simulator's seed; None:
-            certain.
-
-    What happens to them, in any combination that does not contradict itself; at least one must be given:
+    Which requests it hits:
 
     Attributes:
-        status: answer with this status instead of asking the service, which never learns of the request.
-        body: answer with this body instead: bytes, text, or any other JSON value; with 200 unless `status`
-            says otherwise. An error status without a body gets an error in the service's form.
-        content_type: of the made-up answer (`application/json` if left out), or put upon the true one.
-        headers: added to the answer, be it made up or true, in place of those of the same name. A
-            `Content-Length` is sent as it stands: a larger one promises bytes that never come before the
-            connection is closed, a smaller one cuts the body.
-        delay: REAL seconds before the answer is sent, or the connection reset. The request has been handled by
-            then, unless it is reset `before`.
-        reset: with nothing else but a delay, reset the TCP connection (RST) `before` the request is handled, so
-            the service never learns of it, or `after`, so that it happened and only the answer is lost.
-        truncate_at: send this many bytes of the body and close, though `Content-Length` promises more.
-        bytes_per_second: send the body this slowly (real seconds).
+        route: `connect`, `updates`, `detail`, `recording` or `storage`; None: any.
+        conversation_id: only requests for this conversation; None: any request. Requests to `connect` and
+            `storage` have no conversation.
+        after: how many matching requests pass first.
+        times: how many requests it hits until it is spent; None: all until it is removed. Default: 1, or None
+            with a `rate`.
+        rate: the probability, 0 to 1, of hitting a matching request, drawn with the simulator's seed; None: always.
 
-    Raises `ValueError` when built, naming what is wrong.
+    What happens to them, at least one of these; contradictions are refused:
+
+    Attributes:
+        status: answer with this status; the request is not handled.
+        body: answer with this body: bytes, text or another JSON value, with 200 unless there is a `status`; the request
+            is not handled. An error status without a body gets an error in the service's form.
+        content_type: of a made-up answer (default: `application/json`), or in place of the true one.
+        headers: added to the answer, replacing those of the same name. A `Content-Length` is sent as given: if it
+            is too large, the connection is closed after the body; if too small, the body is cut.
+        delay: REAL seconds before the answer is sent or the connection reset. The request is handled before the delay.
+        reset: reset the TCP connection (RST), either `before` the request is handled, so that nothing happens, or
+            `after`, so that only the answer is lost. Can be combined with `delay` only.
+        truncate_at: close the connection after this many bytes of the body; `Content-Length` promises more.
+        bytes_per_second: send the body at this rate (real seconds).
+
+    Raises `ValueError` naming the wrong field.
     """
 
     route: Route | None = field(default=None, validator=optional(one_of(*METHODS)))
@@ -96,7 +93,7 @@ class Fault:
     bytes_per_second: float | None = field(default=None, validator=optional(number(above=True)))
 
     def __attrs_post_init__(self) -> None:
-        """Refuse a fault that does nothing, contradicts itself or could not be sent."""
+        """Refuse a fault that does nothing, contradicts itself or cannot be sent."""
         if not self._effects():
             raise ValueError("a fault must do something: give status, body, headers, delay, reset, ...")
         if self.reset is not None:
@@ -106,7 +103,7 @@ class Fault:
         if self.truncate_at is not None and self.content_length is not None:
             raise ValueError("truncate_at and a Content-Length header exclude each other")
         if self.route in _WITHOUT_CONVERSATION and self.conversation_id is not None:
-            raise ValueError(f"conversation_id: requests to {self.route} are for no conversation")
+            raise ValueError(f"conversation_id: requests to {self.route} have no conversation")
         try:
             self._body()
         except (TypeError, ValueError, RecursionError) as error:
@@ -123,9 +120,9 @@ class Fault:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Fault":
-        """Return the fault that a JSON object describes; raises `ValueError` naming what is wrong.
+        """Return the fault that a JSON object describes. Raises `ValueError` naming the wrong field.
 
-        Bytes that are no text come as `body_base64`.
+        A body of bytes is given as `body_base64`.
         """
         if "body_base64" in values:
             values = _with_bytes(values)
@@ -137,7 +134,7 @@ class Fault:
             raise ValueError(str(error.args[0])) from error
 
     def to_json(self) -> dict[str, Any]:
-        """Return what is set, and always `times`, as JSON from which `from_json` makes the same fault."""
+        """Return the fields that are set, and always `times`, as JSON for `from_json`."""
         values = asdict(self, recurse=False, filter=lambda field, value: value is not None or field.name == "times")
         if isinstance(self.body, bytes):
             del values["body"]
@@ -152,7 +149,7 @@ class Fault:
 
     @property
     def made_up(self) -> bool:
-        """Whether the answer is made up and the service is not asked."""
+        """Whether the answer is made up and the request not handled."""
         return self.status is not None or self.body is not None
 
     @property
@@ -166,7 +163,7 @@ class Fault:
         return Answer(200 if self.status is None else self.status, headers, self._body())
 
     def distort(self, answer: Answer) -> Answer:
-        """Return the true answer with this fault's headers upon it."""
+        """Return the true answer with this fault's headers."""
         content_type = {} if self.content_type is None else {"Content-Type": self.content_type}
         return Answer(answer.status, _merged(answer.headers, content_type, self.headers), answer.body)
 
@@ -191,7 +188,7 @@ def _with_bytes(values: Mapping[str, Any]) -> dict[str, Any]:
     try:
         body = base64.b64decode(values["body_base64"], validate=True)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"body_base64 must be a text in base64: {error}") from error
+        raise ValueError(f"body_base64 must be base64: {error}") from error
     return {name: value for name, value in values.items() if name != "body_base64"} | {"body": body}
 
 
@@ -201,7 +198,7 @@ class FaultHandle:
     Attributes:
         id: its number, for the control over HTTP.
         fault: what was added.
-        hits: how many requests it has hit.
+        hits: the number of requests it has hit.
 
     """
 
@@ -213,11 +210,11 @@ class FaultHandle:
         self._to_skip = fault.after
 
     def remove(self) -> None:
-        """Take it out of force; nothing happens if it is spent or removed already."""
+        """Remove it. Does nothing if it is spent or removed."""
         self._book.remove(self.id)
 
     def select(self, where: Match, rng: Random) -> bool:
-        """Tell whether it hits this request, and count it if so."""
+        """Return True if it hits this request, and count the hit."""
         fault = self.fault
         if fault.route not in {None, where.route}:
             return False
@@ -233,7 +230,7 @@ class FaultHandle:
 
     @property
     def spent(self) -> bool:
-        """Whether it has hit as many requests as it was meant to."""
+        """Whether it has hit its last request."""
         return self.fault.times is not None and self.hits >= self.fault.times
 
 
@@ -248,11 +245,11 @@ class FaultBook:
 
     @property
     def handles(self) -> tuple[FaultHandle, ...]:
-        """Those neither spent nor removed."""
+        """The faults that are neither spent nor removed."""
         return tuple(self._handles.values())
 
     def add(self, fault: Fault) -> FaultHandle:
-        """Put a fault in force."""
+        """Add a fault."""
         handle = FaultHandle(self, self._next_id, fault)
         self._next_id += 1
         self._handles[handle.id] = handle
@@ -260,12 +257,12 @@ class FaultBook:
         return handle
 
     def remove(self, identifier: int) -> None:
-        """Take a fault out of force. Does nothing if it is spent or removed."""
+        """Remove a fault. Does nothing if it is spent or removed."""
         if self._handles.pop(identifier, None) is not None:
             self._on_change()
 
     def clear(self) -> None:
-        """Take all faults out of force."""
+        """Remove all faults."""
         self._handles.clear()
         self._on_change()
 

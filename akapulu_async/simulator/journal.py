@@ -1,4 +1,4 @@
-"""The journal: what the server saw, and a way to wait for it without sleeping."""
+"""The journal: records requests, and waits for them and for clients to catch up, without sleeping."""
 
 import asyncio
 from collections import Counter, deque
@@ -12,7 +12,7 @@ from akapulu_async.simulator.requests import Match, Route
 
 __all__ = ["Journal", "SeenRequest"]
 
-_COUNTS = 1000  # kept before it is worth looking for those of conversations that are forgotten
+_COUNTS = 1000  # kept before those of forgotten conversations are looked for
 _LOOK_AGAIN = 0.01  # real seconds
 _NEVER = (-1, -1)
 _ROUNDS = 100  # of the event loop: a client in it reads an answer and acts on it in about ten
@@ -25,12 +25,12 @@ class SeenRequest:
     Attributes:
         number: 1 for the first since the start, without gaps.
         at: the simulated second.
-        method: as it came.
-        path: path and query, as they came.
-        route: what it led to; None for nothing.
-        conversation_id: as it stands in the path, in lower case; None where there is none.
-        status: of the answer, also when that was lost on the way; None if there was none.
-        fault: what befell it; None for nothing.
+        method: as received.
+        path: path and query, as received.
+        route: None for an unknown path.
+        conversation_id: from the path, in lower case; None: none.
+        status: of the answer, also if that was lost; None: no answer.
+        fault: the fault that hit it; None: none.
 
     """
 
@@ -45,11 +45,10 @@ class SeenRequest:
 
 
 class Journal:
-    """Keeps the latest requests, counts all of them, and wakes those who wait for something to happen.
+    """Keeps the latest requests, counts all requests, and wakes waiters.
 
-    `time_passes` says that time alone may change something, so that those who wait look again now and then.
-    Only `conversations` are counted one by one (None: all there are ids of), so that ids which never were do not
-    fill the memory.
+    `time_passes`: time alone may make a condition true, so waiters look again every 10 real milliseconds.
+    `conversations`: the ids counted one by one (None: any), so that unknown ids do not fill the memory.
     """
 
     def __init__(
@@ -69,7 +68,7 @@ class Journal:
     def record(  # noqa: PLR0917 - what is seen of a request, in order
         self, at: float, method: str, path: str, where: Match, status: int | None, fault: Fault | None
     ) -> None:
-        """Write down a request."""
+        """Record a request."""
         self._number += 1
         route, conversation_id = where.route, where.conversation_id
         self.requests.append(SeenRequest(self._number, at, method, path, route, conversation_id, status, fault))
@@ -83,13 +82,13 @@ class Journal:
         self.wake()
 
     def stop(self, conversation_id: str | None) -> None:
-        """Note that a conversation is polled no more: its last answer was sent."""
+        """Note that the last answer to a conversation's polls was sent."""
         if conversation_id is not None:
             self._polls.pop(conversation_id, None)
         self.wake()
 
     def change(self) -> None:
-        """Note that answers may be others from now on."""
+        """Note that answers may differ from now on."""
         self._changes += 1
         self.wake()
 
@@ -103,26 +102,26 @@ class Journal:
         kept = {key: seen for key, seen in self._counts.items() if key[1] is None or key[1] in known}
         self._counts = Counter(kept)
         self._polls = {each: polls for each, polls in self._polls.items() if each in known}
-        self._forget_at = max(_COUNTS, 2 * len(kept))  # so that it costs next to nothing a request
+        self._forget_at = max(_COUNTS, 2 * len(kept))  # amortized over many requests
 
     def count(self, route: Route | None = None, conversation_id: str | None = None) -> int:
-        """Return how many requests were seen since the start: of one route, for one conversation, or all.
+        """Return the number of requests since the start: of one route, for one conversation, or all.
 
-        For a conversation that never was, 0.
+        0 for an unknown conversation.
         """
         if (route, conversation_id) == (None, None):
             return self._number
         return self._counts[route, conversation_id]
 
     def wake(self) -> None:
-        """Let those who wait look again."""
+        """Let waiters look again."""
         if self._waiting:
             self._changed.set()
 
     async def wait_until(self, condition: Callable[[], bool], timeout: float | None) -> None:
-        """Wait until a condition holds; raises `TimeoutError` after so many real seconds, None: never.
+        """Wait until a condition holds. Raises `TimeoutError` after `timeout` real seconds (None: never).
 
-        It is looked at after each change, and every 10 real milliseconds if time passes by itself.
+        It is checked after each change, and every 10 real milliseconds if time passes by itself.
         """
         async with asyncio.timeout(timeout):
             self._waiting += 1

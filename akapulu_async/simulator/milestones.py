@@ -1,4 +1,4 @@
-"""Milestones: how a conversation gets ready, and how long that takes. Pure."""
+"""Milestones: the steps until a conversation is ready, and how long they take. Pure."""
 
 import itertools
 import math
@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 ReadyTime: TypeAlias = Callable[[Random], float]
-"""Draws the seconds from connect until the bot is ready, were the participant there from the start."""
+"""Draws the seconds from connect until the bot is ready."""
 
 _MEDIAN_READY_TIME = 12.0  # seconds; documented: about 10 to 15
 _SPREAD = 0.15  # sigma of the logarithm: four of five between 10 and 15 s
@@ -30,7 +30,7 @@ _JITTER = 0.5  # each step takes 0.5 to 1.5 of an even share
 
 @frozen
 class ConversationProgress:
-    """What `/updates/` says at some moment.
+    """The progress that `/updates/` reports.
 
     Attributes:
         percent: 0-100, with one decimal, as in the documented 63.6.
@@ -84,14 +84,14 @@ def lognormal_ready_time(rng: Random) -> float:
 
 
 def fixed_ready_time(seconds: Any) -> ReadyTime:
-    """Return a `ReadyTime` that is always so many seconds, 0 or more."""
+    """Return a `ReadyTime` that always gives `seconds`."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
         raise ValueError(f"ready_time must be a finite number of seconds, 0 or more, not {seconds!r}")
     return lambda _rng: seconds
 
 
 def draw_offsets(rng: Random, ready_time: float) -> tuple[float, ...]:
-    """Spread the milestones, unevenly, over so many seconds; the last falls exactly on the end."""
+    """Return the second of each milestone: unevenly spread, the last exactly at `ready_time`."""
     shares = [rng.uniform(1 - _JITTER, 1 + _JITTER) for _ in _TEXTS]
     sums = list(itertools.accumulate(shares))
     return (*(ready_time * reached / sums[-1] for reached in sums[:-1]), ready_time)

@@ -1,4 +1,4 @@
-"""Operations: what a test does with a running simulator, in the same process."""
+"""Operations: the methods by which a test in the same process drives and observes a simulator."""
 
 import math
 import time
@@ -23,7 +23,7 @@ SETTLE_TIMEOUT = 20.0  # real seconds: more than two polls of a client that poll
 
 
 class HasSessionId(Protocol):
-    """Anything that knows its conversation, such as the client's connection."""
+    """Anything with a conversation's id, such as the client's `Connection`."""
 
     @property
     def conversation_session_id(self) -> str | UUID:
@@ -105,9 +105,9 @@ class Operations:
     # Participants
 
     def join(self, conversation_id: str | UUID, *, client_ready: bool = True) -> None:
-        """Let the participant join the room, and say `client-ready` unless told otherwise.
+        """Let the participant join the room and, by default, say `client-ready`.
 
-        It takes the pretend participant's place and stays until it leaves.
+        It replaces the pretend participant and stays until `leave`.
         Raises `UnknownConversationError`, or `ConversationStateError` after the conversation's end.
         """
         self._world.join(conversation_id, self.now, client_ready=client_ready)
@@ -122,9 +122,9 @@ class Operations:
         self._journal.change()
 
     def leave(self, conversation_id: str | UUID) -> None:
-        """Let the participant leave, which ends the conversation; nothing happens if it has ended.
+        """Let the participant leave, which ends the conversation. Does nothing if it has ended.
 
-        Raises `ConversationStateError` if nobody has joined: `end` ends such a one.
+        Raises `ConversationStateError` if nobody has joined: use `end`.
         """
         self._world.leave(conversation_id, self.now)
         self._journal.change()
@@ -138,12 +138,12 @@ class Operations:
             "user_left", "scenario_ended", "duration_limit_reached", "participant_join_timeout", "expired"
         ] = ConversationEnd.SCENARIO_ENDED,
     ) -> None:
-        """End a conversation, by default as an ending node does; nothing happens if it has ended."""
+        """End a conversation, by default as an ending node does. Does nothing if it has ended."""
         self._world.end(conversation_id, self.now, ConversationEnd(reason))
         self._journal.change()
 
     def participant(self, connection: HasSessionId) -> AbstractAsyncContextManager[None]:
-        """Return a participant of a connection's conversation: entered, it joins; left, it leaves."""
+        """Return a participant of a connection's conversation: it joins on entry and leaves on exit."""
         return self._participant(connection.conversation_session_id)
 
     @asynccontextmanager
@@ -157,27 +157,27 @@ class Operations:
     # Faults
 
     def add_fault(self, fault: Fault) -> FaultHandle:
-        """Put a fault in force; the handle takes it out again and counts its hits."""
+        """Add a fault. The handle removes it and counts its hits."""
         return self._faults.add(fault)
 
     def clear_faults(self) -> None:
-        """Take all faults out of force."""
+        """Remove all faults."""
         self._faults.clear()
 
     @property
     def faults(self) -> tuple[FaultHandle, ...]:
-        """The faults in force, the oldest first."""
+        """The faults in force, oldest first."""
         return self._faults.handles
 
     # Observation
 
     @property
     def requests(self) -> deque[SeenRequest]:
-        """The latest requests to the API and the storage host, the oldest first; a copy."""
+        """A copy of the latest requests to the API and the storage host, oldest first."""
         return self._journal.requests.copy()
 
     def count(self, route: Route | None = None, *, conversation_id: str | UUID | None = None) -> int:
-        """Return how many requests were seen since the start: of one route, for one conversation, or all."""
+        """Return the number of requests since the start: of one route, for one conversation, or all."""
         return self._journal.count(route, None if conversation_id is None else str(conversation_id).lower())
 
     async def wait_for_request(
@@ -188,17 +188,16 @@ class Operations:
         conversation_id: str | UUID | None = None,
         timeout: float | None = 10.0,
     ) -> None:
-        """Wait until so many such requests were seen since the start.
+        """Wait until `count` such requests were seen since the start.
 
-        Raises `TimeoutError` after `timeout` real seconds; None waits for ever.
+        Raises `TimeoutError` after `timeout` real seconds (None: never).
         """
         await self.wait_until(lambda: self.count(route, conversation_id=conversation_id) >= count, timeout=timeout)
 
     async def wait_until(self, condition: Callable[[], bool], *, timeout: float | None = 10.0) -> None:
-        """Wait until a condition holds; raises `TimeoutError` after `timeout` real seconds.
+        """Wait until a condition holds. Raises `TimeoutError` after `timeout` real seconds (None: never).
 
-        It is looked at after every request and every call that changes something, and unless the clock stands
-        still (`speed=0`) every 10 real milliseconds.
+        It is checked after every request and every change, and every 10 real milliseconds unless `speed` is 0.
         """
         await self._journal.wait_until(condition, timeout)
 
@@ -211,28 +210,28 @@ class Operations:
             await sim.settle()
             assert session.bot_ready.is_set()
 
-        A change is a call that alters what polls are answered: `advance`, `join`, `client_ready`, `leave`, `end`,
-        and adding or removing a fault. Time that passes by itself (`speed` above 0) is none, nor is a fault that
-        is spent. Only changes before this call count.
+        Changes are the calls `advance`, `join`, `client_ready`, `leave` and `end`, and adding or removing a fault.
+        Time that passes by itself (`speed` above 0) is not a change, nor is a fault that is spent. Changes after
+        this call are not waited for.
 
-        A conversation has settled once a poll (a request to its `/updates/`) was answered after the last change
-        and the next poll has arrived: a client polls again when it has processed the answer before. Each answer
-        counts, whatever a fault makes of it. If nothing changed since, it has settled already.
+        A conversation has settled when a poll (a request to its `/updates/`) was answered after the last change and
+        the next poll has arrived, which proves that its client has processed the answer. Any answer counts, even
+        one that a fault replaced, cut or dropped. Returns at once if all have settled since the last change.
 
-        The end of polling is seen by an answer after which a client has no reason to ask again: an update that
-        tells the end (`after_end="text"`) or a refusal (404, 410, 401, ...; not 408 or 429). No poll can prove that
-        it was processed. `settle` returns once it was sent and the event loop has gone round a hundred times, which
-        is enough for a client in the same loop; a client in another process needs a wait of its own, such as
-        `session.ended.wait()`.
+        Polling ends with an answer that leaves nothing to ask: an update that reports the end (`after_end="text"`)
+        or a refusal (3xx or 4xx, but not 408 or 429). No later poll proves that it was processed, so `settle`
+        waits until it was sent and for 100 rounds of the event loop, enough for a client in the same loop. For a
+        client in another process, wait for its own signal, such as `session.ended.wait()`.
 
-        All conversations count from their connect on, before the first poll too. A client that stops without such
-        an answer (its session was left, it gave up, its process died) looks like one that polls slowly: it lets
-        `settle` time out. Then wait for the others one by one. Two clients of one conversation count as one.
+        Every conversation counts from its connect on, even before its first poll. A client that stops without such
+        an answer (its session was left, it gave up, its process died) cannot be told from a slow one and makes
+        `settle` time out: then wait for the other conversations by id. Several clients of one conversation count
+        as one.
 
         Args:
             conversation_id: wait for this conversation only; None: for all.
-            timeout: real seconds, a guard against waiting forever; None: no limit. Two poll intervals must fit in:
-                let clients in tests poll often, as `PollPolicy(interval=0.01, live_interval=0.01)` does.
+            timeout: real seconds, a guard against a hang; None: no limit. It must exceed two poll intervals of the
+                client. Tests poll often: `PollPolicy(interval=0.01, live_interval=0.01)`.
 
         Raises `TimeoutError` naming a conversation that has not settled and why, or `UnknownConversationError`.
         Can be cancelled at any time.
@@ -242,14 +241,14 @@ class Operations:
 
     @property
     def open_conversations(self) -> int:
-        """How many conversations hold a slot."""
+        """The number of open conversations, each of which holds a slot."""
         return self._world.open_count(self.now)
 
     @property
     def leaked_credentials(self) -> int:
-        """How many requests brought an `Authorization` header to the storage host: must be 0."""
+        """The number of requests with an `Authorization` header to the storage host: must be 0."""
         return self._storage.leaked_credentials
 
     def statistics(self) -> Statistics:
-        """Return the account in numbers, the peak of concurrency among them."""
+        """Return the account in numbers."""
         return self._world.statistics(self.now)

@@ -17,20 +17,20 @@ _EARLY = 1e-6  # seconds: looked at a little before a minute may turn, as roundi
 
 @frozen(kw_only=True)
 class Plan:
-    """The limits of an account. The limits are documented; the defaults are a generous plan of our own.
+    """The limits of an account. The limits are documented, the defaults invented.
 
     Attributes:
         max_concurrent: conversations open at once; None means no limit.
-        minutes: whole minutes a month; None means no limit. The simulated month never turns over.
-        max_call_seconds: how long one call may last; None means no cap. A call's own cap is the lower of this
+        minutes: whole minutes per month; None means no limit. The simulated month never ends.
+        max_call_seconds: the longest call; None means no cap. A call's own cap is the lower of this
             and the minutes left (documented), taken when it is connected (assumed).
         participant_join_timeout: seconds from connect until a conversation nobody joined ends; None means
             never. That it ends is documented, after how long is assumed.
         max_lifetime: seconds from connect until a conversation expires, whatever its state; None means
             never. That it expires is documented, after how long is assumed.
-        rounding: whether minutes count once `begun` or once `completed`. That they are whole is documented,
-            which way is assumed.
-        counted_from: the moment from which minutes and the cap count: when the call is `ready`, when the
+        rounding: whether a minute counts once `begun` or once `completed`. Whole minutes are documented, the rounding
+            is assumed.
+        counted_from: when minutes and the cap start to count: when the call is `ready`, when the
             participant `joined`, or at `connect`. Assumed.
 
     """
@@ -51,12 +51,12 @@ class Plan:
         return cls(max_concurrent=2, minutes=10, max_call_seconds=3 * SECONDS_PER_MINUTE)
 
     def whole_minutes(self, seconds: float) -> int:
-        """Return the minutes that a call of so many seconds counts for."""
+        """Return the minutes counted for a call of `seconds`."""
         minutes = round(seconds, _DECIMALS) / SECONDS_PER_MINUTE
         return math.ceil(minutes) if self.rounding == "begun" else math.floor(minutes)
 
     def call_cap(self, minutes_used: int) -> float | None:
-        """Return the seconds a call may last once so many minutes are used; None: no cap."""
+        """Return the seconds a call may last after `minutes_used` minutes. None: no cap."""
         caps = [] if self.max_call_seconds is None else [self.max_call_seconds]
         if self.minutes is not None:
             caps.append(max(0, self.minutes - minutes_used) * SECONDS_PER_MINUTE)
@@ -64,12 +64,12 @@ class Plan:
 
 
 class Call(Protocol):
-    """What the meter asks of a conversation."""
+    """The part of a conversation that the meter reads."""
 
     id: str
 
     def counted_from(self) -> float | None:
-        """Return the moment from which minutes count; None while that is unknown."""
+        """Return when minutes start to count. None: unknown yet."""
 
     def call_seconds(self, now: float) -> float:
         """Return how many seconds count so far."""
@@ -78,8 +78,8 @@ class Call(Protocol):
 class Meter:
     """Adds up the whole minutes of open calls.
 
-    A call is looked at only when its count may have grown, once a simulated minute, instead of every call each
-    time the sum is asked for. `now` must never go back from one `total` to the next.
+    It looks at a call once a simulated minute, when its count may have grown, instead of at all calls for each
+    total. `now` must not go back from one `total` to the next.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -91,7 +91,7 @@ class Meter:
         self._total = 0
 
     def expect(self, call: Call) -> None:
-        """Take a call in, or note that the moment from which it counts has changed."""
+        """Add a call, or note that its start has changed."""
         self._calls[call.id] = call
         self._minutes.setdefault(call.id, 0)
         start = call.counted_from()
@@ -101,13 +101,13 @@ class Meter:
             self._look_at(call.id, start - _EARLY)
 
     def drop(self, identifier: str) -> None:
-        """Count a call no more."""
+        """Stop counting a call."""
         del self._calls[identifier]
         self._due.pop(identifier, None)
         self._total -= self._minutes.pop(identifier)
 
     def total(self, now: float) -> int:
-        """Return the whole minutes of all calls taken in."""
+        """Return the whole minutes of all calls added."""
         due = []
         while self._heap and self._heap[0][0] <= now:
             at, identifier = heapq.heappop(self._heap)

@@ -34,7 +34,7 @@ class RecordingStatus:
 
 
 def recording_status(conversation: Conversation, now: float, delay: float) -> RecordingStatus:
-    """Return how the recording stands.
+    """Return the status of a recording.
 
     It begins when the call is ready and is processed for `delay` seconds after the end: assumed.
     """
@@ -71,9 +71,9 @@ def _tail(progress: ConversationProgress) -> bytes:
 
 
 def updates_after_end(conversation: Conversation, now: float) -> ConversationProgress:
-    """Return an update that tells the end in words: assumed, as nobody knows what the service says then.
+    """Return the update after the end: a text that says so, the last percentage, and not ready.
 
-    The percentage stays, and the call is not ready any more.
+    Assumed: what the service answers then is not published.
     """
     reason = conversation.end_reason
     text = _END_TEXT if reason is None else _END_TEXTS.get(reason, _END_TEXT)

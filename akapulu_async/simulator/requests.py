@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 Route: TypeAlias = Literal["connect", "updates", "detail", "recording", "storage"]
-"""The names of what the simulator serves. `storage` is the host behind a recording's signed URL."""
+"""The routes of the simulator. `storage` is the host behind a recording's signed URL."""
 
 API_PREFIX = "/api"
 
@@ -40,12 +40,12 @@ _MAX_STT_KEYWORDS = 5  # documented: a sixth gets 400
 
 @frozen
 class Match:
-    """What a path leads to.
+    """Where a path leads.
 
     Attributes:
-        route: None for a path that leads nowhere.
-        conversation_id: as it stands in the path, in lower case; None where the route has none.
-        slash: whether the path ends in the slash that every path of the service ends in (seen).
+        route: None for an unknown path.
+        conversation_id: from the path, in lower case; None: the route has none.
+        slash: whether the path ends with a slash, as every path of the service does (seen).
 
     """
 
@@ -70,7 +70,7 @@ class Call:
 
 
 def match(target: str) -> Match:
-    """Return what a request target, path and query, leads to."""
+    """Return where a request target (path and query) leads."""
     path = target.partition("?")[0]
     slash = path.endswith("/")
     path = path.removesuffix("/")
@@ -92,11 +92,11 @@ class ConnectRequest:
     Attributes:
         scenario_id: in lower case.
         avatar_id: in lower case.
-        runtime_vars: what fills `{{runtime.*}}`.
-        stt_keywords: hints for speech recognition, also when they came as one comma-separated string.
-        record_conversation: whether there will be a recording.
+        runtime_vars: values of `{{runtime.*}}`.
+        stt_keywords: hints for speech recognition, given as a list or as one comma-separated string.
+        record_conversation: whether to record.
         wait_for_client_ready: whether readiness waits for the participant's `client-ready`.
-        raw: the whole JSON object as it came, with the fields that the simulator does not know.
+        raw: the JSON object as received, unknown fields included.
 
     """
 
@@ -110,7 +110,7 @@ class ConnectRequest:
 
 
 def parse_json_object(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in a body; raises `RefusedError` (400) on anything else."""
+    """Return the JSON object in a body. Raises `RefusedError` (400) for anything else."""
     try:
         value = json.loads(body.decode(), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -121,7 +121,7 @@ def parse_json_object(body: bytes) -> dict[str, Any]:
 
 
 def parse_connect_request(body: bytes) -> ConnectRequest:
-    """Check a connect request's body; raises `RefusedError` (400) naming the first field that is wrong."""
+    """Check a connect request's body. Raises `RefusedError` (400) naming the first wrong field."""
     raw = parse_json_object(body)
     for name in ("voice_only_mode", "custom_rtvi_connection", "show_ai_label"):
         _boolean(raw, name, default=False)
@@ -172,7 +172,7 @@ def _stt_keywords(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not _all_strings(value):
         raise _invalid("stt_keywords must be a list of strings or one comma-separated string.")
     if len(value) > _MAX_STT_KEYWORDS:
-        raise _invalid(f"stt_keywords takes {_MAX_STT_KEYWORDS} keywords at most.")
+        raise _invalid(f"stt_keywords takes at most {_MAX_STT_KEYWORDS} keywords.")
     return tuple(value)
 
 

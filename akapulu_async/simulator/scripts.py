@@ -18,13 +18,12 @@ _PLACEHOLDER = re.compile(r"\{\{\s*runtime\.([^{}]*?)\s*\}\}")
 
 @frozen(kw_only=True)
 class ScriptRow:
-    """One row of the transcript to be.
+    """One row of the transcript.
 
     Attributes:
-        role: `user`, `assistant`, `tool`, or whatever a test needs.
-        content: a text or, for tools, any JSON value (seen). `{{runtime.name}}` in any text of it is filled
-            from the conversation's `runtime_vars`, as the service does (documented); an unknown name
-            stays.
+        role: `user`, `assistant`, `tool` or any other text.
+        content: a text or, for tools, any JSON value (seen). `{{runtime.name}}` in its texts is replaced from the
+            conversation's `runtime_vars` (documented); unknown names stay.
         node_id: the node the conversation is in.
         seconds: simulated seconds between the row before (or the call's start) and this one.
         tool_call_id: for tool rows; None leaves the field out.
@@ -46,7 +45,7 @@ class ScriptRow:
 
 
 class Script:
-    """Rows in order, each with the second of the call in which it is spoken."""
+    """Rows in order, with the second of the call when each is spoken."""
 
     def __init__(self, rows: Iterable[ScriptRow | Mapping[str, Any]]) -> None:
         self.rows = tuple(row if isinstance(row, ScriptRow) else ScriptRow(**row) for row in rows)
@@ -68,14 +67,14 @@ class Script:
         return self._times[-1] if self._times else 0.0
 
     def spoken(self, elapsed: float) -> tuple[ScriptRow, ...]:
-        """Return the rows spoken in the first so many seconds of the call."""
+        """Return the rows spoken in the first `elapsed` seconds of the call."""
         return self.rows[: bisect_right(self._times, elapsed)]
 
     def progress(self, elapsed: float) -> ConversationProgress:
-        """Return what `/updates/` says so many seconds into the call.
+        """Return the progress that `/updates/` reports `elapsed` seconds into the call.
 
-        Documented is that the text goes on changing during the call; that it tells the node, and its words,
-        are invented. `bot ready` stays until the second node.
+        That the text keeps changing during the call is documented; that it names the node is invented. `bot ready`
+        stays until the second node.
         """
         return self._progress[bisect_right(self._node_times, elapsed)]
 

@@ -1,4 +1,4 @@
-"""The server: sockets in front of the pure parts, which it asks in order."""
+"""The server: the sockets in front of the pure parts."""
 
 import asyncio
 import errno
@@ -19,9 +19,9 @@ from akapulu_async.simulator.storage import Storage
 
 __all__ = ["CannotListenError", "Listener", "Server", "url_of"]
 
-_SHUTDOWN_TIMEOUT = 0.1  # real seconds for answers under way; delayed ones are cut off
+_SHUTDOWN_TIMEOUT = 0.1  # real seconds for answers in progress; delayed ones are dropped
 _BACKLOG = 4096  # connections that may arrive at once
-_ACCEPTING = 3  # rounds of the loop from an accepted socket over its transport to a connection that is known here
+_ACCEPTING = 3  # rounds of the loop from an accepted socket to a connection that the server knows
 _OF_PORT = {errno.EADDRINUSE, errno.EACCES}
 _STORAGE = Match("storage")
 _TOO_LARGE = Refusal(413, "BODY_TOO_LARGE", "The body is larger than 1 MiB.")
@@ -88,7 +88,7 @@ class Server:
 
 
 async def _body_of(request: web.BaseRequest) -> bytes | Refusal:
-    """Return the body as it came, or what is wrong with it; raises `ConnectionError` if the client goes away."""
+    """Return the body, or a refusal of it. Raises `ConnectionError` if the client disconnects."""
     try:
         return await request.read() if request.can_read_body else b""
     except web.HTTPRequestEntityTooLarge:
@@ -96,7 +96,7 @@ async def _body_of(request: web.BaseRequest) -> bytes | Refusal:
 
 
 def _answer_under(fault: Fault | None, handle: Callable[[float], Answer], now: float) -> Answer | None:
-    """Return the answer, true or made up; None if the connection is reset before there is one."""
+    """Return the answer, true or made up. None: the connection is reset before."""
     if fault is None:
         return handle(now)
     if fault.reset == "before":
@@ -105,10 +105,9 @@ def _answer_under(fault: Fault | None, handle: Callable[[float], Answer], now: f
 
 
 def url_of(address: str, port: int) -> str:
-    """Return the URL under which this machine reaches a bound address.
+    """Return the URL by which this machine reaches a bound address.
 
-    An unspecified address (`0.0.0.0`, `::`) listens everywhere but is nowhere to be asked, and clients refuse it:
-    loopback stands in for it.
+    Clients cannot connect to an unspecified address (`0.0.0.0`, `::`): loopback replaces it.
     """
     if ip_address(address).is_unspecified:
         address = "::1" if ":" in address else "127.0.0.1"
@@ -116,7 +115,7 @@ def url_of(address: str, port: int) -> str:
 
 
 class CannotListenError(OSError):
-    """An address cannot be had; `option` names the option that asked for it."""
+    """Listening failed. `option` names the option to change."""
 
     def __init__(self, error: OSError, option: str) -> None:
         super().__init__(error.errno, error.strerror or str(error))
@@ -134,27 +133,27 @@ class Listener:
 
     @property
     def address(self) -> str:
-        """The URL that leads here; raises `RuntimeError` unless it is open."""
+        """The URL of the socket. Raises `RuntimeError` unless it is open."""
         if not self._url:
             raise RuntimeError("the simulator has an address only while it is entered: use `async with`")
         return self._url
 
     async def open(self, host: str, port: int, *, option: str = "port") -> None:
-        """Listen; raises `CannotListenError` if that cannot be. `option` is what the port was given as."""
+        """Listen. Raises `CannotListenError`, which names `option` if the port is the cause."""
         loop = asyncio.get_running_loop()
         connections = web.Server(
             self._handle, access_log=None, auto_decompress=False
-        )  # JSON comes as it is, or is none
+        )  # compressed JSON is refused as invalid
         try:
             server = await loop.create_server(connections, host, port, backlog=_BACKLOG)
         except OSError as error:
             raise CannotListenError(error, option if error.errno in _OF_PORT else "host") from error
         self._server, self._connections = server, connections
-        address, bound, *_ = server.sockets[0].getsockname()  # as bound: a name may stand for several
+        address, bound, *_ = server.sockets[0].getsockname()  # as bound: a name may have several addresses
         self._url = url_of(address, bound)
 
     async def close(self) -> None:
-        """Close the socket and all connections; answers under way get a tenth of a second."""
+        """Close the socket and all connections. Answers in progress get 0.1 s."""
         self._url = ""
         server, self._server = self._server, None
         if server is not None and self._connections is not None:
@@ -166,14 +165,14 @@ class Listener:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             return await self._handler(request)
-        except ConnectionError:  # the client went away; what is returned is never sent
+        except ConnectionError:  # the client disconnected; the response is never sent
             return web.Response()
 
 
 async def _accept_no_more(server: asyncio.Server) -> None:
-    """Let asyncio finish with what it accepted just now: it fails on it once the server is closed."""
+    """Stop accepting, and let asyncio finish with accepted sockets: it fails on them once the server is closed."""
     loop = asyncio.get_running_loop()
-    with suppress(NotImplementedError):  # a loop that has no readers accepts otherwise
+    with suppress(NotImplementedError):  # this loop accepts without readers
         for sock in server.sockets:
             loop.remove_reader(sock.fileno())
     for _ in range(_ACCEPTING):

@@ -1,4 +1,4 @@
-"""Settings: everything about a simulated account and service that can be chosen. Pure."""
+"""Settings: the options of a simulator, converted and checked. Pure."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -18,10 +18,10 @@ from akapulu_async.simulator.storage import LARGEST, SMALLEST
 __all__ = ["AFTER_END", "LAST_PORT", "LIMITS", "OF_PLAN", "RECORDING_FORMS", "AfterEnd", "RecordingForm", "Settings"]
 
 AfterEnd: TypeAlias = Literal["not_found", "gone", "text", "unchanged"]
-"""How `/updates/` answers after a conversation's end. Which one the real service chooses is not published."""
+"""How `/updates/` answers after a conversation's end. What the real service does is not published."""
 
 RecordingForm: TypeAlias = Literal["redirect", "bytes", "json"]
-"""In which form a ready recording is handed out. All three are documented; which one when is not."""
+"""How a ready recording is delivered. All three are documented, but not when each is used."""
 
 AFTER_END: tuple[AfterEnd, ...] = ("not_found", "gone", "text", "unchanged")
 RECORDING_FORMS: tuple[RecordingForm, ...] = ("redirect", "bytes", "json")
@@ -30,12 +30,12 @@ RECORDING_FORMS: tuple[RecordingForm, ...] = ("redirect", "bytes", "json")
 LAST_PORT = 65535
 
 OF_PLAN = NOTHING
-"""A limit that is left to the plan; None would mean no limit."""
+"""The default of a limit: that of the plan. None means no limit."""
 
 LIMITS = ("max_concurrent", "minutes", "max_call_seconds", "participant_join_timeout", "max_lifetime")
-"""The limits that may be given in place of the plan's."""
+"""The options that replace limits of the plan."""
 
-_FIXED_EPOCH = datetime(2026, 1, 1, tzinfo=UTC)  # any will do, as long as it is always the same
+_FIXED_EPOCH = datetime(2026, 1, 1, tzinfo=UTC)  # any fixed time will do
 _KEY = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _URL = re.compile(r"https?://[^\s?#/][^\s?#]*", re.ASCII)
 
@@ -91,7 +91,7 @@ def _check_url(_settings: "Settings", _attribute: object, url: Any) -> None:
 
 def _check_api_key(_settings: "Settings", _attribute: object, key: Any) -> None:
     if not isinstance(key, str) or not _KEY.fullmatch(key):
-        raise ValueError("api_key must be a text of ASCII characters without blanks at its ends")
+        raise ValueError("api_key must be printable ASCII without leading or trailing blanks")
 
 
 def _epoch(epoch: Any) -> datetime | None:
@@ -104,12 +104,11 @@ def _epoch(epoch: Any) -> datetime | None:
 
 @frozen(kw_only=True)
 class Settings:
-    """What is described, option by option, at `Simulator`; this is where each is converted and checked.
+    """The options of `Simulator`, which describes them, converted and checked.
 
     Attributes:
-        account: the plan, with the single limits in place of its own.
-        started_at: the aware time of the simulated second 0: the epoch given; else fixed if there is a seed, so
-            that runs repeat, or now.
+        account: the plan, with the limits given as options.
+        started_at: the aware time of the simulated second 0: the epoch if given, a fixed time if seeded, or now.
 
     """
 
@@ -162,6 +161,6 @@ class Settings:
         return datetime.now(UTC) if self.seed is None else _FIXED_EPOCH
 
     def __attrs_post_init__(self) -> None:
-        """Refuse what contradicts itself."""
+        """Refuse options that contradict each other."""
         if self.recording_seconds is not None and self.recording_size is not None:
             raise ValueError("recording_seconds and recording_size exclude each other")

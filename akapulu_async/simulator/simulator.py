@@ -1,4 +1,4 @@
-"""`Simulator`: the local Akapulu, put together."""
+"""`Simulator`: the local Akapulu."""
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
@@ -28,61 +28,60 @@ _REQUESTS_KEPT = 10_000
 
 
 class Simulator(Operations):
-    """A local Akapulu on a loopback port, for the time of an `async with`.
+    """A local Akapulu on a loopback port, while its `async with` is open.
 
         async with Simulator(speed=20, max_concurrent=2) as sim:
             ...  # talk to sim.base_url with sim.api_key
 
-    All durations are simulated seconds unless they say otherwise: `speed` of them pass in a real one. None
-    means no limit, wherever it is taken. Constructing opens nothing and needs no running loop; wrong options
-    raise `ValueError` or `TypeError` with their names. Once left, it can be entered again, with all it knows.
-    What is documented of the service, seen or assumed is told where it is used; each assumption is an option here.
+    Durations are simulated seconds unless noted otherwise: `speed` of them pass in a real second. A limit of None
+    means no limit. Constructing opens nothing and needs no running loop. Wrong options raise `ValueError` or
+    `TypeError` with their names. It can be entered again after it was left, and keeps its conversations.
+    Facts about the service are marked as documented, seen or assumed; each assumption has an option here.
 
     Args:
-        host: the address to listen on, for the API and for the storage host. For `0.0.0.0` and `::`, which no
-            client can ask, `base_url` and `storage_url` bear the loopback address. Beyond loopback, everybody on
-            the network who reaches it can control the simulator: `/_simulator/` asks for no key.
+        host: the address to listen on, for the API and the storage host. For `0.0.0.0` and `::`, `base_url` and
+            `storage_url` contain the loopback address. Anyone who can connect can control the simulator:
+            `/_simulator/` needs no key.
         port: of the API; 0 takes a free one.
         storage_port: of the storage host; 0 takes a free one.
-        storage_url: how others reach the storage host (another machine, a container): the beginning of every
-            signed URL; None: as it listens.
-        api_key: the one key that is accepted.
-        speed: simulated seconds in a real one; 0: time moves with `advance` only.
-        seed: repeats everything that is drawn, and unless `epoch` is given fixes it, so that ids, tokens and
-            stamps are the same in each run; None: different each time.
-        epoch: the aware time of the simulated second 0, from which `created_at` and the tokens' times are
-            reckoned; None: now, or with a seed 2026-01-01, so that tokens may have expired long ago.
+        storage_url: the URL by which clients on another machine or in a container reach the storage host; signed URLs
+            begin with it. None: the address it listens on.
+        api_key: the only key accepted.
+        speed: simulated seconds per real second; 0: time moves with `advance` only.
+        seed: makes ids, tokens and all random values the same in each run, and the epoch too unless it is given;
+            None: different each time.
+        epoch: the aware time of the simulated second 0, the base of `created_at` and of the times in tokens; None: now,
+            or 2026-01-01 with a seed, so that tokens may have expired.
         plan: the account's limits, such as `Plan.free()`.
-        max_concurrent: in place of the plan's.
-        minutes: in place of the plan's.
-        max_call_seconds: in place of the plan's.
-        participant_join_timeout: in place of the plan's.
-        max_lifetime: in place of the plan's.
-        scenarios: the ids of those there are; None: any UUID is one.
-        avatars: the ids of those there are; None: any UUID is one.
-        ready_time: seconds from connect until the bot is ready, or a function that draws them from a
-            generator.
+        max_concurrent: replaces the plan's limit, as do the next four.
+        minutes: see `Plan`.
+        max_call_seconds: see `Plan`.
+        participant_join_timeout: see `Plan`.
+        max_lifetime: see `Plan`.
+        scenarios: the ids of existing scenarios; None: any UUID.
+        avatars: the ids of existing avatars; None: any UUID.
+        ready_time: seconds from connect until the bot is ready, or a function that draws them from a `random.Random`.
         auto_join: whether a pretend participant joins each conversation by itself and says `client-ready`.
         join_after: seconds from connect until the pretend participant joins.
         call_seconds: seconds from ready until the pretend participant leaves; None: it stays.
-        script: what is said in every call.
+        script: the dialogue of every call.
         end_with_script: whether the last row of the script is an ending node.
-        after_end: how `/updates/` answers after the end: `not_found` (404), `gone` (410), `text` (200, the
-            text tells the end and `call_is_ready` is false) or `unchanged` (200, as before). Unknown of the
-            real service.
-        recording_form: how a ready recording is handed out: `redirect` (302 to a signed URL), `bytes`, or
-            `json` (nothing but its status). Unknown of the real service, as is the path.
+        after_end: how `/updates/` answers after the end: `not_found` (404), `gone` (410), `text` (200, with a
+            text that says so and `call_is_ready` false) or `unchanged` (200, as before). What the real service does
+            is unknown.
+        recording_form: how a ready recording is delivered: `redirect` (302 to a signed URL), `bytes`, or `json` (only
+            its status). What the real service does, and the path, are unknown.
         recording_delay: seconds from the end until a recording is ready. Assumed.
-        recording_seconds: how long every recording lasts; None: as long as the call.
-        recording_size: how many bytes every recording has, in place of `recording_seconds`.
-        recording_ranges: whether `Range` is understood.
+        recording_seconds: the length of every recording; None: that of the call.
+        recording_size: the size of every recording in bytes, instead of `recording_seconds`.
+        recording_ranges: whether `Range` is supported.
         recording_not_ready_status: of the JSON answer while a recording is not ready. Assumed.
-        signed_url_lifetime: seconds a signed URL is good for. Assumed.
+        signed_url_lifetime: seconds a signed URL is valid. Assumed.
         concurrency_refusal: the answer when all slots are taken. Assumed.
         minutes_refusal: the answer when the minutes are used up. Assumed.
-        requests_kept: how many of the latest requests `requests` holds; None: all.
-        conversations_kept: how many of the latest ended conversations are kept; who asks for an older one gets
-            404. None: all, for ever, at some kilobytes each.
+        requests_kept: how many of the latest requests `requests` keeps; None: all.
+        conversations_kept: how many of the latest ended conversations are kept; older ones get 404. None: all, at some
+            kilobytes each.
 
     """
 
@@ -124,7 +123,7 @@ class Simulator(Operations):
         requests_kept: int | None = _REQUESTS_KEPT,
         conversations_kept: int | None = None,
     ) -> None:
-        given = dict(locals())  # each option has the name of its setting, and can be lost nowhere
+        given = dict(locals())  # each option has the name of its setting
         self._settings = settings = Settings(**{name: given[name] for name in OPTIONS})
         super().__init__(settings)
         api = Api(self._world, self._storage, settings)
@@ -133,12 +132,12 @@ class Simulator(Operations):
         self._is_open = False
 
     async def __aenter__(self) -> Self:
-        """Listen; raises `OSError` if an address cannot be had, `RuntimeError` if it listens already.
+        """Listen. Raises `OSError` if that fails, with the option to change in `option`.
 
-        The error's `option` names the option to change.
+        Raises `RuntimeError` if the simulator is entered already.
         """
         if self._is_open:
-            raise RuntimeError("the simulator is entered already: it can be entered again once it is left")
+            raise RuntimeError("the simulator is entered already: leave it before entering it again")
         self._is_open = True
         settings = self._settings
         try:
@@ -162,20 +161,20 @@ class Simulator(Operations):
         finally:
             await self._storage_listener.close()
 
-    # Where it is
+    # Addresses
 
     @property
     def base_url(self) -> str:
-        """What a client takes as the base URL: `http://127.0.0.1:PORT/api`."""
+        """The base URL for clients: `http://127.0.0.1:PORT/api`."""
         return self._listener.address + API_PREFIX
 
     @property
     def storage_url(self) -> str:
-        """The storage host, to which signed URLs lead: `storage_url` if given, else where it listens."""
+        """The URL of the storage host, with which signed URLs begin."""
         address = self._storage_listener.address
         return self._settings.storage_url or address
 
     @property
     def api_key(self) -> str:
-        """The one key that is accepted."""
+        """The only key accepted."""
         return self._settings.api_key

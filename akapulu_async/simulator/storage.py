@@ -32,21 +32,21 @@ _SILENCE = 128  # 8-bit WAV samples are unsigned
 _HEADER_SIZE = 44
 
 SMALLEST = _HEADER_SIZE
-"""Bytes of a recording without a single sample."""
+"""Size in bytes of a recording without samples."""
 
 LARGEST = 2**32 - 1
-"""Bytes: the format's own limit."""
+"""Size in bytes: the limit of the format."""
 
 _TONE = bytes(_SILENCE + round(_LOUDNESS * math.sin(2 * math.pi * 11 * sample / _PERIOD)) for sample in range(_PERIOD))
 
 
 class Storage:
-    """Serves whoever bears a URL that it signed, and refuses the API key.
+    """Serves URLs that it signed, and refuses requests that carry the API key.
 
-    The key must never come here (documented).
+    The key must never be sent to it (documented).
 
     Attributes:
-        leaked_credentials: how many requests bore an `Authorization` header.
+        leaked_credentials: the number of requests with an `Authorization` header.
 
     """
 
@@ -58,11 +58,11 @@ class Storage:
         self._ranges = ranges
 
     def recording_url(self, identifier: str, size: int, now: float) -> str:
-        """Return a URL under which a recording can be had until the lifetime of signed URLs is over."""
+        """Return a signed URL of a recording."""
         return self._sign(f"/recordings/{identifier}-{size}.wav", now)
 
     def image_url(self, identifier: str, now: float) -> str:
-        """Return a URL under which an avatar's picture can be had."""
+        """Return a signed URL of an avatar's picture."""
         return self._sign(f"/avatars/{identifier}.png", now)
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], now: float) -> Answer:
@@ -70,7 +70,7 @@ class Storage:
         if "Authorization" in headers:
             self.leaked_credentials += 1
             return refusal_answer(
-                Refusal(400, "AUTHORIZATION_NOT_WANTED", "A signed URL must be asked without credentials.")
+                Refusal(400, "AUTHORIZATION_NOT_WANTED", "Requests with a signed URL must not carry credentials.")
             )
         if method not in {"GET", "HEAD"}:
             return refusal_answer(
@@ -87,10 +87,10 @@ class Storage:
     def _check(self, target: str, now: float) -> re.Match[str]:
         found = _TARGET.fullmatch(target)
         if found is None:
-            raise RefusedError(Refusal(404, "NOT_FOUND", "Nothing is here."))
+            raise RefusedError(Refusal(404, "NOT_FOUND", "There is nothing at this path."))
         signature = self._signature(found["path"], found["expires"])
         if not hmac.compare_digest(signature, found["signature"]):
-            raise RefusedError(Refusal(403, "SIGNATURE_INVALID", "The signature does not fit the URL."))
+            raise RefusedError(Refusal(403, "SIGNATURE_INVALID", "The signature does not match the URL."))
         if float(found["expires"]) < now:
             raise RefusedError(Refusal(403, "URL_EXPIRED", "The signed URL has expired; ask the API for a new one."))
         return found
@@ -113,14 +113,14 @@ def recording_answer(identifier: str, size: int, headers: Mapping[str, str], *, 
 
 
 def recording_size(seconds: float) -> int:
-    """Return the bytes of a recording that lasts so many seconds, never more than `LARGEST`."""
+    """Return the size in bytes of a recording of `seconds`, at most `LARGEST`."""
     return min(LARGEST, _HEADER_SIZE + round(seconds * _SAMPLE_RATE))
 
 
 class Wav:
     """A quiet tone in a WAV file of exactly `size` bytes.
 
-    It holds the header only; the samples are made when they are read.
+    Only the header is kept in memory; the samples are made when they are read.
     """
 
     def __init__(self, size: int) -> None:
@@ -130,7 +130,7 @@ class Wav:
         self._header = _header(size - _HEADER_SIZE)
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return up to `length` bytes from `offset` on; fewer at the end of the file."""
+        """Return up to `length` bytes, starting at `offset`; fewer at the end of the file."""
         end = min(self.size, offset + length)
         head = self._header[offset:end]
         first = max(0, offset - _HEADER_SIZE)
@@ -151,7 +151,7 @@ class Slice:
     size: int
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return up to `length` bytes from `offset` of the piece on."""
+        """Return up to `length` bytes of the piece, starting at `offset`."""
         return self.file.read(self.start + offset, max(0, min(length, self.size - offset)))
 
 
@@ -188,7 +188,7 @@ def _requested_range(request_headers: Mapping[str, str], etag: str, size: int) -
 def _parse_range(text: str, size: int) -> tuple[int, int] | _Range:
     """Return the first byte and the one after the last.
 
-    Several ranges at once, and nonsense, mean the whole file: a server may ignore what it does not know.
+    Several ranges and unknown forms mean the whole file, as RFC 9110 allows.
     """
     found = _RANGE.fullmatch(text.replace(" ", ""))
     if found is None or found.groups() == ("", ""):
@@ -207,12 +207,12 @@ def _header(samples: int) -> bytes:
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setparams((1, 1, _SAMPLE_RATE, samples, "NONE", "not compressed"))
-        file.writeframesraw(b"")  # the header promises the samples; they are not written
+        file.writeframesraw(b"")  # the header announces samples that are not written
         return buffer.getvalue()
 
 
 def _picture(identifier: str) -> bytes:
-    """Return a PNG in the one colour that belongs to an avatar."""
+    """Return a PNG in a colour derived from an avatar's id."""
     colour = hashlib.sha256(identifier.encode()).digest()[:3]
     rows = (b"\0" + colour * _IMAGE_SIDE) * _IMAGE_SIDE
     shape = struct.pack(">2I5B", _IMAGE_SIDE, _IMAGE_SIDE, 8, 2, 0, 0, 0)

@@ -1,7 +1,6 @@
 """The world: all conversations of one account, as of a given simulated second. Pure.
 
-Nothing runs in the background. A conversation's end is known from its plan and waits in a heap, so that time
-passing costs nothing until somebody asks.
+Nothing runs in the background: the ends of conversations are known from their plans and wait in a heap.
 """
 
 import base64
@@ -37,7 +36,7 @@ class UnknownConversationError(LookupError):
 
 
 class ConversationStateError(RuntimeError):
-    """The conversation cannot do this any more, or not yet; the message says which."""
+    """The conversation has ended, or its participant has not joined yet."""
 
 
 @frozen(kw_only=True)
@@ -45,11 +44,11 @@ class Statistics:
     """The account, in numbers.
 
     Attributes:
-        connected: conversations ever connected.
+        connected: conversations connected since the start.
         open: conversations that hold a slot now.
-        peak: the most that ever held one at once.
-        minutes: whole minutes counted, of ended and open conversations together.
-        ended: how many ended, by reason.
+        peak: the most open at once.
+        minutes: whole minutes counted, of ended and open conversations.
+        ended: the number of ended conversations by reason.
 
     """
 
@@ -61,7 +60,7 @@ class Statistics:
 
 
 class World:
-    """The conversations of one account. `now`, in simulated seconds, must never go back from call to call."""
+    """The conversations of one account. `now`, in simulated seconds, must not go back from call to call."""
 
     def __init__(self, settings: Settings, rng: Random) -> None:
         self._settings = settings
@@ -75,16 +74,16 @@ class World:
         self._meter = Meter(settings.account)
         self._peak = 0
         self.conversations: Mapping[str, Conversation] = MappingProxyType(self._conversations)
-        """Those kept, by id, the oldest first; as of the last call with a `now`."""
+        """The conversations kept, by id, oldest first, as of the last call with a `now`."""
 
     def settle(self, now: float) -> None:
-        """End every conversation whose time has come by now."""
+        """End every conversation whose end is due."""
         while self._ends and self._ends[0][0] <= now:
             _, identifier = heapq.heappop(self._ends)
             if (conversation := self._open.get(identifier)) is None:
                 continue
             at, reason = conversation.next_end()
-            if at <= now:  # else the plan has changed since, and the new end waits in the heap too
+            if at <= now:  # else its plan has changed, and the new end is in the heap too
                 self._close(conversation, at, reason)
 
     def connect(self, request: ConnectRequest, now: float) -> Conversation:
@@ -103,7 +102,7 @@ class World:
         return conversation
 
     def find(self, identifier: str | UUID, now: float) -> Conversation:
-        """Return a conversation as of now; raises `UnknownConversationError`."""
+        """Return a conversation as of now. Raises `UnknownConversationError`."""
         self.settle(now)
         conversation = self._conversations.get(identifier) if isinstance(identifier, str) else None
         conversation = conversation or self._conversations.get(str(identifier).lower())
@@ -140,7 +139,7 @@ class World:
         return conversation
 
     def leave(self, identifier: str | UUID, now: float) -> Conversation:
-        """Let the participant leave, which ends it; one that has ended already keeps its end.
+        """Let the participant leave, which ends the conversation. Does nothing if it has ended.
 
         Raises `ConversationStateError` if nobody has joined.
         """
@@ -151,14 +150,14 @@ class World:
         return conversation
 
     def end(self, identifier: str | UUID, now: float, reason: ConversationEnd) -> Conversation:
-        """End it now; one that has ended already keeps its end."""
+        """End a conversation. Does nothing if it has ended."""
         conversation = self.find(identifier, now)
         if conversation.ended_at is None:
             self._close(conversation, now, reason)
         return conversation
 
     def open_count(self, now: float) -> int:
-        """Return how many conversations hold a slot."""
+        """Return the number of open conversations."""
         self.settle(now)
         return len(self._open)
 
@@ -257,10 +256,7 @@ def _room_name(rng: Random) -> str:
 
 
 def room_token(rng: Random, room: str, *, issued_at: float) -> str:
-    """Return a token for a room: a JWT in form, issued at a Unix time.
-
-    Its signature is noise, for nobody checks it.
-    """
+    """Return a token for a room, in the form of a JWT with a random signature, issued at a Unix time."""
     claims = {"r": room, "d": _DOMAIN_ID, "iat": int(issued_at), "exp": int(issued_at) + _TOKEN_LIFETIME}
     parts = (_json({"alg": "HS256", "typ": "JWT"}), _json(claims), rng.randbytes(32))
     return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
