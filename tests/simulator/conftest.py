@@ -1,4 +1,4 @@
-"""What the simulator's tests share: its parts with short options, and a plain HTTP user of it."""
+"""Fixtures of the simulator's tests: simulators, worlds and a plain HTTP client."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -29,7 +29,7 @@ class User:
         self.http = http
 
     async def request(self, method: str, path: str, *, key: str | None = None, **options: Any) -> tuple[int, Any, Any]:
-        """Return status, headers and body (JSON where it is) of a request that follows no redirect."""
+        """Return status, headers and body (parsed if JSON) of a request. Redirects are not followed."""
         headers = {"Authorization": f"Bearer {key or self.sim.api_key}", **options.pop("headers", {})}
         url = path if path.startswith("http") else self.sim.base_url + path
         async with self.http.request(method, url, headers=headers, allow_redirects=False, **options) as response:
@@ -51,7 +51,7 @@ class User:
         return status, answer
 
     async def control(self, method: str, path: str, **options: Any) -> tuple[int, Any]:
-        """Use the control, without a key."""
+        """Send a control request, without a key."""
         url = self.sim.base_url.removesuffix("/api") + f"/_simulator/{path}"
         async with self.http.request(method, url, **options) as response:
             body = await response.read()
@@ -63,7 +63,7 @@ OpenSim = Callable[..., AbstractAsyncContextManager[User]]
 
 @pytest.fixture
 def open_sim() -> OpenSim:
-    """Open a simulator whose clock stands still unless `speed` is given, and a user of it."""
+    """Open a simulator, by default with speed 0, and a user of it."""
 
     @asynccontextmanager
     async def opened(**options: Any) -> AsyncIterator[User]:
@@ -82,7 +82,7 @@ def connect_body() -> Callable[..., bytes]:
 
 
 class Scene:
-    """A world and what its tests do to it."""
+    """A world with short options."""
 
     def __init__(self, **options: Any) -> None:
         self.settings = Settings(**{"epoch": EPOCH, "ready_time": lambda _: 11.0, **options})

@@ -1,4 +1,4 @@
-"""The API answers as documented, whatever it is asked."""
+"""The API answers every request as documented."""
 
 import json
 from random import Random
@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from akapulu_async.simulator.api import Api, Call
+from akapulu_async.simulator.api import Api
 from akapulu_async.simulator.conversation import ConversationEnd
-from akapulu_async.simulator.requests import match
+from akapulu_async.simulator.requests import Call, match
 from akapulu_async.simulator.storage import Storage
 
 UNKNOWN = "33333333-3333-4333-8333-333333333333"
@@ -17,7 +17,7 @@ KEY = {"Authorization": "Bearer simulator-key"}
 
 @pytest.fixture
 def api(scene: Any) -> Any:
-    """Return a function that opens an API and gives its scene and a way to ask it."""
+    """Return a function that makes an API and returns its scene and a function that asks it."""
 
     def opened(**options: Any) -> Any:
         opened_scene = scene(**options)
@@ -40,7 +40,7 @@ def code(answer: Any) -> Any:
 
 @pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer wrong", "Basic simulator-key", "simulator-key"])
 def test_every_call_needs_the_key(api: Any, authorization: str) -> None:
-    """Without the key there is nothing but 401 AUTH_INVALID, known path or not."""
+    """Without the key every path gets 401 AUTH_INVALID."""
     _, ask = api()
     for target in ("/api/conversations/connect/", f"/api/conversations/{UNKNOWN}/", "/api/else/"):
         answer = ask(target, headers={"Authorization": authorization})
@@ -49,14 +49,14 @@ def test_every_call_needs_the_key(api: Any, authorization: str) -> None:
 
 
 def test_the_scheme_is_known_in_either_case(api: Any) -> None:
-    """`bearer` is as good as `Bearer`."""
+    """The scheme is accepted in any case."""
     _, ask = api()
     assert ask(f"/api/conversations/{UNKNOWN}/", headers={"Authorization": "bearer simulator-key"}).status == 404
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_missing_slash_is_a_301(api: Any, method: str) -> None:
-    """The path without the slash is redirected to the one with it, the query kept, whatever the method."""
+    """A path without the slash is redirected to the one with it, for any method, and the query is kept."""
     _, ask = api()
     answer = ask("/api/conversations/connect?a=1", method=method)
     assert (answer.status, answer.headers["Location"]) == (301, "/api/conversations/connect/?a=1")
@@ -82,14 +82,14 @@ def test_refusals(api: Any, method: str, target: str, expected: Any) -> None:
 
 
 def test_a_refused_method_names_the_allowed(api: Any) -> None:
-    """405 comes with `Allow`."""
+    """A 405 has an `Allow` header."""
     _, ask = api()
     assert ask("/api/conversations/connect/").headers["Allow"] == "POST"
     assert ask(f"/api/conversations/{UNKNOWN}/recording/", method="PUT").headers["Allow"] == "GET, HEAD"
 
 
 def test_a_conversation_from_connect_to_detail(api: Any, connect_body: Any) -> None:
-    """Connected, it can be polled and looked at."""
+    """A connected conversation has updates and a detail."""
     _, ask = api()
     connected = ask("/api/conversations/connect/", method="POST", body=connect_body())
     identifier = json.loads(connected.body)["conversation_session_id"]
@@ -107,7 +107,7 @@ def test_a_conversation_from_connect_to_detail(api: Any, connect_body: Any) -> N
     ],
 )
 def test_four_ways_to_answer_after_the_end(api: Any, after_end: str, status: int, expected: Any) -> None:
-    """Polls after the end are answered as chosen; the detail is there in any case."""
+    """Polls after the end are answered as `after_end` says; the detail stays available."""
     scene, ask = api(after_end=after_end)
     conversation = scene.connect()
     scene.world.end(conversation.id, 12, ConversationEnd.DURATION_LIMIT_REACHED)
@@ -124,7 +124,7 @@ def recorded(scene: Any) -> Any:
 
 
 def test_a_recording_that_is_not_ready(api: Any) -> None:
-    """Until it is ready there is a JSON answer with the status and a code."""
+    """Before it is ready, the answer is JSON with the status and a code."""
     scene, ask = api()
     answer = ask(recorded(scene), 23.9)
     assert code(answer) == (409, "RECORDING_NOT_READY")
@@ -134,14 +134,14 @@ def test_a_recording_that_is_not_ready(api: Any) -> None:
 
 
 def test_no_recording_is_a_404(api: Any) -> None:
-    """Unrecorded conversations have none, before the end and after."""
+    """A conversation that is not recorded has no recording, before its end and after."""
     scene, ask = api()
     target = f"/api/conversations/{scene.connect().id}/recording/"
     assert code(ask(target, 12)) == code(ask(target, 500)) == (404, "RECORDING_NOT_FOUND")
 
 
 def test_a_recording_in_three_forms(api: Any) -> None:
-    """It is handed out as a redirect, as bytes that last as long as the call, or as JSON."""
+    """It is delivered as a redirect, as bytes of the call's length, or as JSON."""
     scene, ask = api(recording_form="redirect")
     answer = ask(recorded(scene), 24)
     assert (answer.status, answer.headers["Location"].startswith("/recordings/")) == (302, True)
@@ -154,7 +154,7 @@ def test_a_recording_in_three_forms(api: Any) -> None:
 
 
 def test_a_recordings_size_can_be_chosen(api: Any) -> None:
-    """In seconds or in bytes."""
+    """It is chosen in seconds or in bytes."""
     scene, ask = api(recording_form="bytes", recording_seconds=2)
     assert ask(recorded(scene), 24).size == 44 + 2 * 8000
     scene, ask = api(recording_form="bytes", recording_size=777)

@@ -71,7 +71,7 @@ def test_what_fits_is_taken(size: int, delay: Any) -> None:
     ],
 )
 def test_what_cannot_be_sent_is_refused(headers: Any, message: str) -> None:
-    """A name or value that would break the answer raises ValueError that names the header."""
+    """A name or value that cannot be sent raises ValueError naming the header."""
     with pytest.raises(ValueError, match=message):
         check_headers(headers)
 

@@ -31,7 +31,7 @@ COMMAND = [sys.executable, "-m", "akapulu_async", "simulate"]
 
 @contextmanager
 def running(*options: Any) -> Any:
-    """Run the command and give its process and the settings that it prints into a pipe."""
+    """Run the command, and yield its process and the settings that it prints."""
     with subprocess.Popen(
         [*COMMAND, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=BUFFERED
     ) as process:
@@ -60,8 +60,8 @@ def connect(url: str, key: str) -> Any:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_serves_until_it_is_told_to_stop(number: Any) -> None:
-    """It prints what to export at once, serves, and ends on a signal with 0 and without a word."""
+def test_it_serves_until_a_signal(number: Any) -> None:
+    """It prints the exports at once, serves, and exits with 0 on a signal, without further output."""
     with running("--seed", "1", "--max-concurrent", "5", "--api-key", "my key") as (process, settings):
         assert settings["AKAPULU_API_KEY"] == "'my key'"
         base_url = settings["AKAPULU_BASE_URL"]
@@ -73,7 +73,7 @@ def test_it_serves_until_it_is_told_to_stop(number: Any) -> None:
 
 
 def read_until(terminal: int, pattern: str) -> str:
-    """Return what a terminal shows until a pattern."""
+    """Return the output of a terminal up to a pattern."""
     shown = ""
     while not re.search(pattern, shown):
         shown += os.read(terminal, 4096).decode()
@@ -81,7 +81,7 @@ def read_until(terminal: int, pattern: str) -> str:
 
 
 def test_the_live_line() -> None:
-    """If stderr is a terminal, a line there tells what is served, is drawn anew, and is gone in the end."""
+    """If stderr is a terminal, it shows a status line that is updated, and erased at the end."""
     terminal, inside = pty.openpty()
     fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
     with subprocess.Popen(
@@ -101,7 +101,7 @@ def test_the_live_line() -> None:
 
 
 def test_the_live_line_of_a_busy_simulator() -> None:
-    """Large numbers fit into a line of 80 columns."""
+    """Large numbers fit into 80 columns."""
     account = Statistics(connected=1_234_567, open=10_000, peak=10_000, minutes=1, ended={})
     line = live_line(account, 12_345.6)
     assert line == "10,000 open (peak 10,000), 1,234,567 connected; 12,346 requests/s"
@@ -109,7 +109,7 @@ def test_the_live_line_of_a_busy_simulator() -> None:
 
 @pytest.mark.parametrize("option", ["--port", "--storage-port"])
 def test_a_port_in_use_is_one_line(option: Any) -> None:
-    """A taken port is told in one line that names its option, with exit code 2."""
+    """A port in use is reported in one line that names the option, with exit code 2."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = subprocess.run(
@@ -121,7 +121,7 @@ def test_a_port_in_use_is_one_line(option: Any) -> None:
 
 
 def test_every_option_reaches_the_simulator() -> None:
-    """All options together start a simulator that behaves by them."""
+    """A simulator started with all options obeys them."""
     options = (
         "--host 127.0.0.1 --port 0 --storage-port 0 --storage-url http://a.example "
         "--speed 0 --seed 1 --free-plan --max-concurrent 3 --minutes none "

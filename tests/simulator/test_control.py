@@ -1,4 +1,4 @@
-"""Other processes control the simulator over HTTP."""
+"""The simulator is controlled over HTTP."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ UNKNOWN = "33333333-3333-4333-8333-333333333333"
 
 
 async def test_a_participant_by_remote_control(open_sim: Any) -> None:
-    """Join, client-ready, leave and end do what the methods do, and answer with the conversation."""
+    """Join, client-ready, leave and end work as the methods do, and return the conversation."""
     async with open_sim(auto_join=False, ready_time=1) as user:
         identifier = await user.connect(extra_field=1)
         path = f"conversations/{identifier}"
@@ -28,7 +28,7 @@ async def test_a_participant_by_remote_control(open_sim: Any) -> None:
 
 
 async def test_an_end_by_remote_control(open_sim: Any) -> None:
-    """The reason can be given; without one it is an ending node."""
+    """The reason can be given; the default is an ending node."""
     async with open_sim() as user:
         first, second = await user.connect(), await user.connect()
         _, view = await user.control("POST", f"conversations/{first}/end", json={"reason": "expired"})
@@ -54,7 +54,7 @@ async def test_faults_by_remote_control(open_sim: Any) -> None:
 
 
 async def test_the_account_in_numbers(open_sim: Any) -> None:
-    """Stats tell conversations, minutes and requests; requests tell each one seen."""
+    """Stats count conversations, minutes and requests; requests lists each one."""
     async with open_sim(max_concurrent=1) as user:
         await user.connect()
         assert (await user.updates(UNKNOWN))[0] == 404
@@ -66,7 +66,7 @@ async def test_the_account_in_numbers(open_sim: Any) -> None:
 
 
 async def test_controls_are_listed_where_they_are(open_sim: Any) -> None:
-    """`GET /_simulator/` lists every control, and each that it lists is there."""
+    """`GET /_simulator/` lists every control, and each one exists."""
     async with open_sim(after_end="gone") as user:
         status, listed = await user.control("GET", "")
         assert (status, listed["controls"]) == (200, CONTROLS)
@@ -115,7 +115,7 @@ async def test_controls_are_listed_where_they_are(open_sim: Any) -> None:
     ],
 )
 async def test_wrong_controls_are_refused(open_sim: Any, method: str, path: str, body: Any, status: int) -> None:
-    """A wrong path, id, state or value gets its status and an error in words."""
+    """A wrong path, id, state or value gets its status and an error message."""
     async with open_sim(auto_join=False) as user:
         path = path.replace("{id}", await user.connect())
         answered, answer = await user.control(method, path, json=body)
@@ -123,8 +123,8 @@ async def test_wrong_controls_are_refused(open_sim: Any, method: str, path: str,
 
 
 @pytest.mark.parametrize(("origin", "status"), [("{own}", 200), ("http://evil.example", 403), ("null", 403)])
-async def test_web_pages_do_not_drive_it(open_sim: Any, origin: str, status: int) -> None:
-    """A request that bears another origin than the simulator's own is refused and changes nothing."""
+async def test_web_pages_cannot_control_it(open_sim: Any, origin: str, status: int) -> None:
+    """A request with another origin than the simulator's is refused and changes nothing."""
     async with open_sim() as user:
         origin = origin.replace("{own}", user.sim.base_url.removesuffix("/api"))
         answered, _ = await user.control("POST", "advance", json={"seconds": 5}, headers={"Origin": origin})
@@ -132,7 +132,7 @@ async def test_web_pages_do_not_drive_it(open_sim: Any, origin: str, status: int
 
 
 async def test_control_needs_no_key_and_is_not_counted(open_sim: Any) -> None:
-    """Controls leave no trace among the requests, and faults do not hit them."""
+    """Control requests are not recorded and not hit by faults."""
     async with open_sim() as user:
         await user.control("POST", "faults", json={"status": 500, "times": None})
         assert (await user.control("GET", "stats"))[0] == 200

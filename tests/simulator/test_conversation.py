@@ -42,14 +42,14 @@ def test_without_waiting_the_participant_is_enough(scene: Any) -> None:
 
 
 def test_the_bot_decides_when_the_participant_is_early(scene: Any) -> None:
-    """A participant that is there at once does not make the bot faster."""
+    """An early participant does not make the bot faster."""
     conversation = scene(join_after=0).connect(now=100)
     assert [conversation.progress(100 + at).call_is_ready for at in (0, 10.9, 11)] == [False, False, True]
     assert conversation.ready_at() == 111
 
 
 def test_what_lies_ahead_is_not_seen(scene: Any) -> None:
-    """A view shows no arrival before it has happened."""
+    """A view shows no event before it has happened."""
     conversation = scene(join_after=2).connect()
     assert conversation.view(1.9).joined_at is None
     assert conversation.view(2).joined_at == 2
@@ -58,7 +58,7 @@ def test_what_lies_ahead_is_not_seen(scene: Any) -> None:
 
 
 def test_states(scene: Any) -> None:
-    """It starts, is ready and ends."""
+    """A conversation is starting, ready, then ended."""
     scene = scene(call_seconds=60)
     conversation = scene.connect()
     states = []
@@ -79,7 +79,7 @@ def test_what_counts_as_the_call(scene: Any, counted_from: Any, seconds: float) 
 
 @given(st.floats(0, 200), st.floats(0, 200), st.booleans(), st.booleans())
 def test_progress_never_goes_back(scene: Any, one: float, other: float, auto_join: Any, wait: Any) -> None:
-    """Later means further, and 100 % and readiness come together."""
+    """Progress only grows, and 100 % means ready."""
     conversation = scene(auto_join=auto_join).connect(wait_for_client_ready=wait)
     earlier, later = conversation.progress(min(one, other)), conversation.progress(max(one, other))
     assert earlier.percent <= later.percent

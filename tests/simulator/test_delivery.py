@@ -1,4 +1,4 @@
-"""Faults befall answers on a real socket."""
+"""Faults change answers on a real socket."""
 
 import asyncio
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ UNKNOWN = "33333333-3333-4333-8333-333333333333"
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """List the real seconds that answers wait, and let none wait that long."""
+    """Record the real seconds that answers wait, and skip the waits."""
     waited: list[float] = []
     sleep = asyncio.sleep
 
@@ -28,7 +28,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 async def raw(user: Any, method: str = "GET", path: str = "/api/x/") -> Any:
-    """Send a request by hand and return all that comes until the connection ends."""
+    """Send a raw request and return all bytes until the connection ends."""
     address = urlsplit(user.sim.base_url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     try:
@@ -40,7 +40,7 @@ async def raw(user: Any, method: str = "GET", path: str = "/api/x/") -> Any:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_a_reset_is_a_real_one(open_sim: Any, when: Any) -> None:
-    """The peer's socket reports a reset (RST), not an end of file."""
+    """The client's socket reports a reset (RST), not an end of file."""
     async with open_sim() as user:
         user.sim.add_fault(Fault(reset=when))
         with pytest.raises(ConnectionResetError):
@@ -70,7 +70,7 @@ async def test_before_and_after_differ_in_what_happened(open_sim: Any) -> None:
 
 
 async def test_a_truncated_answer_promises_more(open_sim: Any) -> None:
-    """`Content-Length` stays, so many bytes come, and the connection is closed."""
+    """`Content-Length` stays, the given number of bytes arrives, and the connection is closed."""
     async with open_sim() as user:
         user.sim.add_fault(Fault(body="0123456789", truncate_at=4))
         head, _, body = (await raw(user)).partition(b"\r\n\r\n")
@@ -79,7 +79,7 @@ async def test_a_truncated_answer_promises_more(open_sim: Any) -> None:
 
 
 async def test_even_a_whole_body_can_be_too_short(open_sim: Any) -> None:
-    """Truncated beyond its end, a body is sent whole and one byte more is promised."""
+    """Truncated beyond its end, a body is sent whole, and one more byte is promised."""
     async with open_sim() as user:
         user.sim.add_fault(Fault(body="0123", truncate_at=99))
         head, _, body = (await raw(user)).partition(b"\r\n\r\n")
@@ -98,7 +98,7 @@ async def test_a_wrong_length_is_sent_as_it_stands(open_sim: Any, promised: byte
 
 
 async def test_a_recording_can_be_truncated(open_sim: Any) -> None:
-    """Files end early too, at the byte asked for."""
+    """A file ends early, at the given byte."""
     async with open_sim(recording_form="bytes", recording_size=500_000) as user:
         identifier = await user.connect(record_conversation=True)
         user.sim.advance(100)
@@ -118,7 +118,7 @@ async def _read_into(received: bytearray, response: aiohttp.ClientResponse) -> N
 
 
 async def test_a_drip_takes_its_time(open_sim: Any, waits: list[float]) -> None:
-    """A slow body arrives whole, in ten pieces a second, each after its share of the time."""
+    """A slow body arrives whole, in ten pieces per second."""
     async with open_sim() as user:
         user.sim.add_fault(Fault(body="x" * 50, bytes_per_second=200))
         received = await raw(user)
@@ -146,7 +146,7 @@ async def test_a_delay_is_in_real_seconds(open_sim: Any, waits: list[float]) -> 
 
 
 async def test_a_true_answer_under_a_false_label(open_sim: Any) -> None:
-    """The content type lies; the JSON is the true one."""
+    """The content type is wrong, the body the true one."""
     async with open_sim() as user:
         identifier = await user.connect()
         user.sim.add_fault(Fault(route="updates", content_type="text/html"))
@@ -156,7 +156,7 @@ async def test_a_true_answer_under_a_false_label(open_sim: Any) -> None:
 
 
 async def test_effects_combine(open_sim: Any) -> None:
-    """Status, headers, slowness and truncation can come together."""
+    """Status, headers, slowness and truncation can be combined."""
     async with open_sim() as user:
         user.sim.add_fault(
             Fault(status=503, body="down", headers={"Retry-After": "7"}, truncate_at=2, bytes_per_second=1000)

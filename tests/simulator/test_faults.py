@@ -21,7 +21,7 @@ def hits(book: Any, requests: Any) -> Any:
 
 
 def test_by_default_a_fault_hits_once() -> None:
-    """Left alone it hits the next request, and is spent."""
+    """A fault hits the next request and is then spent."""
     book = FaultBook(Random(1))
     handle = book.add(Fault(status=500))
     assert hits(book, [UPDATES, UPDATES]) == [True, False]
@@ -29,7 +29,7 @@ def test_by_default_a_fault_hits_once() -> None:
 
 
 def test_a_fault_selects_by_route_and_conversation() -> None:
-    """Requests to other routes or conversations pass and do not count."""
+    """Requests of other routes or conversations pass and are not counted."""
     book = FaultBook(Random(1))
     book.add(Fault(route="updates", conversation_id=ID.upper(), status=500))
     other = Match("updates", "44444444-4444-4444-8444-444444444444")
@@ -45,7 +45,7 @@ def test_after_and_times(after: int, times: int) -> None:
 
 
 def test_none_hits_until_it_is_removed() -> None:
-    """`times=None` never wears out; removing it, even twice, ends it."""
+    """With `times=None` a fault lasts until it is removed; removing it twice does no harm."""
     book = FaultBook(Random(1))
     handle = book.add(Fault(status=500, times=None))
     assert all(hits(book, [UPDATES] * 100))
@@ -55,7 +55,7 @@ def test_none_hits_until_it_is_removed() -> None:
 
 
 def test_a_rate_is_drawn_from_the_seed() -> None:
-    """A rate hits about its share, goes on, and repeats with the seed."""
+    """A rate hits about its share of requests, without end, and repeats with the seed."""
     runs = []
     for _ in range(2):
         book = FaultBook(Random(3))
@@ -66,7 +66,7 @@ def test_a_rate_is_drawn_from_the_seed() -> None:
 
 
 def test_a_request_meets_one_fault() -> None:
-    """The first added goes first; the second has its turn when that is spent."""
+    """The fault added first hits first; the second follows when that is spent."""
     book = FaultBook(Random(1))
     first, second = book.add(Fault(status=500)), book.add(Fault(status=501))
     assert [book.select(UPDATES), book.select(UPDATES)] == [first.fault, second.fault]
@@ -109,7 +109,7 @@ def test_a_request_meets_one_fault() -> None:
     ],
 )
 def test_faults_that_cannot_be_are_refused(fields: Any, message: str) -> None:
-    """A fault without effect, out of range or misspelt is refused with the field's name."""
+    """A fault without effect, out of range or misspelt raises ValueError naming the field."""
     with pytest.raises(ValueError, match=message):
         Fault.from_json(fields)
 
@@ -138,7 +138,7 @@ def test_an_error_status_alone_gets_the_services_form() -> None:
 
 
 def test_true_answers_can_be_distorted() -> None:
-    """Headers and content type are put upon the true answer; the body stays."""
+    """Headers and content type of the true answer are replaced; the body stays."""
     fault = Fault(content_type="text/html", headers={"X-A": "1"})
     true = json_answer({"a": 1})
     distorted = fault.distort(true)
@@ -147,7 +147,7 @@ def test_true_answers_can_be_distorted() -> None:
 
 
 def test_a_fault_as_json_and_back() -> None:
-    """What is set survives the way over the control."""
+    """`from_json` restores what `to_json` gave."""
     for fault in (
         Fault(route="updates", status=503, headers={"Retry-After": "1"}, rate=0.5),
         Fault(status=503, times=None),
@@ -159,7 +159,7 @@ def test_a_fault_as_json_and_back() -> None:
 
 
 def test_headers_replace_those_of_their_name() -> None:
-    """In whatever case it is written, a header stands in for the answer's own."""
+    """A header replaces the answer's, whatever its case."""
     fault = Fault(status=503, headers={"content-type": "text/html"})
     assert fault.answer().headers == {"content-type": "text/html"}
     assert Fault(headers={"CONTENT-TYPE": "a"}).distort(json_answer(1)).headers == {"CONTENT-TYPE": "a"}

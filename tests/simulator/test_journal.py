@@ -1,4 +1,4 @@
-"""The journal counts what was seen and wakes who waits for it."""
+"""The journal counts requests and wakes waiters."""
 
 import asyncio
 from typing import Any
@@ -16,7 +16,7 @@ def record(journal: Any, where: Any = UPDATES) -> None:
 
 
 def test_counts_are_by_route_and_conversation() -> None:
-    """Requests are numbered without gaps and counted in four ways."""
+    """Requests are numbered without gaps, and counted by route and by conversation."""
     journal = Journal(keep=None)
     for where in (UPDATES, Match("updates", "b"), Match("connect"), Match(), Match("detail", "a")):
         record(journal, where)
@@ -26,7 +26,7 @@ def test_counts_are_by_route_and_conversation() -> None:
 
 
 def test_old_requests_are_dropped_but_counted() -> None:
-    """Only the latest are kept; the counts know all."""
+    """Only the latest requests are kept; all are counted."""
     journal = Journal(keep=2)
     for _ in range(5):
         record(journal)
@@ -34,12 +34,12 @@ def test_old_requests_are_dropped_but_counted() -> None:
 
 
 async def test_a_condition_that_holds_is_not_waited_for() -> None:
-    """If it is so already, nothing needs to happen."""
+    """A condition that holds ends the wait at once."""
     await Journal(keep=None).wait_until(lambda: True, 0.001)
 
 
 async def test_waiters_are_woken_by_what_happens() -> None:
-    """Two waiters with different conditions each wake in their turn."""
+    """Each waiter wakes when its own condition holds."""
     journal = Journal(keep=None)
     waits = [
         asyncio.create_task(journal.wait_until(condition, 5))
@@ -55,7 +55,7 @@ async def test_waiters_are_woken_by_what_happens() -> None:
 
 
 async def test_patience_ends() -> None:
-    """After the timeout there is a TimeoutError, and nobody waits any more."""
+    """After the timeout a wait raises TimeoutError, and the journal works on."""
     journal = Journal(keep=None)
     with pytest.raises(TimeoutError):
         await journal.wait_until(lambda: False, 0.01)
@@ -63,8 +63,8 @@ async def test_patience_ends() -> None:
     assert journal.count() == 1
 
 
-def test_ids_that_never_were_take_no_room() -> None:
-    """A request for an unknown conversation counts by its route only, and asking for a count keeps nothing."""
+def test_unknown_ids_take_no_memory() -> None:
+    """A request for an unknown conversation is counted by its route only, and a look-up stores nothing."""
     journal = Journal(keep=0, conversations={"a"})
     for number in range(100):
         record(journal, Match("updates", f"unknown {number}"))
@@ -74,8 +74,8 @@ def test_ids_that_never_were_take_no_room() -> None:
     assert len(journal._counts) == 3
 
 
-def test_forgotten_conversations_take_no_room() -> None:
-    """The counts of conversations that are known no more go with them; the routes' own stay."""
+def test_forgotten_conversations_take_no_memory() -> None:
+    """The counts of forgotten conversations are dropped; those of routes stay."""
     known: set[str] = set()
     journal = Journal(keep=0, conversations=known)
     for number in range(5000):

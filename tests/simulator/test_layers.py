@@ -19,7 +19,7 @@ IMPURE = {"aiohttp", "anyio", "asyncio", "socket", "threading", "time"}
 
 
 def imported(module: Path) -> Any:
-    """Return the names of all modules that a source file imports, wherever it does."""
+    """Return the names of all modules that a source file imports, at any depth."""
     for node in ast.walk(ast.parse(module.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -40,7 +40,7 @@ def test_it_imports_nothing_else_of_the_package(module: Path) -> None:
     "module", [module for module in MODULES if module.stem not in SHELL], ids=lambda module: module.stem
 )
 def test_pure_modules_are_pure(module: Path) -> None:
-    """A pure module imports no loop, clock or socket, and no module of ours that may."""
+    """A pure module imports no loop, clock or socket, and none of the modules that may."""
     names = set(imported(module))
     assert not IMPURE.intersection(name.partition(".")[0] for name in names)
     assert not {f"akapulu_async.simulator.{name}" for name in SHELL} & names
@@ -48,13 +48,13 @@ def test_pure_modules_are_pure(module: Path) -> None:
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.stem)
 def test_modules_are_small(module: Path) -> None:
-    """No module has 300 lines, and each but the package has a test file of its own."""
+    """Each module has fewer than 300 lines and, but for the package, a test file."""
     assert len(module.read_text().splitlines()) < 300
     assert module.stem == "__init__" or (Path(__file__).parent / f"test_{module.stem}.py").exists()
 
 
 def test_the_package_does_not_load_it() -> None:
-    """Who imports `akapulu_async` does not pay for the simulator."""
+    """Importing `akapulu_async` does not import the simulator."""
     code = "import sys, akapulu_async; sys.exit('akapulu_async.simulator' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603 - our own code
 

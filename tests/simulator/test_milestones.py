@@ -12,7 +12,7 @@ from akapulu_async.simulator.milestones import MILESTONES, draw_offsets, fixed_r
 
 
 def test_the_seventh_of_eleven_is_the_documented_example() -> None:
-    """63.6 % is the bot in the room, and 100 % alone is ready."""
+    """At 63.6 % the bot has joined; only 100 % is ready."""
     assert len(MILESTONES) == 11
     assert (MILESTONES[6].percent, MILESTONES[6].text) == (63.6, "bot joined daily room")
     assert (MILESTONES[10].percent, MILESTONES[10].text) == (100.0, "bot ready")
@@ -20,7 +20,7 @@ def test_the_seventh_of_eleven_is_the_documented_example() -> None:
 
 
 def test_percentages_grow() -> None:
-    """Each milestone is further than the one before, in text too."""
+    """Each milestone has a higher percentage and a text of its own."""
     percents = [milestone.percent for milestone in MILESTONES]
     assert percents == sorted(set(percents))
     assert len({milestone.text for milestone in MILESTONES}) == 11
@@ -36,7 +36,7 @@ def test_bots_get_ready_in_about_10_to_15_seconds() -> None:
 
 @given(st.integers(), st.floats(0, 1e4))
 def test_offsets_grow_to_the_ready_time(seed: Any, ready_time: float) -> None:
-    """Eleven offsets, none before the last one, the last exactly the time to ready."""
+    """There are eleven offsets in order, and the last is exactly the time to ready."""
     offsets = draw_offsets(Random(seed), ready_time)
     assert len(offsets) == 11
     assert list(offsets) == sorted(offsets)
@@ -46,11 +46,11 @@ def test_offsets_grow_to_the_ready_time(seed: Any, ready_time: float) -> None:
 
 @pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf")])
 def test_a_fixed_time_is_a_number_of_seconds(seconds: float) -> None:
-    """A time that is none is refused."""
+    """A negative or infinite time, or NaN, is refused."""
     with pytest.raises(ValueError, match="ready_time"):
         fixed_ready_time(seconds)
 
 
 def test_a_fixed_time_is_always_the_same() -> None:
-    """It draws nothing."""
+    """A fixed time does not depend on the generator."""
     assert [fixed_ready_time(3)(Random(seed)) for seed in range(3)] == [3, 3, 3]

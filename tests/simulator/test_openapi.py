@@ -1,4 +1,4 @@
-"""The simulator keeps to `openapi.yaml`, whatever it is asked."""
+"""The simulator answers as `openapi.yaml` describes."""
 
 import subprocess
 import sys
@@ -31,7 +31,7 @@ KEY = {"Authorization": "Bearer simulator-key"}
 
 @pytest.fixture(scope="module")
 def base_url() -> Iterator[str]:
-    """Run a simulator in a process of its own: these tests block, as schemathesis does."""
+    """Run a simulator in a process of its own, as schemathesis blocks."""
     command = [sys.executable, "-m", "akapulu_async", "simulate", "--seed", "1", "--ready-time", "0"]
     with subprocess.Popen(  # noqa: S603 - our own command
         [*command, "--join-after", "0", "--speed", "0"], stdout=subprocess.PIPE, text=True
@@ -50,7 +50,7 @@ def conversation_id(base_url: str) -> str:
 
 
 def statuses(base_url: str, operation: Any, mode: GenerationMode, **fixed: Any) -> set[int]:
-    """Ask an operation with many drawn requests, check every answer, and return the statuses that came."""
+    """Send many drawn requests to an operation, check every answer, and return the statuses."""
     seen = set()
 
     @settings(derandomize=True, database=None, max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
@@ -68,7 +68,7 @@ def statuses(base_url: str, operation: Any, mode: GenerationMode, **fixed: Any) 
 def test_answers_are_as_described(
     base_url: str, conversation_id: str, name: str, identifier: str | None, status: int
 ) -> None:
-    """The answers about a live conversation, an unknown one and a malformed id have the described form."""
+    """Answers about a live conversation, an unknown one and a malformed id are as described."""
     case = OPERATIONS[name].Case(path_parameters={"conversation_session_id": identifier or conversation_id})
     response = case.call(base_url=base_url, headers=KEY)
     case.validate_response(response, headers=KEY)
@@ -78,7 +78,7 @@ def test_answers_are_as_described(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_valid_requests_get_documented_answers(base_url: str, name: str) -> None:
-    """Whatever the schema allows gets an answer that the schema describes: status, type and fields."""
+    """Any request that the schema allows gets an answer that it describes: status, type and fields."""
     expected = 200 if name == "connect" else 404
     assert expected in statuses(base_url, OPERATIONS[name], GenerationMode.POSITIVE)
 
@@ -86,7 +86,7 @@ def test_valid_requests_get_documented_answers(base_url: str, name: str) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_invalid_requests_are_refused(base_url: str, name: str) -> None:
-    """Whatever the schema forbids is refused with a documented error, never with a 200 or a 500."""
+    """Any request that the schema forbids gets a documented error, never a 200 or a 500."""
     seen = statuses(base_url, OPERATIONS[name], GenerationMode.NEGATIVE)
     assert 400 in seen
     assert 200 not in seen
@@ -102,7 +102,7 @@ def test_real_conversations_get_documented_answers(base_url: str, conversation_i
 
 @pytest.mark.parametrize("name", OPERATIONS)
 @pytest.mark.parametrize("authorization", [None, "Bearer wrong", "Basic c2ltdWxhdG9y"])
-def test_the_key_is_asked_for(base_url: str, conversation_id: str, name: str, authorization: str | None) -> None:
+def test_the_key_is_required(base_url: str, conversation_id: str, name: str, authorization: str | None) -> None:
     """Without the key or with a wrong one, each operation answers 401 in the described form."""
     case = OPERATIONS[name].Case(
         path_parameters={"conversation_session_id": conversation_id} if name != "connect" else {},

@@ -1,4 +1,4 @@
-"""What a test does with a running simulator."""
+"""A test drives and observes a running simulator."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ UNKNOWN = "33333333-3333-4333-8333-333333333333"
 
 
 async def test_the_caller_drives(open_sim: Any) -> None:
-    """Without a pretend participant, nothing happens until the caller joins, and it ends when the caller leaves."""
+    """Without a pretend participant the call is not ready until the caller joins, and ends when it leaves."""
     async with open_sim(auto_join=False, ready_time=10) as user:
         identifier = await user.connect()
         user.sim.advance(100)
@@ -41,7 +41,7 @@ async def test_the_caller_drives(open_sim: Any) -> None:
 
 @pytest.mark.parametrize("auto_join", [False, True])
 async def test_a_participant_for_the_client(open_sim: Any, auto_join: Any) -> None:
-    """Entering joins and says client-ready, leaving leaves, however the body ends."""
+    """The participant joins on entry, says client-ready, and leaves on exit, even after an error."""
     async with open_sim(auto_join=auto_join, ready_time=10) as user:
         connection = SimpleNamespace(conversation_session_id=UUID(await user.connect()))
         identifier = str(connection.conversation_session_id)
@@ -56,7 +56,7 @@ async def test_a_participant_for_the_client(open_sim: Any, auto_join: Any) -> No
 
 
 async def test_a_conversation_can_be_ended_for_any_reason(open_sim: Any) -> None:
-    """`end` takes each reason, as a name or a member, and refuses others."""
+    """`end` takes each reason by its name, and refuses others."""
     async with open_sim() as user:
         for reason in ConversationEnd:
             identifier = await user.connect()
@@ -69,7 +69,7 @@ async def test_a_conversation_can_be_ended_for_any_reason(open_sim: Any) -> None
 
 
 async def test_requests_can_be_waited_for(open_sim: Any) -> None:
-    """`wait_for_request` returns once so many were seen, counted since the start, and gives up in time."""
+    """`wait_for_request` returns once `count` were seen since the start, and raises after its timeout."""
     async with open_sim() as user:
         identifier = await user.connect()
         wait = asyncio.create_task(user.sim.wait_for_request("updates", count=2, conversation_id=identifier))
@@ -84,7 +84,7 @@ async def test_requests_can_be_waited_for(open_sim: Any) -> None:
 
 
 async def test_conditions_can_be_waited_for(open_sim: Any) -> None:
-    """`wait_until` looks again after controls and after time is moved on."""
+    """`wait_until` checks again after each change."""
     async with open_sim(ready_time=10) as user:
         identifier = await user.connect()
         ready = asyncio.create_task(
@@ -99,14 +99,14 @@ async def test_conditions_can_be_waited_for(open_sim: Any) -> None:
 
 
 async def test_what_time_alone_brings_can_be_waited_for(open_sim: Any) -> None:
-    """At a speed, `wait_until` sees what comes about without a request or a call."""
+    """With a speed, `wait_until` notices what time alone changes."""
     async with open_sim(speed=1000, ready_time=10) as user:
         identifier = await user.connect()
         await user.sim.wait_until(lambda: user.sim.conversations[identifier].ready_at is not None)
 
 
 async def test_only_who_is_there_can_leave(open_sim: Any) -> None:
-    """Leaving a conversation that nobody joined raises, ending it does not; after its end, neither does."""
+    """Leaving a conversation that nobody joined raises, ending it does not; after the end neither raises."""
     async with open_sim(join_after=2) as user:
         identifier = await user.connect()
         with pytest.raises(ConversationStateError, match="has not joined yet"):
@@ -122,7 +122,7 @@ async def test_only_who_is_there_can_leave(open_sim: Any) -> None:
 
 
 async def test_the_storage_host_fails_on_demand(open_sim: Any) -> None:
-    """Faults reach the storage host too, by its own route."""
+    """Faults hit the storage host by its route."""
     async with open_sim() as user:
         user.sim.add_fault(Fault(route="storage", status=503))
         assert (await user.updates(UNKNOWN))[0] == 404
@@ -146,7 +146,7 @@ UNKNOWN = "33333333-3333-4333-8333-333333333333"
 
 
 def test_a_view_is_of_the_moment(scene: Any) -> None:
-    """Each look sees the present state; a view once taken stays as it was."""
+    """Each look-up shows the present state; a view does not change."""
     scene, clock = scene(), Clock(0)
     identifier = scene.connect().id
     views = Conversations(scene.world, clock)
@@ -172,14 +172,14 @@ BODY = b'{"scenario_id": "11111111-1111-4111-8111-111111111111", "avatar_id": "2
 
 
 def drawn(seed: int | None) -> tuple[str, str]:
-    """Return what two parts draw: a conversation's id and a signature."""
+    """Return two random values: a conversation's id and a signed URL."""
     parts = Operations(Settings(speed=0, seed=seed, requests_kept=None))
     conversation = parts._world.connect(parse_connect_request(BODY), parts.now)
     return conversation.id, parts._storage.recording_url("a", 50, 0)
 
 
 def test_one_seed_repeats_all_parts() -> None:
-    """World and storage draw the same from the same seed, and something else from another or none."""
+    """World and storage repeat with the seed, and differ without one or with another."""
     assert drawn(1) == drawn(1)
     assert not {*drawn(1)} & {*drawn(2)}
     assert not {*drawn(None)} & {*drawn(None)}
@@ -201,14 +201,14 @@ def test_parts_obey_one_set_of_settings() -> None:
 
 
 def test_speed_multiplies_real_time() -> None:
-    """At speed 20, one real second is 20 simulated ones, counted from the clock's making."""
+    """At speed 20, a real second is 20 simulated ones, counted from the start of the clock."""
     real = iter((100.0, 100.0, 101.0))
     clock = Clock(20, real=lambda: next(real))
     assert (clock.now(), clock.now()) == (0, 20)
 
 
 def test_advance_adds_at_once() -> None:
-    """What is advanced adds up, also when time stands still."""
+    """Advances add up, even at speed 0."""
     clock = Clock(0)
     clock.advance(5)
     clock.advance(0.5)
@@ -217,6 +217,6 @@ def test_advance_adds_at_once() -> None:
 
 @pytest.mark.parametrize("seconds", [-1, float("inf"), float("nan")])
 def test_time_goes_forward_only(seconds: float) -> None:
-    """What is advanced cannot be negative or without end."""
+    """An advance that is negative, infinite or NaN is refused."""
     with pytest.raises(ValueError, match="seconds"):
         Clock().advance(seconds)

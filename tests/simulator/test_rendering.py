@@ -21,7 +21,7 @@ def detail(scene: Any, conversation: Any, now: float) -> Any:
 
 
 def test_the_answer_to_a_connect(scene: Any) -> None:
-    """It has the room, the token and the id."""
+    """It contains the room, the token and the id."""
     conversation = scene().connect()
     answer = connect_json(conversation)
     assert answer.keys() == {"room_url", "token", "conversation_session_id"}
@@ -29,7 +29,7 @@ def test_the_answer_to_a_connect(scene: Any) -> None:
 
 
 def test_the_answer_to_a_poll_is_json(scene: Any) -> None:
-    """The bytes put together are JSON with the four documented fields."""
+    """The answer is JSON with the four documented fields."""
     conversation = scene().connect()
     assert json.loads(updates_json(conversation.id, conversation.progress(11))) == {
         "conversation_session_id": conversation.id,
@@ -40,7 +40,7 @@ def test_the_answer_to_a_poll_is_json(scene: Any) -> None:
 
 
 def test_a_detail_has_the_documented_form(scene: Any) -> None:
-    """Times, texts, avatar and scenario stand as in the documented example."""
+    """Times, texts, avatar and scenario look as in the documented example."""
     scene = scene()
     conversation = scene.connect(now=1.0)
     answer = detail(scene, conversation, 12)
@@ -56,7 +56,7 @@ def test_a_detail_has_the_documented_form(scene: Any) -> None:
     ("now", "text"), [(11, "0 minutes"), (12, "1 minute"), (200, "4 minutes"), (1000, "4 minutes")]
 )
 def test_the_duration_in_words(scene: Any, now: float, text: str) -> None:
-    """Whole minutes, in the singular for one, which stop counting at the end."""
+    """It counts whole minutes until the end, with a singular for one."""
     scene = scene(call_seconds=200)
     conversation = scene.connect()
     scene.world.settle(now)
@@ -64,7 +64,7 @@ def test_the_duration_in_words(scene: Any, now: float, text: str) -> None:
 
 
 def test_the_transcript_grows_while_the_call_is_live(scene: Any) -> None:
-    """Rows appear as they are spoken, stop at the end, and bear the runtime variables."""
+    """Rows appear as they are spoken, stop at the end, and contain the runtime variables."""
     scene = scene(call_seconds=23)
     conversation = scene.connect(runtime_vars={"user_name": "Ann"})
     counts = []
@@ -76,7 +76,7 @@ def test_the_transcript_grows_while_the_call_is_live(scene: Any) -> None:
 
 
 def test_a_recording_is_made_and_processed(scene: Any) -> None:
-    """It waits for the call, is recorded, processed, and ready the delay after the end."""
+    """A recording waits for the call, is recorded, processed, and ready after the delay."""
     scene = scene(call_seconds=9)
     conversation = scene.connect(record_conversation=True)
     seen = []
@@ -94,7 +94,7 @@ def test_a_recording_is_made_and_processed(scene: Any) -> None:
 
 
 def test_nothing_is_recorded_unasked_or_without_a_call(scene: Any) -> None:
-    """Without the wish, or when the call never got ready, there is no recording."""
+    """There is no recording if none was requested, or if the call was never ready."""
     scene = scene(auto_join=False)
     unasked, uncalled = scene.connect(), scene.connect(record_conversation=True)
     scene.world.end(uncalled.id, 5, ConversationEnd.EXPIRED)
@@ -117,7 +117,7 @@ def test_nothing_is_recorded_unasked_or_without_a_call(scene: Any) -> None:
     ],
 )
 def test_an_end_in_words(scene: Any, reason: Any, text: str) -> None:
-    """Each end has its words; the percentage stays, the readiness goes."""
+    """Each end has its text; the percentage stays, and the call is not ready."""
     scene = scene()
     conversation = scene.connect()
     scene.world.end(conversation.id, 12, reason)

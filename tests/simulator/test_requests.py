@@ -31,13 +31,13 @@ from akapulu_async.simulator.requests import METHODS, Match, match, parse_connec
     ],
 )
 def test_where_a_target_leads(target: str, expected: Any) -> None:
-    """Known paths lead to their route and id, with or without the slash; others nowhere."""
+    """Known paths lead to their route and id, with or without the slash; others to no route."""
     assert match(target) == expected
 
 
 @given(st.text())
 def test_any_target_leads_somewhere_or_nowhere(target: str) -> None:
-    """No target breaks it, and what is matched is a known route."""
+    """Any target matches a known route or none."""
     assert match(target).route in {None, *METHODS}
 
 
@@ -48,7 +48,7 @@ def refusal(body: Any) -> Any:
 
 
 def test_the_defaults_are_the_documented_ones(connect_body: Any) -> None:
-    """Left out, fields take their documented defaults."""
+    """Fields left out have their documented defaults."""
     request = parse_connect_request(connect_body())
     assert request.wait_for_client_ready
     assert not request.record_conversation
@@ -56,12 +56,12 @@ def test_the_defaults_are_the_documented_ones(connect_body: Any) -> None:
 
 
 def test_unknown_fields_are_kept(connect_body: Any) -> None:
-    """New fields pass and can be seen."""
+    """Unknown fields are accepted and kept."""
     assert parse_connect_request(connect_body(new_field=[1])).raw["new_field"] == [1]
 
 
 def test_keywords_come_as_a_list_or_a_text(connect_body: Any) -> None:
-    """Five keywords pass in both forms."""
+    """Five keywords are accepted in both forms."""
     as_list = parse_connect_request(connect_body(stt_keywords=["a", "b", "c", "d", "e"]))
     as_text = parse_connect_request(connect_body(stt_keywords="a, b,c ,d,e,"))
     assert as_list.stt_keywords == as_text.stt_keywords == ("a", "b", "c", "d", "e")
@@ -102,7 +102,7 @@ def test_the_ids_are_required(connect_body: Any, name: str) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"NaN", b'{"a": Infinity}', b"[" * 100_000])
 def test_what_is_not_json_gets_400(body: Any) -> None:
-    """Truncated, undecodable, non-standard and too deeply nested JSON is refused, not a crash."""
+    """Truncated, undecodable, non-standard and too deeply nested JSON is refused."""
     assert refusal(body).error_code == "INVALID_JSON"
 
 
@@ -115,6 +115,6 @@ def test_the_body_is_an_object(body: Any) -> None:
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda inner: st.lists(inner) |
                     st.dictionaries(st.text() | st.just("scenario_id"), inner), max_leaves=10))  # fmt: skip
 def test_no_json_breaks_it(value: Any) -> None:
-    """Whatever arrives is understood or refused."""
+    """Any JSON is accepted or refused."""
     with contextlib.suppress(RefusedError):
         assert parse_connect_request(json.dumps(value).encode()).raw == value

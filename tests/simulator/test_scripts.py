@@ -9,7 +9,7 @@ from akapulu_async.simulator.scripts import DEFAULT_SCRIPT, Script, ScriptRow
 
 
 def test_rows_are_spoken_in_their_time() -> None:
-    """A row is there from its second on, and not before."""
+    """A row appears in its second, not before."""
     script = Script([ScriptRow(role="assistant", seconds=1), {"role": "user", "seconds": 2}])
     assert [len(script.spoken(at)) for at in (0, 0.9, 1, 2.9, 3, 99)] == [0, 0, 1, 1, 2, 2]
     assert script.duration == 3
@@ -57,7 +57,7 @@ def test_the_default_script_is_a_dialogue() -> None:
 
 @given(st.lists(st.floats(0, 100)), st.floats(0, 1e4), st.floats(0, 1e4))
 def test_nothing_is_ever_unsaid(seconds: list[float], one: float, other: float) -> None:
-    """What was spoken earlier is a beginning of what is spoken later."""
+    """The rows spoken by an earlier second are the first of those spoken by a later one."""
     script = Script([ScriptRow(role="user", content=str(each), seconds=each) for each in seconds])
     earlier, later = script.spoken(min(one, other)), script.spoken(max(one, other))
     assert later[: len(earlier)] == earlier

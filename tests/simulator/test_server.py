@@ -34,7 +34,7 @@ async def test_a_conversation_over_http(open_sim: Any) -> None:
 
 
 async def test_a_missing_slash_swallows_a_post(open_sim: Any) -> None:
-    """A POST that is redirected connects nothing: the trap of the real service."""
+    """A redirected POST connects nothing, as with the real service."""
     async with open_sim() as user:
         status, headers, _ = await user.request("POST", "/conversations/connect", json={"a": 1})
         assert (status, headers["Location"]) == (301, "/api/conversations/connect/")
@@ -42,14 +42,14 @@ async def test_a_missing_slash_swallows_a_post(open_sim: Any) -> None:
 
 
 async def test_a_wrong_key_gets_401(open_sim: Any) -> None:
-    """Another key than the simulator's is refused with the known code."""
+    """A wrong key is refused with the documented code."""
     async with open_sim(api_key="secret") as user:
         status, _, answer = await user.request("GET", "/conversations/x/", key="other")
         assert (status, answer["error_code"]) == (401, "AUTH_INVALID")
 
 
 async def test_a_redirected_recording(open_sim: Any) -> None:
-    """The redirect leads to another port, where the bytes are had without a key and refused with one."""
+    """The redirect leads to another port, which serves the bytes without a key and refuses one."""
     async with open_sim(recording_size=200_000) as user:
         status, headers, _ = await user.request("GET", await recorded(user))
         url = headers["Location"]
@@ -63,7 +63,7 @@ async def test_a_redirected_recording(open_sim: Any) -> None:
 
 
 async def test_pieces_of_a_recording(open_sim: Any) -> None:
-    """Ranges come as 206 with the bytes asked for; together they are the whole."""
+    """A range gets a 206 with its bytes."""
     async with open_sim(recording_form="bytes", recording_size=150_000) as user:
         path = await recorded(user)
         _, _, whole = await user.request("GET", path)
@@ -84,8 +84,8 @@ async def test_head_tells_the_size_and_sends_nothing(open_sim: Any) -> None:
             assert (response.status, response.headers["Content-Length"]) == (200, "150000")
 
 
-async def test_a_body_beyond_all_measure_gets_413(open_sim: Any) -> None:
-    """More than 1 MiB is refused in the service's form, and seen."""
+async def test_a_large_body_gets_413(open_sim: Any) -> None:
+    """More than 1 MiB is refused in the service's form, and recorded."""
     async with open_sim() as user:
         body = io.BytesIO(b" " * 2**21)
         status, _, answer = await user.request("POST", "/conversations/connect/", data=body)
@@ -109,7 +109,7 @@ ADVANCE, CONNECT = b"/_simulator/advance", b"/api/conversations/connect/"
 async def test_bad_bodies_are_refused_where_they_came(
     open_sim: Any, caplog: Any, path: bytes, seen: int, rest: bytes, status: int
 ) -> None:
-    """What cannot be read gets 400 or 413 in the service's form and no traceback; the control's is no API request."""
+    """A body that cannot be read gets 400 or 413 without a traceback; control requests are not recorded."""
     async with open_sim() as user:
         address = urlsplit(user.sim.base_url)
         if path == ADVANCE:
@@ -135,13 +135,13 @@ async def test_bad_bodies_are_refused_where_they_came(
     ],
 )
 async def test_clients_may_go_away(open_sim: Any, caplog: Any, fault: Any, sent: bytes) -> None:
-    """A client that leaves amid an answer, a delay or its own body leaves no traceback and no task behind."""
+    """A client that disconnects during an answer, a delay or its own body leaves no traceback and no task."""
     async with open_sim() as user:
         before = asyncio.all_tasks()
         address = urlsplit(user.sim.base_url)
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
         writer.write(b"GET /_simulator/ HTTP/1.1\r\nHost: x\r\n\r\n")
-        await reader.readuntil(b"\r\n\r\n")  # now the server has taken the connection
+        await reader.readuntil(b"\r\n\r\n")  # now the server has accepted the connection
         if fault is not None:
             user.sim.add_fault(fault)
         writer.write(sent)
@@ -154,7 +154,7 @@ async def test_clients_may_go_away(open_sim: Any, caplog: Any, fault: Any, sent:
 
 
 async def test_what_was_seen(open_sim: Any) -> None:
-    """Every request is written down with its route, its conversation, its status and its fault."""
+    """Every request is recorded with its route, conversation, status and fault."""
     async with open_sim() as user:
         identifier = await user.connect()
         fault = Fault(route="updates", status=503)
@@ -180,7 +180,7 @@ async def test_what_was_seen(open_sim: Any) -> None:
     ],
 )
 def test_an_address_as_a_url(address: str, url: str) -> None:
-    """An unspecified address is told as loopback, every other as it is, IPv6 in brackets."""
+    """An unspecified address becomes loopback, others stay, IPv6 is in brackets."""
     assert url_of(address, 80) == url
 
 
@@ -197,7 +197,7 @@ async def test_closing_does_not_wait_for_slow_answers() -> None:
 
 
 async def test_a_port_in_use_is_an_error_and_leaves_nothing_open(open_sim: Any) -> None:
-    """Opening on a taken storage port raises OSError, and the API's port, had by then, refuses connections again."""
+    """A storage port in use raises OSError, and the API's port is closed again."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     async with open_sim() as user:
@@ -211,7 +211,7 @@ async def test_a_port_in_use_is_an_error_and_leaves_nothing_open(open_sim: Any) 
 
 @pytest.mark.parametrize("rounds", range(4))
 async def test_closed_while_connections_come(rounds: int) -> None:
-    """A listener that is closed while it accepts, at whichever step of it, closes what it accepted without a word."""
+    """A listener closed while it accepts, at any step, closes the connection without a complaint."""
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     async with Simulator() as sim:

@@ -1,4 +1,4 @@
-"""Settings refuse what cannot be."""
+"""Settings refuse wrong options."""
 
 from typing import Any
 from uuid import UUID

@@ -30,7 +30,7 @@ async def clients(*, interval: float = 0.01, **options: Any) -> AsyncIterator[tu
 
 @LOOPS
 async def test_a_client_has_seen_the_time_that_was_advanced(anyio_backend: object) -> None:
-    """From the connect on, before the first poll too, each change has been seen when it returns."""
+    """Each change has been seen when it returns, even one before the first poll."""
     async with clients() as (sim, client), client.session(REQUEST) as session:
         sim.advance(5)
         await sim.settle()
@@ -65,7 +65,7 @@ async def test_it_waits_for_every_client() -> None:
 @pytest.mark.parametrize("after_end", ["text", "gone", "not_found"])
 @pytest.mark.parametrize("kept", [None, 0])
 async def test_a_client_has_seen_the_end(anyio_backend: object, after_end: Any, kept: Any) -> None:
-    """The answer after which a client polls no more has been read, and later changes do not wait for that client."""
+    """The last answer that a client polls for has been read, and later changes do not wait for that client."""
     async with (
         clients(after_end=after_end, conversations_kept=kept) as (sim, client),
         client.session(REQUEST) as session,
@@ -80,8 +80,8 @@ async def test_a_client_has_seen_the_end(anyio_backend: object, after_end: Any, 
         await sim.settle()
 
 
-async def test_an_end_that_is_not_told_is_polled_on() -> None:
-    """With `after_end="unchanged"` clients go on, and each change waits for them."""
+async def test_an_end_that_no_answer_reports() -> None:
+    """With `after_end="unchanged"` clients poll on, and each change waits for them."""
     async with clients(after_end="unchanged") as (sim, client), client.session(REQUEST) as session:
         sim.end(session.id)
         for _ in range(2):
@@ -98,7 +98,7 @@ async def test_an_end_that_is_not_told_is_polled_on() -> None:
     ids=str,
 )
 async def test_an_answer_that_fails_is_seen_too(effect: Any) -> None:
-    """A poll that fails counts as one that was answered, and the recovery from it is a change of its own."""
+    """A failed poll counts as answered, and removing the fault is another change."""
     async with clients(ready_time=1) as (sim, client), client.session(REQUEST) as session:
         fault = sim.add_fault(Fault(route="updates", times=None, **effect))
         sim.advance(30)
@@ -112,7 +112,7 @@ async def test_an_answer_that_fails_is_seen_too(effect: Any) -> None:
 
 @pytest.mark.parametrize("effect", [{"status": 401}, {"status": 404, "delay": 0.01}], ids=str)
 async def test_a_refusal_for_good_ends_polling(effect: Any) -> None:
-    """A made-up refusal after which a client gives up has been seen, and the client is waited for no more."""
+    """A made-up refusal has been seen, and later changes do not wait for the client that gave up."""
     async with clients() as (sim, client), client.session(REQUEST) as session:
         sim.add_fault(Fault(route="updates", **effect))
         await sim.settle()
@@ -163,7 +163,7 @@ async def settling(sim: Simulator, **options: Any) -> asyncio.Task[None]:
 
 @pytest.mark.parametrize("change", [join, client_ready, leave, add_and_remove_a_fault, clear_faults])
 async def test_the_second_poll_after_a_change_is_the_proof(open_sim: Any, change: Callable[..., None]) -> None:
-    """The first may prove an answer from before the change; without a change nothing is waited for."""
+    """The first poll proves only an earlier answer; without a change there is nothing to wait for."""
     async with open_sim(auto_join=False, after_end="unchanged") as user:
         identifier = await user.connect()
         user.sim.join(identifier, client_ready=False)
@@ -180,7 +180,7 @@ async def test_the_second_poll_after_a_change_is_the_proof(open_sim: Any, change
 
 
 async def test_later_changes_are_not_waited_for(open_sim: Any) -> None:
-    """What changes, connects or is polled while it waits does not prolong it."""
+    """A change or a connect during the wait does not prolong it."""
     async with open_sim() as user:
         identifier = await user.connect()
         settled = await settling(user.sim)
@@ -204,7 +204,7 @@ async def test_one_conversation_alone(open_sim: Any) -> None:
 
 
 async def test_a_client_that_went_away_is_named(open_sim: Any) -> None:
-    """A client that stops in silence lets it time out, with the conversation, how far it came and what to do."""
+    """A client that stops in silence makes it time out, and the error says which, why and what to do."""
     async with open_sim() as user:
         identifier = await user.connect()
 
@@ -224,7 +224,7 @@ async def test_a_client_that_went_away_is_named(open_sim: Any) -> None:
 
 
 async def test_a_session_that_was_left_is_named() -> None:
-    """The service is not told that a session was left: another session is waited for by its id."""
+    """A session that was left makes it time out; another session is waited for by its id."""
     async with clients() as (sim, client):
         async with client.session(REQUEST) as left:
             await sim.settle()
@@ -237,7 +237,7 @@ async def test_a_session_that_was_left_is_named() -> None:
 
 
 async def test_over_http(open_sim: Any) -> None:
-    """The control settles too; it takes an id and a timeout, and answers 504 when time is up."""
+    """The control settles too: it takes an id and a timeout, and answers 504 after that."""
     async with open_sim(after_end="gone") as user:
         identifier = await user.connect()
         status, answer = await user.control("POST", "settle", json={"timeout": 0.01})

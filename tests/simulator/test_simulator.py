@@ -1,4 +1,4 @@
-"""`Simulator`: what its users are promised."""
+"""`Simulator`: its options and promises."""
 
 import asyncio
 import inspect
@@ -16,7 +16,7 @@ UNKNOWN = "33333333-3333-4333-8333-333333333333"
 
 
 def test_constructing_needs_no_loop_and_opens_nothing() -> None:
-    """Without a running loop it can be made; its address is known only once it is entered."""
+    """It can be made without a running loop, and has an address only while it is entered."""
     sim = Simulator()
     assert sim.api_key == "simulator-key"
     with pytest.raises(RuntimeError, match="async with"):
@@ -61,7 +61,7 @@ def test_constructing_needs_no_loop_and_opens_nothing() -> None:
     ids=str,
 )
 def test_wrong_options_are_refused(options: Any) -> None:
-    """An option of a wrong type or out of range raises ValueError or TypeError that begins with its name."""
+    """An option of a wrong type or out of range raises ValueError or TypeError beginning with its name."""
     with pytest.raises((ValueError, TypeError), match="^" + next(iter(options))):
         Simulator(**options)
 
@@ -124,7 +124,7 @@ def test_there_is_no_other_option() -> None:
 
 
 async def test_it_is_entered_once_at_a_time() -> None:
-    """Entering it twice raises RuntimeError; left, it has no address; entered again, it knows what was."""
+    """Entering it twice raises RuntimeError; after it was left it has no address and can be entered again."""
     sim = Simulator()
     async with sim:
         with pytest.raises(RuntimeError, match="entered already"):
@@ -139,7 +139,7 @@ async def test_it_is_entered_once_at_a_time() -> None:
 
 
 async def test_ready_after_a_while_without_any_help(open_sim: Any) -> None:
-    """A plain simulator gets a conversation ready and ends it by itself, as time passes."""
+    """As time passes, a conversation becomes ready and ends by itself."""
     async with open_sim(ready_time=11, call_seconds=5) as user:
         identifier = await user.connect()
         seen = []
@@ -152,7 +152,7 @@ async def test_ready_after_a_while_without_any_help(open_sim: Any) -> None:
 
 
 async def test_time_passes_by_itself(open_sim: Any) -> None:
-    """At a speed, a conversation gets ready and ends without anybody moving the clock."""
+    """With a speed, a conversation becomes ready and ends without an advance."""
     async with open_sim(speed=1000, call_seconds=5) as user:
         identifier = await user.connect()
         async with asyncio.timeout(10):
@@ -161,7 +161,7 @@ async def test_time_passes_by_itself(open_sim: Any) -> None:
 
 
 async def test_limits_stand_in_for_the_plans(open_sim: Any) -> None:
-    """A single limit replaces the plan's, None takes it away, the others stay."""
+    """A limit replaces the plan's, None removes it, the others stay."""
     async with open_sim(plan=Plan.free(), max_concurrent=1) as user:
         await user.connect()
         status, _, answer = await user.request(
@@ -174,7 +174,7 @@ async def test_limits_stand_in_for_the_plans(open_sim: Any) -> None:
 
 
 async def test_what_exists_can_be_chosen(open_sim: Any) -> None:
-    """With given scenarios and avatars, others get 404."""
+    """If scenarios and avatars are given, others get 404."""
     async with open_sim(scenarios={UUID(UNKNOWN)}, avatars=[UNKNOWN]) as user:
         await user.connect(scenario_id=UNKNOWN, avatar_id=UNKNOWN)
         status, _, answer = await user.request(
@@ -184,7 +184,7 @@ async def test_what_exists_can_be_chosen(open_sim: Any) -> None:
 
 
 async def test_ready_time_can_be_drawn_by_the_caller(open_sim: Any) -> None:
-    """A function gets the simulator's generator and gives the seconds."""
+    """A function draws the seconds from the simulator's generator."""
     async with open_sim(ready_time=lambda rng: 100 + rng.random(), join_after=0) as user:
         view = user.sim.conversations
         identifier = await user.connect()
@@ -193,7 +193,7 @@ async def test_ready_time_can_be_drawn_by_the_caller(open_sim: Any) -> None:
 
 
 async def test_a_script_of_ones_own(open_sim: Any) -> None:
-    """Rows are given as plain objects, and their end may be the conversation's."""
+    """Rows can be plain objects, and the last one can end the conversation."""
     script = [{"role": "assistant", "content": "Hi {{runtime.name}}", "seconds": 1}]
     async with open_sim(script=script, end_with_script=True, call_seconds=None) as user:
         identifier = await user.connect(runtime_vars={"name": "Ann"})
@@ -207,7 +207,7 @@ async def test_a_script_of_ones_own(open_sim: Any) -> None:
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 async def test_the_address_is_where_it_listens(open_sim: Any, host: str) -> None:
-    """A host name is told as the address that is listened on, for the API and the storage host."""
+    """A host name is resolved to an address for the API and the storage host."""
     async with open_sim(host=host) as user:
         await user.connect()
         assert user.sim.base_url.endswith("/api")
@@ -215,7 +215,7 @@ async def test_the_address_is_where_it_listens(open_sim: Any, host: str) -> None
 
 
 async def test_everywhere_is_reached_by_loopback(open_sim: Any) -> None:
-    """Listening on every address, all URLs handed out bear one that a client can ask."""
+    """When it listens on every address, its URLs contain loopback."""
     async with open_sim(host="0.0.0.0") as user:  # noqa: S104 - the case in question
         identifier = await user.connect(record_conversation=True)
         user.sim.advance(100)
@@ -226,7 +226,7 @@ async def test_everywhere_is_reached_by_loopback(open_sim: Any) -> None:
 
 
 async def test_signed_urls_bear_the_address_that_others_see(open_sim: Any) -> None:
-    """Whatever `storage_url` says begins every signed URL, without a doubled slash."""
+    """Signed URLs begin with `storage_url`, without a doubled slash."""
     async with open_sim(storage_url="https://files.example:8443/a/") as user:
         identifier = await user.connect()
         _, _, detail = await user.request("GET", f"/conversations/{identifier}/")
@@ -244,7 +244,7 @@ async def seen_in_a_run(open_sim: Any, **options: Any) -> Any:
 
 
 async def test_the_seed_repeats_a_run(open_sim: Any) -> None:
-    """The same seed gives the same conversations, tokens and stamps, whatever the time; none gives others."""
+    """The same seed gives the same conversations, tokens and stamps; no seed gives others."""
     one, same, other = [await seen_in_a_run(open_sim, seed=seed) for seed in (5, 5, None)]
     assert one == same
     assert one[1] == "2026-01-01T00:00:00.000Z"
@@ -253,6 +253,6 @@ async def test_the_seed_repeats_a_run(open_sim: Any) -> None:
 
 
 async def test_the_epoch_can_be_chosen(open_sim: Any) -> None:
-    """Stamps are reckoned from the epoch, given in any zone and told in UTC."""
+    """Stamps count from the epoch, which may be in any zone, and are in UTC."""
     epoch = datetime(2026, 5, 1, 2, tzinfo=timezone(timedelta(hours=2)))
     assert (await seen_in_a_run(open_sim, epoch=epoch))[1] == "2026-05-01T00:00:00.000Z"

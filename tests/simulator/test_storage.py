@@ -1,4 +1,4 @@
-"""The storage host serves signed URLs and nobody's key; its files can be read from anywhere."""
+"""The storage host serves signed URLs, refuses keys, and reads its files from any byte."""
 
 import io
 import struct
@@ -58,7 +58,7 @@ def test_only_reading(storage: Any) -> None:
 
 
 def test_a_picture_is_a_png(storage: Any) -> None:
-    """An avatar's picture is a whole PNG of 64 by 64."""
+    """An avatar's picture is a PNG of 64 by 64 pixels."""
     answer = storage.answer("GET", storage.image_url(ID, now=0), {}, now=0)
     assert answer.headers["Content-Type"] == "image/png"
     assert answer.body.startswith(b"\x89PNG\r\n\x1a\n")
@@ -95,21 +95,21 @@ def test_a_piece_is_a_206(asked: str, content_range: str) -> None:
 
 @pytest.mark.parametrize("asked", ["bytes=1000-", "bytes=5000-6000", "bytes=-0"])
 def test_a_piece_beyond_the_end_is_a_416(asked: str) -> None:
-    """A range without a single byte is refused, and `Content-Range` tells the size."""
+    """A range without a single byte is refused, and `Content-Range` gives the size."""
     answer = ask(Range=asked)
     assert (answer.status, answer.headers["Content-Range"]) == (416, "bytes */1000")
 
 
 @pytest.mark.parametrize("asked", ["bytes=", "bytes=-", "lines=0-1", "bytes=5-1", "bytes=0-1,5-6", "x"])
 def test_what_is_not_understood_gets_the_whole(asked: str) -> None:
-    """Nonsense and several ranges are ignored: 200 and everything."""
+    """Unknown forms and several ranges get a 200 with the whole file."""
     answer = ask(Range=asked)
     assert (answer.status, answer.size) == (200, 1000)
     assert answer.headers["Accept-Ranges"] == "bytes"
 
 
 def test_if_range_protects_from_mixing_versions() -> None:
-    """The piece is sent only if the version is still the same."""
+    """A piece is sent only of the same version."""
     assert ask(Range="bytes=0-9", If_Range='"e"').status == 206
     assert ask(Range="bytes=0-9", If_Range='"old"').status == 200
 
@@ -122,7 +122,7 @@ def test_ranges_can_be_unknown() -> None:
 
 @given(st.integers(0, 999), st.integers(0, 2000), st.integers(1, 100))
 def test_a_piece_read_in_chunks_is_the_piece(start: Any, length: int, chunk: int) -> None:
-    """However it is read, a piece has exactly the bytes asked for."""
+    """A piece read in chunks has exactly the requested bytes."""
     piece = ask(Range=f"bytes={start}-{start + length}").body
     assert not isinstance(piece, bytes)
     read = b"".join(piece.read(offset, chunk) for offset in range(0, piece.size, chunk))
@@ -130,7 +130,7 @@ def test_a_piece_read_in_chunks_is_the_piece(start: Any, length: int, chunk: int
 
 
 def test_a_recording_plays() -> None:
-    """The standard library reads it: two seconds of a tone that is neither silent nor loud."""
+    """The standard library reads it: two seconds of a quiet tone."""
     with wave.open(io.BytesIO(Wav(recording_size(2)).read(0, LARGEST))) as file:
         assert file.getnframes() == 2 * file.getframerate()
         samples = file.readframes(file.getnframes())
@@ -140,7 +140,7 @@ def test_a_recording_plays() -> None:
 
 @given(st.integers(SMALLEST, 3000), st.integers(0, 3500), st.integers(0, 3500))
 def test_any_piece_is_the_same_as_in_the_whole(size: int, offset: int, length: int) -> None:
-    """Reading a piece is reading the whole and cutting."""
+    """Any piece equals that part of the whole."""
     file = Wav(size)
     whole = file.read(0, size)
     assert len(whole) == size
@@ -149,7 +149,7 @@ def test_any_piece_is_the_same_as_in_the_whole(size: int, offset: int, length: i
 
 @pytest.mark.parametrize("size", [0, SMALLEST - 1, LARGEST + 1])
 def test_impossible_sizes_are_refused(size: int) -> None:
-    """A file smaller than its header or larger than the format allows cannot be made."""
+    """A size below the header or above the limit of the format is refused."""
     with pytest.raises(ValueError, match="bytes"):
         Wav(size)
 

@@ -1,4 +1,4 @@
-"""The world holds an account to its plan."""
+"""The world enforces the account's plan."""
 
 import base64
 import json
@@ -44,7 +44,7 @@ def refused(scene: Any, now: float, **fields: Any) -> Any:
     ],
 )
 def test_how_conversations_end(scene: Any, options: Any, plan: Any, at: float, reason: Any) -> None:
-    """Each documented cause ends a conversation in its second, not before, and frees its slot."""
+    """Each documented cause ends a conversation in its second and frees its slot."""
     scene = scene(**{"call_seconds": None, **options}, plan=Plan(max_concurrent=1, **plan))
     conversation = scene.connect()
     assert scene.world.open_count(at - 0.001) == 1
@@ -53,7 +53,7 @@ def test_how_conversations_end(scene: Any, options: Any, plan: Any, at: float, r
 
 
 def test_a_participant_in_time_stops_the_join_timeout(scene: Any) -> None:
-    """Who joined is not timed out any more."""
+    """A participant that has joined stops the join timeout."""
     scene = scene(auto_join=False, plan=Plan(participant_join_timeout=20))
     conversation = scene.connect()
     scene.world.join(conversation.id, 19)
@@ -76,7 +76,7 @@ def test_slots_are_freed_by_the_end(scene: Any) -> None:
 
 
 def test_old_conversations_can_be_forgotten(scene: Any) -> None:
-    """Beyond `conversations_kept`, the longest ended are unknown, though counted; open ones are always kept."""
+    """Beyond `conversations_kept`, those that ended first are unknown but counted; open ones are kept."""
     scene = scene(conversations_kept=1, call_seconds=60)
     first, second, third = (scene.connect(now).id for now in (0, 1, 500))
     assert set(scene.world.conversations) == {second, third}
@@ -88,7 +88,7 @@ def test_old_conversations_can_be_forgotten(scene: Any) -> None:
 
 
 def test_the_peak_is_remembered(scene: Any) -> None:
-    """The peak stays when conversations end, also once new ones begin."""
+    """The peak stays when conversations end and new ones begin."""
     scene = scene(call_seconds=60)
     for now in (0, 1, 2, 500):
         scene.connect(now)
@@ -97,7 +97,7 @@ def test_the_peak_is_remembered(scene: Any) -> None:
 
 
 def test_minutes_are_used_up(scene: Any) -> None:
-    """Whole minutes add up over calls; with none left, connect is refused; the cap is what was left."""
+    """Whole minutes add up; the cap is the minutes left; with none left, connect is refused."""
     scene = scene(plan=Plan(minutes=3, max_call_seconds=None), call_seconds=61)
     scene.connect(0)
     assert scene.world.statistics(11).minutes == 0
@@ -113,7 +113,7 @@ def test_minutes_are_used_up(scene: Any) -> None:
 @given(st.floats(0, 1e6), st.integers(1, 9))
 @example(0.4, 1)  # (11.4 + 60.0) - 11.4 is more than 60.0
 def test_a_call_of_whole_minutes_counts_as_many(scene: Any, now: float, minutes: int) -> None:
-    """Whenever it begins, a call of exactly so many minutes counts so many, as does one cut off after them."""
+    """A call of whole minutes counts exactly these, whenever it begins, as does one that is cut off."""
     for options in ({"call_seconds": 60.0 * minutes}, {"call_seconds": None, "plan": Plan(minutes=minutes)}):
         played = scene(**options)
         played.connect(now)
@@ -139,7 +139,7 @@ def test_conversations_are_found_by_any_form_of_the_id(scene: Any) -> None:
 
 
 def test_a_participant_takes_the_pretend_ones_place(scene: Any) -> None:
-    """Who joins by hand stays until it leaves, even where a pretend participant would have left."""
+    """A participant that joins by call stays until it leaves, even when the pretend one would have left."""
     scene = scene(auto_join=True, call_seconds=60)
     conversation = scene.connect()
     scene.world.join(conversation.id, 1)
@@ -148,15 +148,15 @@ def test_a_participant_takes_the_pretend_ones_place(scene: Any) -> None:
 
 
 def test_a_participant_that_is_not_ready_takes_back_the_pretend_ones_word(scene: Any) -> None:
-    """Joined by hand without `client-ready`, the call waits, also with a pretend participant to come."""
+    """After a join without `client-ready` the call waits, even if a pretend participant was to come."""
     scene = scene(auto_join=True)
     conversation = scene.connect()
     scene.world.join(conversation.id, 1, client_ready=False)
     assert not conversation.progress(200).call_is_ready
 
 
-def test_the_dead_do_not_join(scene: Any) -> None:
-    """After the end nobody joins or gets ready, and a second end changes nothing."""
+def test_nobody_joins_after_the_end(scene: Any) -> None:
+    """After the end, joining and client-ready raise, and a second end changes nothing."""
     scene = scene(auto_join=False)
     conversation = scene.connect()
     with pytest.raises(ConversationStateError, match="not joined"):
@@ -182,7 +182,7 @@ STEPS = st.lists(st.tuples(st.floats(0, 50), st.sampled_from(["connect", "join",
 
 @given(STEPS, st.integers(1, 4), st.integers(1, 20))
 def test_the_plan_is_never_exceeded(scene: Any, steps: Any, slots: int, minutes: int) -> None:
-    """Whatever is done in whatever order: slots stay within the plan, minutes and ends only grow."""
+    """In any order of events, slots stay within the plan, and minutes and ends only grow."""
     scene = scene(plan=Plan(max_concurrent=slots, minutes=minutes, max_lifetime=300), call_seconds=40)
     now, statistics, ids = 0.0, [scene.world.statistics(0)], [ID]
     for seconds, action in steps:
@@ -205,7 +205,7 @@ def test_the_plan_is_never_exceeded(scene: Any, steps: Any, slots: int, minutes:
 
 
 def test_ids_are_random_uuids() -> None:
-    """An id is a version 4 UUID, and no two are the same."""
+    """Ids are version 4 UUIDs, all different."""
     rng = Random(1)
     ids = [_session_id(rng) for _ in range(100)]
     assert {UUID(each).version for each in ids} == {4}
