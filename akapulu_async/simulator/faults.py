@@ -67,7 +67,7 @@ class Fault:
         content_type: of a made-up answer (default: `application/json`), or in place of the true one.
         headers: added to the answer, replacing those of the same name. A `Content-Length` is sent as given: if it
             is too large, the connection is closed after the body; if too small, the body is cut.
-        delay: REAL seconds before the answer is sent or the connection reset. The request is handled before the delay.
+        delay: REAL seconds before the answer is sent or the connection reset; the request is handled first.
         reset: reset the TCP connection (RST), either `before` the request is handled, so that nothing happens, or
             `after`, so that only the answer is lost. Can be combined with `delay` only.
         truncate_at: close the connection after this many bytes of the body; `Content-Length` promises more.

@@ -42,7 +42,7 @@ from akapulu_async import (
     UpdateSignals,
 )
 from akapulu_async.session import session as session_module
-from akapulu_async.simulator import ConversationEnd as SimulatedEnd
+from akapulu_async.simulator import ConversationEnd, Fault, Simulator
 from tests.support.managed import until
 from tests.support.misbehaving import (
     CONNECTION,
