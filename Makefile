@@ -170,3 +170,7 @@ ci:  ## all that must hold before a change goes in
 clean:  ## remove all that make made, .venv too
 	rm -rf .venv .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis build dist htmlcov
 	find akapulu_async benchmarks examples tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: release-check
+release-check: $(tools)  ## build and check what is uploaded to an index; REPOSITORY=https://... fills in its links
+	@$(run) -m tests.support.release_check "$(REPOSITORY)"

@@ -1,20 +1,24 @@
 """The asyncio client for live AI-avatar conversations on Akapulu.
 
-The wings, each importing only from those above it:
+::
 
-- `version`; `errors`: every exception; `secret`: texts that show themselves to nobody; `checks`: of arguments.
-- `models`: frozen values of what goes over the wire; `converter`: from JSON to them.
-- `sansio`: pure: what a response means, the life of a conversation, when to try again, which addresses may be
-  talked to.
-- `log`: the one logger; `tasks`: waiting for what must not be left behind; `leak_warnings`: telling of what was opened
-  and never closed; `observing`: what observers are told.
-- `http`: aiohttp, behind deadlines, retries and a bounded pool.
-- `resources`: what the service can be asked.
-- `session`: one conversation as an object that lives.
-- `manager`: many conversations on one event loop.
-- `client`: settings, and what is built from them.
-- `load`: the load test, on the public names; `cli`: the command line; both with the extra `cli`.
-- `simulator`: a local Akapulu for tests; it imports nothing of the others.
+    from akapulu_async import AkapuluClient, ConnectRequest
+
+    async with AkapuluClient() as client:  # reads AKAPULU_API_KEY
+        async with client.session(ConnectRequest(scenario_id, avatar_id)) as session:
+            print("Join here:", session.join_url)
+            await session.bot_ready.wait()
+            await session.ended.wait()
+
+Start here:
+
+- `AkapuluClient`: settings, single calls (`client.conversations`) and sessions (`client.session()`).
+- `ConversationSession`: one conversation from its connect to its end: states to wait for, events, progress.
+- `SessionManager`: many sessions on one event loop, within limits: `start()`, `attach()`, `run()`.
+- `akapulu_async.simulator.Simulator`: a local Akapulu for tests, without an account.
+- `akapulu-async --help`, or `python -m akapulu_async --help`: the command line, with a load test.
+
+All errors are `AkapuluError`s. docs/architecture.md describes how the package is built.
 """
 
 from akapulu_async.client import AkapuluClient

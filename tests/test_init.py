@@ -1,7 +1,11 @@
-"""The package offers its public names, cheaply and with types."""
+"""The package has its public names, is cheap to import, has types, and its help opens with an example."""
 
+import ast
+import pydoc
+import re
 import subprocess
 import sys
+import textwrap
 from importlib.resources import files
 from inspect import isclass, ismodule
 
@@ -11,14 +15,25 @@ from akapulu_async.models import connection, conversation
 
 
 def test_all_is_sorted_and_importable() -> None:
-    """`__all__` is sorted, without doubles, and each name is there and not None."""
+    """`__all__` is sorted, without duplicates, and each of its names exists."""
     assert akapulu_async.__all__ == sorted(set(akapulu_async.__all__))
     for name in akapulu_async.__all__:
         assert getattr(akapulu_async, name) is not None
 
 
+def test_help_opens_with_an_example() -> None:
+    """The first screen of `help(akapulu_async)` has an example and the entry points."""
+    screen = "\n".join(pydoc.render_doc(akapulu_async, renderer=pydoc.plaintext).splitlines()[:28])
+    entries = re.findall(r"^ +- `([\w. -]+)`", screen, re.MULTILINE)
+    assert [entry.rpartition(".")[2] for entry in entries] == [
+        "AkapuluClient", "ConversationSession", "SessionManager", "Simulator", "akapulu-async --help"
+    ]  # fmt: skip
+    example = textwrap.dedent(screen.partition("::\n")[2].partition("Start here:")[0])
+    compile(example, "example", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
 def test_all_is_complete() -> None:
-    """Every public name that the package has is in `__all__`, and nothing else is."""
+    """Every public name of the package is in `__all__`, and nothing else is."""
     public = {
         name for name, value in vars(akapulu_async).items() if not name.startswith("_") and not ismodule(value)
     }  # fmt: skip
@@ -26,7 +41,7 @@ def test_all_is_complete() -> None:
 
 
 def test_every_error_and_model_is_public() -> None:
-    """What can be raised or returned can be imported from the package itself."""
+    """Every error and every model can be imported from the package itself."""
     for module in (errors, connection, conversation):
         for name, value in vars(module).items():
             if isclass(value) and value.__module__ == module.__name__ and not name.startswith("_"):
@@ -43,5 +58,5 @@ def test_importing_is_cheap() -> None:
 
 
 def test_types_are_shipped() -> None:
-    """The marker is there that lets type checkers read the package."""
+    """The marker for type checkers is shipped."""
     assert (files(akapulu_async) / "py.typed").is_file()
