@@ -23,7 +23,7 @@ def test_all_is_sorted_and_importable() -> None:
 
 def test_help_opens_with_an_example() -> None:
     """The first screen of `help(akapulu_async)` has an example and the entry points."""
-    screen = "\n".join(pydoc.render_doc(akapulu_async, renderer=pydoc.plaintext).splitlines()[:28])
+    screen = "\n".join(pydoc.plain(pydoc.render_doc(akapulu_async)).splitlines()[:28])
     entries = re.findall(r"^ +- `([\w. -]+)`", screen, re.MULTILINE)
     assert [entry.rpartition(".")[2] for entry in entries] == [
         "AkapuluClient", "ConversationSession", "SessionManager", "Simulator", "akapulu-async --help"

@@ -7,10 +7,15 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from importlib import resources
 from pathlib import Path
 
 import pytest
+
+from akapulu_async import __version__
+from tests.support import release_check, wings
+from tests.test_layers import SOURCES, wing
 
 ROOT = Path(__file__).parent.parent
 DISTRIBUTION = "akapulu-async"
@@ -112,3 +117,78 @@ def test_ci() -> None:
     assert steps[0] == "test"
     assert set(steps) <= targets()
     subprocess.run(["bash", "-n", str(ROOT / ".ci/run")], check=True)
+
+
+REPOSITORY = "https://example.org/somebody/akapulu-async"
+TAGGED = f"{REPOSITORY}/blob/v{__version__}"
+
+
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [
+        ("see [a](LICENSE).", f"see [a]({TAGGED}/LICENSE)."),
+        ("[a](docs/faults.md#x) ![b](docs)", f"[a]({TAGGED}/docs/faults.md#x) ![b]({TAGGED}/docs)"),
+        ("[a](https://example.org/b) [c](#c)", "[a](https://example.org/b) [c](#c)"),
+        ("`x[0](y)` [a](LICENSE)", f"`x[0](y)` [a]({TAGGED}/LICENSE)"),
+        ("```\nx[0](y)\n```\n[a](LICENSE)", f"```\nx[0](y)\n```\n[a]({TAGGED}/LICENSE)"),
+    ],
+)
+def test_release_links(page: str, expected: str) -> None:
+    """A release's README has absolute links where ours has relative ones, and is otherwise the same."""
+    assert release_check.with_absolute_links(page, REPOSITORY, ROOT) == expected
+
+
+def test_release_dead_links() -> None:
+    """A README with a link to a missing file is not released."""
+    with pytest.raises(release_check.ReleaseError, match="links to docs/none"):
+        release_check.with_absolute_links("[a](docs/none.md)", REPOSITORY, ROOT)
+
+
+def test_release_metadata(tmp_path: Path) -> None:
+    """A release names the project's URLs, and no link of its long description is relative."""
+    for path in ROOT.iterdir():
+        if path.name in {"README.md", "pyproject.toml"}:
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+        else:
+            (tmp_path / path.name).symlink_to(path)
+    release_check.prepare(tmp_path, REPOSITORY)
+    urls = tomllib.loads((tmp_path / "pyproject.toml").read_text("utf-8"))["project"]["urls"]
+    assert set(urls) == {"Homepage", "Source", "Changelog", "Issues"}
+    assert all(url.startswith(REPOSITORY) for url in urls.values())
+    page = (tmp_path / "README.md").read_bytes()
+    assert not [each for each in release_check.complaints(b"\n" + page) if "links to" in each]
+
+
+def test_release_complaints() -> None:
+    """Metadata without a URL, or with a dead link in its long description, is refused."""
+    head = b"Name: a\nVersion: 1\nSummary: b\nAuthor: c\nLicense-Expression: MIT\nKeywords: d\n"
+    url = b"Project-URL: Source, https://example.org/a\n"
+    assert list(release_check.complaints(head + url + b"\n[a](https://example.org/) [b](#c)")) == []
+    missing, markdown, html = release_check.complaints(head + b'\n[a](LICENSE)\n\n<img src="docs/a.svg">')
+    assert "Project-URL is missing" in missing
+    assert "links to LICENSE" in markdown
+    assert "links to docs/a.svg" in html
+
+
+@pytest.mark.parametrize("given", ["", "http://example.org/a", "https://example.org", "somebody/akapulu-async"])
+def test_release_needs_an_address(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a usable REPOSITORY, nothing is built, and the message says what to give."""
+    assert release_check.main([given]) == 1
+    assert "REPOSITORY" in (message := capsys.readouterr().err)
+    assert "https://" in message
+
+
+def test_picture_of_the_wings() -> None:
+    """docs/wings.svg shows the imports as they are; `python -m tests.support.wings > docs/wings.svg` draws it again."""
+    assert read("docs/wings.svg") == wings.draw()
+
+
+def test_architecture() -> None:
+    """docs/architecture.md has a row for each wing, and its walks name functions that exist."""
+    page = read("docs/architecture.md")
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == {wing(name) for name in SOURCES}
+    steps = re.findall(r"^\d+\. (?:`([\w/]+\.py)`, `(\w+)\(\)`: )?", page, re.MULTILINE)
+    assert len(steps) > 20
+    for file, function in steps:
+        source = SOURCES[file.removesuffix(".py").replace("/", ".")].read_text(encoding="utf-8")
+        assert f"def {function}(" in source, (file, function)

@@ -1,5 +1,6 @@
-"""What a user's type checker sees. It is never run: mypy reads it as it reads a user's code."""
+"""The public API as a user's type checker sees it. Never run: mypy reads it like a user's code."""
 
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +11,9 @@ import aiohttp
 
 from akapulu_async import (
     AkapuluClient,
+    AkapuluError,
     ApiError,
+    Attempt,
     Avatar,
     ConcurrencyLimitError,
     Connection,
@@ -19,15 +22,33 @@ from akapulu_async import (
     ConversationDetail,
     ConversationSession,
     ConversationUpdate,
+    EndReason,
+    ErrorKind,
+    EventsMissed,
+    ExchangeRecord,
+    FanOut,
+    GateEvent,
+    GateStep,
     InvalidResponseError,
+    ManagerEvent,
+    ManagerStatistics,
     NodeTurn,
+    Observer,
+    Outcome,
     PollPolicy,
+    ProgressChanged,
     ProgressPollPolicy,
     Recording,
     RecordingNotReadyError,
     RecordingStatus,
     RetryPolicy,
     Secret,
+    SessionEvent,
+    SessionManager,
+    SessionSnapshot,
+    SessionState,
+    StateChanged,
+    StateEvent,
     Timeouts,
     TranscriptRow,
     TransportError,
@@ -130,6 +151,87 @@ async def recordings(client: AkapuluClient) -> None:
     path = await client.conversations.download_recording(SCENARIO, "a.mp4", wait=60, progress=print, overwrite=True)
     assert_type(path, Path)
     await client.conversations.download_recording(UUID(SCENARIO), Path("a.mp4"))
+
+
+async def sessions(session: ConversationSession) -> None:
+    """A session has typed states, events and waits."""
+    async with session as entered:
+        assert_type(entered, ConversationSession)
+    assert_type(session.id, str)
+    assert_type(session.state, SessionState)
+    assert_type(session.end_reason, EndReason | None)
+    assert_type(session.bot_ready, StateEvent)
+    assert_type(session.ended.is_set(), bool)
+    assert_type(session.participant, object | None)
+    assert_type(session.time_to_ready, float | None)
+    assert_type(session.snapshot(), SessionSnapshot)
+    await session.wait_for(SessionState.BOT_READY, timeout=60)
+    async for event in session.events():
+        assert_type(event, StateChanged | ProgressChanged)
+        assert_type(event.session_id, str | None)
+        assert_type(event.to_json(), dict[str, Any])
+    async with session.ready() as call, session.phase(SessionState.ROOM_JOINED):
+        assert_type(call, ConversationSession)
+    await session.wait_for("ready")  # type: ignore[arg-type]
+
+
+async def managers(client: AkapuluClient, request: ConnectRequest) -> None:
+    """A manager's outcomes have the type that the handler returns."""
+
+    async def handle(session: ConversationSession) -> float | None:
+        return session.time_to_ready
+
+    async with SessionManager(client, max_sessions=10, when_full="wait") as manager:
+        assert_type(await manager.start(request, timeout=5), ConversationSession)
+        assert_type(await manager.attach(UUID(SCENARIO)), ConversationSession)
+        async with manager.session(request) as session:
+            assert_type(session, ConversationSession)
+        run = manager.run([request], handle, concurrency=2)
+        assert_type(run, FanOut[float | None])
+        async with run as outcomes:
+            async for outcome in outcomes:
+                assert_type(outcome, Outcome[float | None])
+                assert_type(outcome.result(), float | None)
+                assert_type(outcome.error, BaseException | None)
+                assert_type(outcome.session, ConversationSession | None)
+        assert_type(manager.sessions, tuple[ConversationSession, ...])
+        assert_type(manager.get(SCENARIO), ConversationSession | None)
+        assert_type(manager.statistics(), ManagerStatistics)
+        assert_type(manager.events(), AsyncIterator[ManagerEvent])
+        async for event in manager.events(buffer=10):
+            assert_type(event, StateChanged | ProgressChanged | EventsMissed)
+            assert_type(event.session_id, str | None)
+            assert_type(event.to_json(), dict[str, Any])
+        assert_type(await manager.drain(timeout=30), bool)
+    SessionManager(client, when_full="retry")  # type: ignore[arg-type]
+    manager.run([request], len)  # type: ignore[arg-type]
+
+
+class Telemetry(Observer):
+    """An observer overrides any of the methods, with facts that cannot be changed."""
+
+    def attempt_started(self, attempt: Attempt) -> Mapping[str, str] | None:
+        assert_type(attempt.template, str)
+        attempt.number = 2  # type: ignore[misc]
+        return {"traceparent": f"00-{attempt.number}"}
+
+    def attempt_finished(self, attempt: Attempt) -> None:
+        assert_type(attempt.seconds, float | None)
+        assert_type(attempt.error, ErrorKind | None)
+
+    def session_event(self, event: SessionEvent) -> None:
+        assert_type(event.elapsed, float)
+
+    def gate(self, event: GateEvent) -> None:
+        assert_type(event.step, GateStep)
+
+    def exchange(self, exchange: ExchangeRecord) -> None:
+        assert_type(exchange.request_headers, Mapping[str, str])
+
+
+def kinds(error: AkapuluError) -> None:
+    """Every error has a kind to branch on."""
+    assert_type(error.kind, ErrorKind)
 
 
 def errors(

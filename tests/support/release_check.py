@@ -1,18 +1,18 @@
-"""Build the distributions as they are published, and check what an index will show: `make release-check REPOSITORY=...`.
+"""Build the distributions as they are published, and check them: `make release-check REPOSITORY=https://...`.
 
-The project has no address of its own, so its metadata names none. This builds from a copy of the last commit, in which
-pyproject.toml has the project's URLs and the README's relative links lead into the repository, at the tag of the
-version. The checkout itself is not changed. The distributions are in build/release afterwards, ready for upload.
-
-The links have the form of GitHub's: REPOSITORY/blob/TAG/PATH.
+The project's metadata names no address, since it has none of its own. The build runs in a copy of the last commit, in
+which pyproject.toml has the project's URLs, and the README's relative links lead into the repository at the version's
+tag: REPOSITORY/blob/TAG/PATH, the form of GitHub's links. The checkout is not changed. The distributions are in
+build/release afterwards, ready for upload.
 """
+
+# ruff: noqa: S603, T201 - a program that runs git, build and twine
 
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 import zipfile
 from collections.abc import Iterator, Sequence
 from email import message_from_bytes
@@ -25,7 +25,7 @@ from akapulu_async import __version__
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "build" / "release"
 LINK = re.compile(r"(?ms)^ *```.*?^ *```|`[^`\n]+`|(?<=\]\()[^)\s]+(?=\))")
-"""Code, which is left alone, or a link's target."""
+"""Code, which stays as it is, or the target of a link."""
 
 
 class ReleaseError(Exception):
@@ -73,9 +73,7 @@ def prepare(copy: Path, repository: str) -> None:
     """Write the URLs and links into a copy of the sources."""
     readme, project = copy / "README.md", copy / "pyproject.toml"
     readme.write_text(with_absolute_links(readme.read_text("utf-8"), repository, copy), "utf-8")
-    text = project.read_text("utf-8") + project_urls(repository)
-    tomllib.loads(text)
-    project.write_text(text, "utf-8")
+    project.write_text(project.read_text("utf-8") + project_urls(repository), "utf-8")
 
 
 def complaints(metadata: bytes) -> Iterator[str]:
@@ -89,12 +87,12 @@ def complaints(metadata: bytes) -> Iterator[str]:
     page = MarkdownIt("commonmark").enable("table").render(body.decode("utf-8"))
     for target in re.findall(r'(?:href|src)="([^"]*)"', page):
         if not target.startswith(("https://", "#")):
-            yield f"the long description links to {target}, which leads nowhere on an index"
+            yield f"the long description links to {target}, which is a dead link on an index"
 
 
 def run(*command: str, cwd: Path = ROOT) -> str:
     """Return the output of a command; raise ReleaseError if it fails."""
-    done = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)  # noqa: S603
+    done = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
         raise ReleaseError(f"{' '.join(command)} failed:\n{done.stdout}")
     return done.stdout
