@@ -1,6 +1,6 @@
 """Build the distributions as they are published, and check them: `make release-check REPOSITORY=https://...`.
 
-The project's metadata names no address, since it has none of its own. The build runs in a copy of the last commit, in
+The project's metadata names no address, since it has none of its own. The build runs in a clone of the last commit, in
 which pyproject.toml has the project's URLs, and the README's relative links lead into the repository at the version's
 tag: REPOSITORY/blob/TAG/PATH, the form of GitHub's links. The checkout is not changed. The distributions are in
 build/release afterwards, ready for upload.
@@ -39,7 +39,7 @@ def checked(repository: str) -> str:
             "REPOSITORY is missing: the address of the repository's page, which the metadata's links begin with. "
             "Run: make release-check REPOSITORY=https://..."
         )
-    if not re.fullmatch(r"https://[^/\s]+(/[^/\s]+)+/?", repository):
+    if not re.fullmatch(r"https://[\w.:-]+(/[\w.~-]+)+/?", repository):
         raise ReleaseError(f"REPOSITORY must be https://HOST/PATH, not {repository}")
     return repository.removesuffix("/")
 
@@ -90,9 +90,9 @@ def complaints(metadata: bytes) -> Iterator[str]:
             yield f"the long description links to {target}, which is a dead link on an index"
 
 
-def run(*command: str, cwd: Path = ROOT) -> str:
+def run(*command: str) -> str:
     """Return the output of a command; raise ReleaseError if it fails."""
-    done = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
         raise ReleaseError(f"{' '.join(command)} failed:\n{done.stdout}")
     return done.stdout
@@ -104,10 +104,8 @@ def release(repository: str) -> None:
         raise ReleaseError(f"a release is built from a commit; commit these first:\n{changed}")
     shutil.rmtree(OUT, ignore_errors=True)
     with tempfile.TemporaryDirectory() as temporary:
-        archive, copy = Path(temporary, "sources.zip"), Path(temporary, "sources")
-        run("git", "archive", "--format=zip", f"--output={archive}", "HEAD")
-        with zipfile.ZipFile(archive) as sources:
-            sources.extractall(copy)
+        copy = Path(temporary, "sources")
+        run("git", "clone", "--quiet", str(ROOT), str(copy))
         prepare(copy, repository)
         run(sys.executable, "-m", "build", "--outdir", str(OUT), str(copy))
     built = sorted(map(str, OUT.iterdir()))
