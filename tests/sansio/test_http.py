@@ -2,17 +2,14 @@
 
 import gzip
 import json
-import math
-import pickle
 import traceback
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from akapulu_async.converter import detail_reader, read_connection, update_reader
@@ -29,9 +26,7 @@ from akapulu_async.errors import (
     RateLimitError,
     ServerError,
 )
-from akapulu_async.sansio.headers import MAX_RETRY_AFTER, ContentRange, parse_content_range, parse_retry_after
 from akapulu_async.sansio.http import Request, Response, check_error_types, decipher, invalid_response, not_ready_text
-from akapulu_async.sansio.json_body import encode_json, parse_json
 from akapulu_async.secret import MASK, Secret
 
 ID = "33333333-3333-4333-8333-333333333333"
@@ -233,29 +228,6 @@ def test_successes_that_are_not_json(body: bytes, headers: Mapping[str, str], pr
     assert (error.method, error.path) == ("GET", "/scenarios/")
 
 
-@pytest.mark.parametrize("body", [b'\xef\xbb\xbf{"a": 1}', b' \r\n\t{"a": 1}\n'], ids=["BOM", "white space"])
-def test_what_surrounds_json_is_borne(body: bytes) -> None:
-    """A byte order mark and white space around JSON are no fault."""
-    assert answered(200, body) == {"a": 1}
-
-
-def test_a_number_too_long_to_read() -> None:
-    """An integer of more digits than Python reads is a bad answer, not a crash."""
-    assert "4300" in nonsense(200, b"1" * 5000).problem
-
-
-@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
-def test_depth_is_bounded(opening: str, closing: str) -> None:
-    """What is nested a hundred times is read; more is a bad answer, since what comes of it could not be pickled."""
-    within = f"{opening * 100}1{closing * 100}".encode()
-    assert pickle.loads(pickle.dumps(answered(200, within))) == json.loads(within)  # noqa: S301 - our own
-    for more in (101, 300, 900):
-        problem = nonsense(200, f"{opening * more}1{closing * more}".encode()).problem
-        assert problem == "it is not JSON (no content type): it is nested too deeply"
-    wide = b"[" + b"[[]]," * 1000 + b'"' + b"[" * 1000 + b'"]'
-    assert answered(200, wide) == json.loads(wide)
-
-
 def test_the_field_is_named() -> None:
     """What a reader refuses comes with the field's place and the answer's beginning."""
     error = nonsense(200, b'{"conversation_session_id": "x"}', request=UPDATES)
@@ -387,74 +359,6 @@ def test_any_answer_is_a_value_or_one_of_two_errors(
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        (None, None), ("", None), ("soon", None), ("-5", None), ("+5", None), ("1e3", None), ("0x10", None),
-        ("5 s", None), (".5", None), ("\u0665", None), ("²", None), ("nan", None), ("inf", None), ("5, 6", None),
-        ("0", 0.0), ("7", 7.0), (" 7\t", 7.0), ("007", 7.0), ("1.5", 1.5), ("2.", 2.0),
-        ("9" * 30, MAX_RETRY_AFTER), ("9" * 100_000, MAX_RETRY_AFTER), ("1000000001", MAX_RETRY_AFTER),
-        ("Tue, 10 Mar 2026 18:10:32 GMT", 30.0),
-        ("Tue, 10 Mar 2026 18:10:32 -0000", 30.0),
-        ("Tue, 10 Mar 2026 20:10:32 +0200", 30.0),
-        ("Tuesday, 10-Mar-26 18:10:32 GMT", 30.0),
-        ("Tue Mar 10 18:10:32 2026", 30.0),
-        ("Tue, 10 Mar 2026 18:09:32 GMT", 0.0),
-        ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
-        ("Fri, 31 Dec 9999 23:59:59 GMT", MAX_RETRY_AFTER),
-        ("Tue, 32 Mar 2026 18:10:32 GMT", None),
-        ("Tue, 10 Mar 99999 18:10:32 GMT", None),
-        (f"Tue, 10 Mar {'9' * 5000} 18:10:32 GMT", None),
-        ("Tue, 10 Mar 2026 18:10:32 +9999999999", None),
-    ],
-    ids=count(),
-)  # fmt: skip
-def test_retry_after(value: str | None, seconds: float | None) -> None:
-    """Seconds and dates are read; the past is now, for ever is 30 years, and the rest is as if not said."""
-    assert parse_retry_after(value, NOW) == seconds
-
-
-@given(st.integers(0, 10**9), st.sampled_from(["GMT", "+0000"]))
-def test_dates_count_from_now(seconds: int, zone: str) -> None:
-    """A date says how many seconds there are until then."""
-    text = format_datetime(NOW + timedelta(seconds=seconds)).replace("+0000", zone)
-    assert parse_retry_after(text, NOW) == seconds
-
-
-@given(st.text(st.characters(), max_size=60) | st.from_regex(r"\w{3}, \d+ \w{3} \d+ \d+:\d+:\d+ [+-]?\w*"))
-@example("Mon, 01 Jan 0001 00:00:00 +2359")
-@example("Fri, 31 Dec 9999 23:59:59 -2359")
-def test_any_retry_after(value: str) -> None:
-    """Whatever text comes, it is a sane number of seconds or none."""
-    seconds = parse_retry_after(value, NOW)
-    assert seconds is None or 0.0 <= seconds <= MAX_RETRY_AFTER
-
-
-@pytest.mark.parametrize(
-    ("value", "found"),
-    [
-        (None, None), ("", None), ("bytes 0-9", None), ("bytes */10", None), ("items 0-9/10", None),
-        ("bytes -5-9/10", None), ("bytes 0-9/ten", None), ("bytes 0-9/10, 20-29/10", None), ("0-9/10", None),
-        ("bytes 5-4/10", None), ("bytes 0-10/10", None), ("bytes 10-19/10", None), ("bytes 0-9/10\n", None),
-        (f"bytes 0-{'9' * 5000}/*", None), ("bytes \u0660-9/10", None),
-        ("bytes 0-9/10", ContentRange(0, 10)),
-        ("Bytes 9-9/10", ContentRange(9, 10)),
-        ("bytes 500-999/*", ContentRange(500, None)),
-    ],
-    ids=count(),
-)  # fmt: skip
-def test_content_range(value: str | None, found: ContentRange | None) -> None:
-    """A range that lies within its whole is read; what contradicts itself is as if not said."""
-    assert parse_content_range(value) == found
-
-
-@given(st.integers(0, 10**12), st.integers(0, 10**12), st.integers(0, 10**12))
-def test_any_sensible_content_range(first: int, more: int, after: int) -> None:
-    """First byte and size come back as they were written."""
-    size = first + more + after + 1
-    assert parse_content_range(f"bytes {first}-{first + more}/{size}") == ContentRange(first, size)
-
-
-@pytest.mark.parametrize(
     ("body", "text"),
     [
         (b'{"status_text": "Processing", "error": "E"}', "Processing"),
@@ -481,42 +385,6 @@ def test_any_not_ready_text(body: bytes) -> None:
     text = not_ready_text(body)
     assert text.isprintable()
     assert len(text) <= 200
-
-
-finite = st.floats(allow_nan=False, allow_infinity=False)
-
-
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | finite | st.text(st.characters()),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    )
-)
-def test_bodies_come_back(payload: Any) -> None:
-    """What is encoded is ASCII JSON that reads as what it was."""
-    body = encode_json(payload)
-    assert body.isascii()
-    assert parse_json(body) == payload
-
-
-@pytest.mark.parametrize("payload", [math.nan, [math.inf], {1, 2}, {"a": object()}, b"x", Secret(KEY)], ids=count())
-def test_other_bodies_are_refused(payload: Any) -> None:
-    """What JSON cannot write is a ConfigurationError, before anything is sent."""
-    with pytest.raises(ConfigurationError, match=r"^json: not writable as JSON: ") as caught:
-        encode_json(payload)
-    assert KEY not in str(caught.value)
-
-
-def test_a_circle_is_refused() -> None:
-    """So is what contains itself, or is nested without end."""
-    circle: list[Any] = []
-    circle.append(circle)
-    deep: list[Any] = []
-    for _ in range(100_000):
-        deep = [deep]
-    for payload in (circle, deep):
-        with pytest.raises(ConfigurationError, match=r"^json: not writable as JSON: "):
-            encode_json(payload)
 
 
 @pytest.mark.parametrize(

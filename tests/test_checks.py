@@ -1,0 +1,99 @@
+"""Arguments are checked, and refused by their names."""
+
+import math
+import sys
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from akapulu_async.checks import (
+    check_callable,
+    check_count,
+    check_interval,
+    check_kind,
+    check_limit,
+    check_patience,
+    checked_id,
+    uuid_text,
+)
+from akapulu_async.errors import ConfigurationError
+from akapulu_async.sansio.polling import PollPolicy, ProgressPollPolicy
+
+ID = "11111111-1111-4111-8111-11111111111a"
+EXAMPLE = "123e4567-e89b-12d3-a456-426614174000"
+TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJyIjoicm9vbSJ9.c2lnbmF0dXJl"
+
+
+CHECKS: list[tuple[Callable[[str, Any], None], list[Any], list[Any]]] = [
+    (check_patience, [None, -1, 0, 0.5, 1e308], ["5", True, math.nan, math.inf, 10**400, -(10**400), 10**5000]),
+    (check_interval, [1, 0.5], [None, 0, "5", True, math.nan, math.inf, 10**400, 10**5000]),
+    (check_limit, [None, 1, 0.5], [0, "5", True, math.nan, math.inf, 10**400, 10**5000]),
+    (check_count, [1, sys.maxsize], [None, 0, 1.0, "5", True, math.nan, sys.maxsize + 1, 10**5000]),
+    (partial(check_count, at_least=0, none="any"), [None, 0], [-1, 1.0, False, 10**5000]),
+    (partial(check_kind, kind=PollPolicy), [PollPolicy(), ProgressPollPolicy()], [None, 5, PollPolicy, 10**5000]),
+    (check_callable, [print, PollPolicy], [None, 5, "print", 10**5000]),
+]
+
+
+@pytest.mark.parametrize(("check", "good", "bad"), CHECKS, ids=count())
+def test_arguments_are_checked(check: Callable[[str, Any], None], good: list[Any], bad: list[Any]) -> None:
+    """What can be meant passes, and all else is refused by its name."""
+    for value in good:
+        check("it", value)
+    for value in bad:
+        with pytest.raises(ConfigurationError, match=r"^it: "):
+            check("it", value)
+
+
+@pytest.mark.parametrize(
+    "value", [ID, ID.upper(), UUID(ID)], ids=["lower", "upper", "UUID"]
+)  # fmt: skip
+def test_ids_become_canonical(value: str | UUID) -> None:
+    """A UUID, as an object or as text in any case, becomes its canonical text."""
+    assert uuid_text(value) == checked_id("session_id", value) == ID
+
+
+class Unshowable:
+    """What cannot be written into a message."""
+
+    def __repr__(self) -> str:
+        raise LookupError
+
+
+NO_IDS: list[tuple[Any, str]] = [
+    ("abc", "'abc'"),
+    ("", "''"),
+    (None, "None"),
+    (7, "7"),
+    (UUID(ID).bytes, r"b'\x11\x11"),
+    (UUID(ID).hex, "'1111111111114111811111111111111a'"),
+    (f"{{{ID}}}", f"'{{{ID}}}'"),
+    (f"urn:uuid:{ID}", f"'urn:uuid:{ID}'"),
+    (f"{ID}\n", f"'{ID}\\n'"),
+    (f" {ID}", f"' {ID}'"),
+    (f"{ID}/../..", f"'{ID}/../..'"),
+    (ID.replace("1", "\u0661"), "'\u0661"),
+    ("x" * 10_000, "'" + "x" * 78 + "…"),
+    (10**5000, "<int>"),
+    (Unshowable(), "<Unshowable>"),
+]
+
+
+@pytest.mark.parametrize(("value", "shown"), NO_IDS, ids=count())
+def test_other_ids_are_refused(value: Any, shown: str) -> None:
+    """What is not a UUID with hyphens is refused with the argument's name, what was given, and an example."""
+    with pytest.raises(ConfigurationError) as caught:
+        checked_id("session_id", value)
+    assert str(caught.value).startswith(f"session_id: {shown}")
+    assert str(caught.value).endswith(f"is not a UUID such as '{EXAMPLE}'")
+    assert caught.value.__suppress_context__
+
+
+def test_a_token_in_the_place_of_an_id_is_not_shown() -> None:
+    """Who mixes up a connection's fields does not find the token in the log."""
+    with pytest.raises(ConfigurationError, match=r"^session_id: '\*\*\*' is not a UUID"):
+        checked_id("session_id", TOKEN)
