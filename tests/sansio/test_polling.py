@@ -93,9 +93,9 @@ intervals = st.floats(0.001, 1e6)
 
 
 @st.composite
-def progress_policies(rng: st.DrawFn) -> ProgressPollPolicy:
-    interval = rng(intervals)
-    return ProgressPollPolicy(interval, jitter=rng(draws), longest=interval * rng(st.floats(1, 1e3)))
+def progress_policies(draw: st.DrawFn) -> ProgressPollPolicy:
+    interval = draw(intervals)
+    return ProgressPollPolicy(interval, jitter=draw(draws), longest=interval * draw(st.floats(1, 1e3)))
 
 
 @given(intervals, percents, seconds, seconds)
