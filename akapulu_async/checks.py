@@ -24,7 +24,7 @@ def uuid_text(value: object) -> str:
         return str(value)
     if isinstance(value, str) and _UUID.fullmatch(value):
         return value.lower()
-    raise ValueError("not a UUID such as '123e4567-e89b-12d3-a456-426614174000'")
+    raise ValueError("must be a UUID such as '123e4567-e89b-12d3-a456-426614174000'")
 
 
 def shown(value: object, limit: int = 80) -> str:
@@ -45,7 +45,7 @@ def checked_id(name: str, value: str | UUID) -> str:
     try:
         return uuid_text(value)
     except ValueError as error:
-        raise ConfigurationError(f"{name}: {shown(value)} is {error}") from None
+        raise ConfigurationError(f"{name} {error}, not {shown(value)}") from None
 
 
 LARGEST = sys.float_info.max

@@ -1,16 +1,14 @@
-"""From JSON to models, strictly: what has the wrong type is refused, not bent until it fits.
+"""Read JSON into models, strictly: a value of the wrong type is refused, never coerced.
 
-A new field breaks nothing and is found in `.raw`; a null text is the empty text. In an update, whose percent
-and text are for people and gate nothing, a percent outside 0 to 100 is clamped and either may be missing or
-null, since the vendor's own browser code guards against that [seen]. All else that the interface does not allow
-is a `PayloadError`, which names the field.
+Each resource registers its models and how their fields are read. A new field breaks nothing and is found in `.raw`;
+a null text is the empty text. Anything else that the interface does not allow is a `PayloadError` that names the field.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cache
-from typing import Any, TypeVar, cast
+from functools import cache, partial
+from typing import Any, TypeVar, cast, get_args, get_origin
 from urllib.parse import urlsplit
 
 import attrs
@@ -18,17 +16,12 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn, override
 
 from akapulu_async.checks import uuid_text
-from akapulu_async.models.connection import Connection
-from akapulu_async.models.conversation import (
-    Avatar,
-    ConversationDetail,
-    ConversationUpdate,
-    RecordingStatus,
-    TranscriptRow,
-)
 from akapulu_async.secret import Secret
 
 Model = TypeVar("Model")
+
+Hook = Callable[[object, Any], Any]
+"""Reads a value, or raises any exception. The second argument is the field's type; cattrs passes it."""
 
 _JSON_NAMES = {
     dict: "an object",
@@ -47,7 +40,7 @@ _FULL = 100.0  # percent
 
 
 class PayloadError(ValueError):
-    """A payload is not what the interface says. `field` names the culprit; None is the payload as a whole."""
+    """A payload is not what the interface says. `field` names the culprit; None means the payload as a whole."""
 
     def __init__(self, field: str | None, problem: str) -> None:
         super().__init__(field, problem)
@@ -55,206 +48,191 @@ class PayloadError(ValueError):
         self.problem = problem
 
 
-def _wanted(what: str, value: object) -> TypeError:
-    return TypeError(f"{what} is wanted, not {_JSON_NAMES.get(type(value), type(value).__name__)}")
+def _must_be(wanted: str, value: object) -> TypeError:
+    return TypeError(f"must be {wanted}, not {_JSON_NAMES.get(type(value), type(value).__name__)}")
 
 
-def _bool(value: object, _: object) -> bool:
+def _read_bool(value: object, _: object) -> bool:
     if isinstance(value, bool):
         return value
-    raise _wanted("a boolean", value)
+    raise _must_be("a boolean", value)
 
 
-def _text(value: object, _: object) -> str:
+def _read_text(value: object, _: object) -> str:
     if isinstance(value, str):
         return value
     if value is None:
         return ""
-    raise _wanted("a text", value)
+    raise _must_be("a text", value)
 
 
-def _optional_text(value: object, _: object) -> str | None:
-    return None if value is None else _text(value, str)
+def read_optional_text(value: object, _: object) -> str | None:
+    """Read a text; null stays None."""
+    return None if value is None else _read_text(value, str)
 
 
-def _percent(value: object, _: object) -> float:
+def read_percent(value: object, _: object) -> float:
+    """Read a percent that is for people and gates nothing: clamped to 0 to 100, null is 0."""
     if value is None:
         return 0.0
-    if value.__class__ not in _NUMBERS:  # not by isinstance(), to which booleans are numbers
-        raise _wanted("a number", value)
+    if value.__class__ not in _NUMBERS:  # isinstance() takes a boolean for a number
+        raise _must_be("a number", value)
     number = cast(float, value)
     if not 0.0 <= number <= _FULL:
         if isinstance(value, float) and math.isnan(value):
-            raise ValueError("a number is wanted, not NaN")
-        # Clamped before it becomes a float: an integer of JSON may be too large for one.
+            raise ValueError("must be a number, not NaN")
+        # Clamped before it becomes a float: a JSON integer may be too large for one.
         number = min(max(number, 0.0), _FULL)
     return float(number)
 
 
-def _uuid(value: object, _: object) -> str:
+def read_id(value: object, _: object) -> str:
+    """Read a UUID."""
     if not isinstance(value, str):
-        raise _wanted("a UUID", value)
+        raise _must_be("a UUID", value)
     return uuid_text(value)
 
 
-def _secret(value: object, _: object) -> Secret:
+def read_secret(value: object, _: object) -> Secret:
+    """Read a credential, which `.raw` keeps as a `Secret` too."""
     if not isinstance(value, str) or not value:
-        raise _wanted("a text that is not empty", value)
-    if not value.isprintable():  # a lone surrogate, say, with which no link can be made
-        raise ValueError("a text of printable characters is wanted")
+        raise _must_be("a text that is not empty", value)
+    if not value.isprintable():  # a lone surrogate, say, cannot be part of a link
+        raise ValueError("must have printable characters only")
     return Secret(value)
 
 
-def _moment(value: object, _: object) -> datetime:
+def read_moment(value: object, _: object) -> datetime:
+    """Read an ISO 8601 time with its zone."""
     if not isinstance(value, str):
-        raise _wanted("an ISO 8601 time", value)
-    moment = datetime.fromisoformat(value)
+        raise _must_be("an ISO 8601 time", value)
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"must be an ISO 8601 time, not {value[:40]!r}") from None
     if moment.utcoffset() is None:
-        raise ValueError("the time has no zone")
+        raise ValueError("must have a time zone")
     try:
         moment.astimezone(UTC)
     except OverflowError:
-        raise ValueError("the time has no equivalent in UTC") from None
+        raise ValueError("must be a time that UTC can express") from None
     return moment
 
 
-def _web_url(value: object, _: object) -> str:
+def read_url(value: object, _: object) -> str:
+    """Read an http(s) URL."""
     if not isinstance(value, str):
-        raise _wanted("a URL", value)
+        raise _must_be("a URL", value)
     try:
         parts = urlsplit(value)
-    except ValueError:  # whose words quote it
-        raise ValueError("an http(s) URL is wanted") from None
+    except ValueError:  # its message quotes the URL
+        raise ValueError("must be an http(s) URL") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or not value.isprintable():
-        raise ValueError("an http(s) URL is wanted")
+        raise ValueError("must be an http(s) URL")
     return value
 
 
-def _teach(converter: cattrs.Converter, model: type[Any], **hooks: Any) -> None:
-    """Teach the converter a model whose fields are read by the given hooks, the others by their types.
+_hooks: dict[type[Any], dict[str, Hook]] = {}
 
-    A model with `.raw` keeps there what it was read from.
+
+def register(model: type[Any], **hooks: Hook) -> None:
+    """Let a model be read: the named fields by these hooks, the others by their types.
+
+    A model with `.raw` keeps there the object that it was read from. Reading code is generated at first use.
     """
+    _hooks[model] = hooks
+
+
+def _reader_of_model(model: type[Any], converter: cattrs.Converter) -> Hook:
+    hooks = _hooks[model]
     overrides: dict[str, Any] = {name: override(struct_hook=hook) for name, hook in hooks.items()}
     keeps_raw = "raw" in attrs.fields_dict(model)
     if keeps_raw:
         overrides["raw"] = override(omit=True)
+    secrets = [name for name, hook in hooks.items() if hook is read_secret]
     fill = make_dict_structure_fn(model, converter, **overrides)
 
-    def structure(payload: object, _: object) -> Any:
-        if not isinstance(payload, dict):  # which is all that JSON has
-            raise _wanted("an object", payload)
+    def read(payload: object, _: object) -> Any:
+        if not isinstance(payload, dict):
+            raise _must_be("an object", payload)
         whole = fill(payload, model)
         if keeps_raw:
-            object.__setattr__(whole, "raw", payload)
+            raw = {**payload, **{name: getattr(whole, name) for name in secrets}} if secrets else payload
+            object.__setattr__(whole, "raw", raw)
         return whole
 
-    converter.register_structure_hook(model, structure)
+    return read
 
 
-def _make_converter(*, detailed: bool) -> cattrs.Converter:
+def _reader_of_list(kind: Any, converter: cattrs.Converter) -> Hook:
+    item = get_args(kind)[0]
+    read_item = converter.get_structure_hook(item)
+
+    def read(values: object, _: object) -> tuple[Any, ...]:
+        if not isinstance(values, list):
+            raise _must_be("a list", values)
+        if not converter.detailed_validation:
+            return tuple([read_item(value, item) for value in values])
+        items = []
+        for index, value in enumerate(values):
+            try:
+                items.append(read_item(value, item))
+            except Exception as error:  # noqa: BLE001 - hooks raise anything
+                # Only the first: an error for each of millions would take gigabytes.
+                error.add_note(cattrs.IterableValidationNote("", index, item))
+                raise cattrs.IterableValidationError("", [error], kind) from None
+        return tuple(items)
+
+    return read
+
+
+def _is_list(kind: Any) -> bool:
+    return get_origin(kind) is tuple
+
+
+@cache
+def _converter(*, detailed: bool) -> cattrs.Converter:
     converter = cattrs.Converter(detailed_validation=detailed)
-    converter.register_structure_hook(bool, _bool)
-    converter.register_structure_hook(str, _text)
-
-    def rows(value: object, _: object) -> tuple[TranscriptRow, ...]:
-        if not isinstance(value, list):
-            raise _wanted("a list", value)
-        return converter.structure(_until_bad(value) if detailed else value, tuple[TranscriptRow, ...])
-
-    optional = _optional_text
-    _teach(converter, Avatar, id=_uuid)
-    _teach(converter, RecordingStatus)
-    _teach(converter, TranscriptRow, node_id=optional, tool_call_id=optional)
-    _teach(converter, ConversationDetail, id=_uuid, created_at=_moment, scenario_id=_uuid, transcript_rows=rows)
-    _teach(converter, ConversationUpdate, conversation_session_id=_uuid, completion_percent=_percent)
-    _teach(converter, Connection, room_url=_web_url, token=_secret, conversation_session_id=_uuid)
+    converter.register_structure_hook(bool, _read_bool)
+    converter.register_structure_hook(str, _read_text)
+    converter.register_structure_hook_factory(_is_list, partial(_reader_of_list, converter=converter))
+    converter.register_structure_hook_factory(attrs.has, partial(_reader_of_model, converter=converter))
     return converter
 
 
-def _until_bad(rows: list[object]) -> list[object]:
-    """Return the rows up to the first that is bad: an error for each of millions would take gigabytes."""
-    read = _converter().get_structure_hook(TranscriptRow)
-    for number, row in enumerate(rows):
-        try:
-            read(row, TranscriptRow)
-        except Exception:  # noqa: BLE001 - as in structure()
-            return rows[: number + 1]
-    return rows
-
-
-# Made when first needed: generating their code costs an import milliseconds.
 @cache
-def _converter() -> cattrs.Converter:
-    return _make_converter(detailed=False)
-
-
-# Naming the field costs time that only a bad payload is worth, so it is read a second time for that.
-@cache
-def _naming_converter() -> cattrs.Converter:
-    return _make_converter(detailed=True)
-
-
-@cache
-def _reading(model: Any) -> Callable[[object, object], Any]:
-    return _converter().get_structure_hook(model)
+def _reader(model: Any) -> Hook:
+    read: Hook = _converter(detailed=False).get_structure_hook(model)
+    return read
 
 
 def structure(payload: object, model: type[Model]) -> Model:
-    """Read a model from parsed JSON.
+    """Read a registered model from parsed JSON.
 
     Raises:
         PayloadError: The payload is not what the interface says.
     """
+    read = _reader(model)  # type: ignore[arg-type]  # a class can be hashed
     try:
-        whole: Model = _reading(model)(payload, model)  # type: ignore[arg-type]  # a class can be hashed
-    except Exception:  # noqa: BLE001, S110 - cattrs raises whatever the hooks raise; the second reading tells
+        whole: Model = read(payload, model)
+    except Exception:  # noqa: BLE001, S110 - hooks raise anything
         pass
     else:
         return whole
+    # Naming the field takes time, so only a bad payload is read that way.
     try:
-        return _naming_converter().structure(payload, model)
+        return _converter(detailed=True).structure(payload, model)
     except Exception as error:  # noqa: BLE001 - as above
-        problem = _named(error)
+        problem = _payload_error(error)
     raise problem
 
 
-def _named(error: Exception) -> PayloadError:
+def _payload_error(error: Exception) -> PayloadError:
     """Return what is wrong, and where, of the first of a validation's errors."""
     first = cattrs.transform_error(error, path="", format_exception=_problem)[0]
     problem, _, path = first.rpartition(" @ ")
-    return PayloadError(path.removeprefix(".") or None, problem)
+    return PayloadError(path.removeprefix("."), problem) if path else PayloadError(None, f"it {problem}")
 
 
 def _problem(error: BaseException, _: object) -> str:
-    return "it is missing" if isinstance(error, KeyError) else str(error)
-
-
-def read_connection(payload: object) -> Connection:
-    """Read the answer to a connect."""
-    if isinstance(payload, Mapping) and isinstance(payload.get("token"), str):
-        connection = structure(payload, Connection)
-        object.__setattr__(connection, "raw", {**payload, "token": connection.token})
-        return connection
-    return structure(payload, Connection)
-
-
-def update_reader(session_id: str) -> Callable[[object], ConversationUpdate]:
-    """Return what reads an update of this conversation and refuses another's."""
-    return _reader(ConversationUpdate, "conversation_session_id", session_id)
-
-
-def detail_reader(session_id: str) -> Callable[[object], ConversationDetail]:
-    """Return what reads the detail of this conversation and refuses another's."""
-    return _reader(ConversationDetail, "id", session_id)
-
-
-def _reader(model: type[Model], field: str, session_id: str) -> Callable[[object], Model]:
-    def read(payload: object) -> Model:
-        whole = structure(payload, model)
-        answered = getattr(whole, field)
-        if answered != session_id:
-            raise PayloadError(field, f"it is of another conversation ({answered})")
-        return whole
-
-    return read
+    return "is missing" if isinstance(error, KeyError) else str(error)

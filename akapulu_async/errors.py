@@ -184,7 +184,7 @@ class InvalidResponseError(AkapuluError):
         self.excerpt = excerpt
 
     def __str__(self) -> str:
-        where = f"field {self.field!r}: " if self.field else ""
+        where = f"field {self.field!r} " if self.field else ""
         what = f"{self.method} {self.path} was answered {self.status}, but {where}{self.problem}"
         created = self.method not in {"GET", "HEAD"} and self.status < 300  # noqa: PLR2004 - the 2xx
         return _sentences(

@@ -4,15 +4,17 @@ import copy
 import json
 import math
 import tracemalloc
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import count
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from akapulu_async.converter import PayloadError, detail_reader, read_connection, structure, update_reader
+from akapulu_async.converter import PayloadError, read_secret, register, structure
 from akapulu_async.models.connection import Connection
 from akapulu_async.models.conversation import (
     Avatar,
@@ -21,6 +23,7 @@ from akapulu_async.models.conversation import (
     RecordingStatus,
     TranscriptRow,
 )
+from akapulu_async.resources.conversations import detail_reader, read_connection, update_reader
 from akapulu_async.secret import Secret
 
 ID = "33333333-3333-4333-8333-33333333333a"
@@ -184,67 +187,67 @@ def changed(payload: dict[str, Any], path: tuple[str | int, ...], value: Any) ->
     return whole
 
 
-UUID_WANTED = "not a UUID such as '123e4567-e89b-12d3-a456-426614174000'"
+UUID_WANTED = "must be a UUID such as '123e4567-e89b-12d3-a456-426614174000'"
 WRONG: list[tuple[str, tuple[str | int, ...], Any, str, str]] = [
-    ("connection", ("room_url",), ..., "room_url", "it is missing"),
-    ("connection", ("room_url",), None, "room_url", "a URL is wanted, not null"),
-    ("connection", ("room_url",), "javascript:alert(1)", "room_url", "an http(s) URL is wanted"),
-    ("connection", ("room_url",), "https://", "room_url", "an http(s) URL is wanted"),
-    ("connection", ("room_url",), "https://x/\n", "room_url", "an http(s) URL is wanted"),
-    ("connection", ("room_url",), "https://[x/", "room_url", "an http(s) URL is wanted"),
-    ("connection", ("token",), ..., "token", "it is missing"),
-    ("connection", ("token",), None, "token", "a text that is not empty is wanted, not null"),
-    ("connection", ("token",), "", "token", "a text that is not empty is wanted, not a text"),
-    ("connection", ("token",), "a\ud800", "token", "a text of printable characters is wanted"),
-    ("connection", ("token",), ["a"], "token", "a text that is not empty is wanted, not a list"),
-    ("connection", ("conversation_session_id",), ..., "conversation_session_id", "it is missing"),
-    ("connection", ("conversation_session_id",), None, "conversation_session_id", "a UUID is wanted, not null"),
+    ("connection", ("room_url",), ..., "room_url", "is missing"),
+    ("connection", ("room_url",), None, "room_url", "must be a URL, not null"),
+    ("connection", ("room_url",), "javascript:alert(1)", "room_url", "must be an http(s) URL"),
+    ("connection", ("room_url",), "https://", "room_url", "must be an http(s) URL"),
+    ("connection", ("room_url",), "https://x/\n", "room_url", "must be an http(s) URL"),
+    ("connection", ("room_url",), "https://[x/", "room_url", "must be an http(s) URL"),
+    ("connection", ("token",), ..., "token", "is missing"),
+    ("connection", ("token",), None, "token", "must be a text that is not empty, not null"),
+    ("connection", ("token",), "", "token", "must be a text that is not empty, not a text"),
+    ("connection", ("token",), "a\ud800", "token", "must have printable characters only"),
+    ("connection", ("token",), ["a"], "token", "must be a text that is not empty, not a list"),
+    ("connection", ("conversation_session_id",), ..., "conversation_session_id", "is missing"),
+    ("connection", ("conversation_session_id",), None, "conversation_session_id", "must be a UUID, not null"),
     ("connection", ("conversation_session_id",), "../x", "conversation_session_id", UUID_WANTED),
-    ("update", ("conversation_session_id",), ..., "conversation_session_id", "it is missing"),
-    ("update", ("conversation_session_id",), 7, "conversation_session_id", "a UUID is wanted, not a number"),
+    ("update", ("conversation_session_id",), ..., "conversation_session_id", "is missing"),
+    ("update", ("conversation_session_id",), 7, "conversation_session_id", "must be a UUID, not a number"),
     (
         "update", ("conversation_session_id",), OTHER, "conversation_session_id",
-        f"it is of another conversation ({OTHER})",
+        f"belongs to another conversation ({OTHER})",
     ),
-    ("update", ("call_is_ready",), ..., "call_is_ready", "it is missing"),
-    ("update", ("call_is_ready",), None, "call_is_ready", "a boolean is wanted, not null"),
-    ("update", ("call_is_ready",), "true", "call_is_ready", "a boolean is wanted, not a text"),
-    ("update", ("call_is_ready",), 1, "call_is_ready", "a boolean is wanted, not a number"),
-    ("update", ("completion_percent",), True, "completion_percent", "a number is wanted, not a boolean"),
-    ("update", ("completion_percent",), "63.6", "completion_percent", "a number is wanted, not a text"),
-    ("update", ("completion_percent",), math.nan, "completion_percent", "a number is wanted, not NaN"),
-    ("update", ("latest_update_text",), {}, "latest_update_text", "a text is wanted, not an object"),
-    ("detail", ("id",), ..., "id", "it is missing"),
-    ("detail", ("id",), OTHER, "id", f"it is of another conversation ({OTHER})"),
-    ("detail", ("created_at",), ..., "created_at", "it is missing"),
-    ("detail", ("created_at",), None, "created_at", "an ISO 8601 time is wanted, not null"),
-    ("detail", ("created_at",), 1773166202.2, "created_at", "an ISO 8601 time is wanted, not a number"),
-    ("detail", ("created_at",), "yesterday", "created_at", "Invalid isoformat string: 'yesterday'"),
-    ("detail", ("created_at",), "2026-03-10T18:10:02", "created_at", "the time has no zone"),
+    ("update", ("call_is_ready",), ..., "call_is_ready", "is missing"),
+    ("update", ("call_is_ready",), None, "call_is_ready", "must be a boolean, not null"),
+    ("update", ("call_is_ready",), "true", "call_is_ready", "must be a boolean, not a text"),
+    ("update", ("call_is_ready",), 1, "call_is_ready", "must be a boolean, not a number"),
+    ("update", ("completion_percent",), True, "completion_percent", "must be a number, not a boolean"),
+    ("update", ("completion_percent",), "63.6", "completion_percent", "must be a number, not a text"),
+    ("update", ("completion_percent",), math.nan, "completion_percent", "must be a number, not NaN"),
+    ("update", ("latest_update_text",), {}, "latest_update_text", "must be a text, not an object"),
+    ("detail", ("id",), ..., "id", "is missing"),
+    ("detail", ("id",), OTHER, "id", f"belongs to another conversation ({OTHER})"),
+    ("detail", ("created_at",), ..., "created_at", "is missing"),
+    ("detail", ("created_at",), None, "created_at", "must be an ISO 8601 time, not null"),
+    ("detail", ("created_at",), 1773166202.2, "created_at", "must be an ISO 8601 time, not a number"),
+    ("detail", ("created_at",), "yesterday", "created_at", "must be an ISO 8601 time, not 'yesterday'"),
+    ("detail", ("created_at",), "2026-03-10T18:10:02", "created_at", "must have a time zone"),
     (
         "detail", ("created_at",), "9999-12-31T23:59:59-00:01", "created_at",
-        "the time has no equivalent in UTC",
+        "must be a time that UTC can express",
     ),
-    ("detail", ("created_at",), "2026-03-10", "created_at", "the time has no zone"),
-    ("detail", ("created_at_text",), ..., "created_at_text", "it is missing"),
-    ("detail", ("duration_text",), 4, "duration_text", "a text is wanted, not a number"),
-    ("detail", ("avatar",), None, "avatar", "an object is wanted, not null"),
-    ("detail", ("avatar", "id"), ..., "avatar.id", "it is missing"),
+    ("detail", ("created_at",), "2026-03-10", "created_at", "must have a time zone"),
+    ("detail", ("created_at_text",), ..., "created_at_text", "is missing"),
+    ("detail", ("duration_text",), 4, "duration_text", "must be a text, not a number"),
+    ("detail", ("avatar",), None, "avatar", "must be an object, not null"),
+    ("detail", ("avatar", "id"), ..., "avatar.id", "is missing"),
     ("detail", ("avatar", "id"), "x", "avatar.id", UUID_WANTED),
-    ("detail", ("avatar", "href"), 1.5, "avatar.href", "a text is wanted, not a number"),
-    ("detail", ("scenario_id",), None, "scenario_id", "a UUID is wanted, not null"),
-    ("detail", ("recording",), [], "recording", "an object is wanted, not a list"),
-    ("detail", ("recording", "is_ready"), None, "recording.is_ready", "a boolean is wanted, not null"),
-    ("detail", ("recording", "has_recording"), ..., "recording.has_recording", "it is missing"),
-    ("detail", ("transcript_rows",), None, "transcript_rows", "a list is wanted, not null"),
-    ("detail", ("transcript_rows",), {"0": {}}, "transcript_rows", "a list is wanted, not an object"),
-    ("detail", ("transcript_rows",), "rows", "transcript_rows", "a list is wanted, not a text"),
-    ("detail", ("transcript_rows", 2), "x", "transcript_rows[2]", "an object is wanted, not a text"),
-    ("detail", ("transcript_rows", 3, "role"), ..., "transcript_rows[3].role", "it is missing"),
-    ("detail", ("transcript_rows", 0, "node_id"), 7, "transcript_rows[0].node_id", "a text is wanted, not a number"),
+    ("detail", ("avatar", "href"), 1.5, "avatar.href", "must be a text, not a number"),
+    ("detail", ("scenario_id",), None, "scenario_id", "must be a UUID, not null"),
+    ("detail", ("recording",), [], "recording", "must be an object, not a list"),
+    ("detail", ("recording", "is_ready"), None, "recording.is_ready", "must be a boolean, not null"),
+    ("detail", ("recording", "has_recording"), ..., "recording.has_recording", "is missing"),
+    ("detail", ("transcript_rows",), None, "transcript_rows", "must be a list, not null"),
+    ("detail", ("transcript_rows",), {"0": {}}, "transcript_rows", "must be a list, not an object"),
+    ("detail", ("transcript_rows",), "rows", "transcript_rows", "must be a list, not a text"),
+    ("detail", ("transcript_rows", 2), "x", "transcript_rows[2]", "must be an object, not a text"),
+    ("detail", ("transcript_rows", 3, "role"), ..., "transcript_rows[3].role", "is missing"),
+    ("detail", ("transcript_rows", 0, "node_id"), 7, "transcript_rows[0].node_id", "must be a text, not a number"),
     (
         "detail", ("transcript_rows", 2, "tool_call_id"), [], "transcript_rows[2].tool_call_id",
-        "a text is wanted, not a list",
+        "must be a text, not a list",
     ),
 ]  # fmt: skip
 
@@ -270,7 +273,7 @@ def test_the_whole_is_wrong(kind: str, payload: Any, found: str) -> None:
     """What is no object at all is refused without a field."""
     with pytest.raises(PayloadError) as caught:
         READERS[kind][0](payload)
-    assert (caught.value.field, caught.value.problem) == (None, f"an object is wanted, not {found}")
+    assert (caught.value.field, caught.value.problem) == (None, f"it must be an object, not {found}")
 
 
 def test_the_first_of_many_bad_rows() -> None:
@@ -296,6 +299,34 @@ def test_an_error_holds_no_payload() -> None:
     assert caught.value.__context__ is None
     assert caught.value.__cause__ is None
     assert TOKEN not in str(caught.value)
+
+
+@attrs.frozen
+class Key:
+    name: str
+    key: Secret
+    raw: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, eq=False)
+
+
+@attrs.frozen
+class Keys:
+    owner: str
+    keys: tuple[Key, ...]
+
+
+def test_a_resource_registers_its_models() -> None:
+    """Models that a resource registers later are read too, by their hooks and types, with credentials masked in raw."""
+    payload = {"owner": "Ada", "keys": [{"name": "first", "key": TOKEN, "new": 1}]}
+    with pytest.raises(KeyError):
+        structure(payload, Keys)
+    register(Keys)
+    register(Key, key=read_secret)
+    keys = structure(payload, Keys)
+    assert keys == Keys("Ada", (Key("first", Secret(TOKEN)),))
+    assert keys.keys[0].raw == {"name": "first", "key": Secret(TOKEN), "new": 1}
+    with pytest.raises(PayloadError) as caught:
+        structure(changed(payload, ("keys", 0, "key"), 7), Keys)
+    assert caught.value.field == "keys[0].key"
 
 
 numbers = st.integers() | st.floats() | st.sampled_from([10**400, -(10**400), 1e308])

@@ -61,8 +61,8 @@ TEXTS: list[tuple[AkapuluError, str]] = [
     ),
     (InvalidResponseError(**GET, status=200, problem="it is empty"), f"{WHERE} was answered 200, but it is empty."),
     (
-        InvalidResponseError(**GET, status=200, problem="it is missing", field="avatar.id", excerpt='{"avatar": {}}'),
-        f"{WHERE} was answered 200, but field 'avatar.id': it is missing. The answer begins: {{\"avatar\": {{}}}}.",
+        InvalidResponseError(**GET, status=200, problem="is missing", field="avatar.id", excerpt='{"avatar": {}}'),
+        f"{WHERE} was answered 200, but field 'avatar.id' is missing. The answer begins: {{\"avatar\": {{}}}}.",
     ),
     (
         InvalidResponseError(**GET, status=200, problem="it is not JSON", excerpt="<html>…"),

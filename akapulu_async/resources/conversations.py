@@ -10,7 +10,17 @@ from typing import Any
 from uuid import UUID
 
 from akapulu_async.checks import check_callable, check_count, check_interval, check_patience, checked_id, shown
-from akapulu_async.converter import detail_reader, read_connection, update_reader
+from akapulu_async.converter import (
+    PayloadError,
+    read_id,
+    read_moment,
+    read_optional_text,
+    read_percent,
+    read_secret,
+    read_url,
+    register,
+    structure,
+)
 from akapulu_async.errors import (
     ConfigurationError,
     ConnectOutcomeUnknownError,
@@ -21,7 +31,13 @@ from akapulu_async.errors import (
 from akapulu_async.http.transport import Transport
 from akapulu_async.log import logger
 from akapulu_async.models.connection import Connection, ConnectRequest, check_request
-from akapulu_async.models.conversation import ConversationDetail, ConversationUpdate
+from akapulu_async.models.conversation import (
+    Avatar,
+    ConversationDetail,
+    ConversationUpdate,
+    RecordingStatus,
+    TranscriptRow,
+)
 from akapulu_async.observing import Observers
 from akapulu_async.resources.recordings import Recording, open_recording
 from akapulu_async.sansio.http import Request
@@ -37,6 +53,46 @@ _FIELD = "{session_id}"
 
 RECORDING_INTERVAL = 2.0
 """Seconds between two looks at whether a recording is ready, as in the vendor's example [seen]."""
+
+register(Connection, room_url=read_url, token=read_secret, conversation_session_id=read_id)
+# Percent and text may be missing or null: the vendor's own browser code guards against that [seen].
+register(ConversationUpdate, conversation_session_id=read_id, completion_percent=read_percent)
+register(ConversationDetail, id=read_id, created_at=read_moment, scenario_id=read_id)
+register(Avatar, id=read_id)
+register(RecordingStatus)
+register(TranscriptRow, node_id=read_optional_text, tool_call_id=read_optional_text)
+
+
+def read_connection(payload: object) -> Connection:
+    """Read the answer to a connect."""
+    return structure(payload, Connection)
+
+
+def update_reader(session_id: str) -> Callable[[object], ConversationUpdate]:
+    """Return a reader of this conversation's updates, which refuses another's."""
+
+    def read(payload: object) -> ConversationUpdate:
+        update = structure(payload, ConversationUpdate)
+        _check_id("conversation_session_id", update.conversation_session_id, session_id)
+        return update
+
+    return read
+
+
+def detail_reader(session_id: str) -> Callable[[object], ConversationDetail]:
+    """Return a reader of this conversation's detail, which refuses another's."""
+
+    def read(payload: object) -> ConversationDetail:
+        detail = structure(payload, ConversationDetail)
+        _check_id("id", detail.id, session_id)
+        return detail
+
+    return read
+
+
+def _check_id(field: str, answered: str, session_id: str) -> None:
+    if answered != session_id:
+        raise PayloadError(field, f"belongs to another conversation ({answered})")
 
 
 class Conversations:

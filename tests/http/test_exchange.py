@@ -209,12 +209,12 @@ INVALID: dict[str, tuple[Behaviour, str | None, str]] = {
     "HTML": (raw(http(200, {"Content-Type": "text/html"}, b"<h1>Welcome</h1>")), None, "not JSON (text/html)"),
     "half of it": (raw(http(200, JSON, GOOD[:40])), None, "not JSON (application/json): Unterminated string"),
     "nothing": (answer(body=b""), None, "it is empty"),
-    "a list": (answer([]), None, "an object is wanted, not a list"),
+    "a list": (answer([]), None, "it must be an object, not a list"),
     "no fields": (answer({}), "", "is missing"),
     "wrong type": (
         answer({**UPDATE, **CONNECTION, "conversation_session_id": 5}),
         "conversation_session_id",
-        "a UUID is wanted, not a number",
+        "must be a UUID, not a number",
     ),
     "NaN": (raw(http(200, JSON, GOOD.replace(b"63.6", b"NaN"))), None, "NaN is not JSON"),
     "compressed": (

@@ -35,9 +35,9 @@ def request(**options: Any) -> ConnectRequest:
 def test_ids_are_checked() -> None:
     """Both ids become canonical, or are refused by their names."""
     assert ConnectRequest(SCENARIO.upper(), UUID(AVATAR)) == request()
-    with pytest.raises(ConfigurationError, match=r"^scenario_id: 'abc' is not a UUID"):
+    with pytest.raises(ConfigurationError, match=r"^scenario_id must be a UUID .*, not 'abc'$"):
         ConnectRequest("abc", AVATAR)
-    with pytest.raises(ConfigurationError, match=r"^avatar_id: 7 is not a UUID"):
+    with pytest.raises(ConfigurationError, match=r"^avatar_id must be a UUID .*, not 7$"):
         ConnectRequest(SCENARIO, 7)  # type: ignore[arg-type]
 
 

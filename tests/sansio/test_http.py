@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from akapulu_async.converter import detail_reader, read_connection, update_reader
 from akapulu_async.errors import (
     ApiError,
     AuthenticationError,
@@ -26,6 +25,7 @@ from akapulu_async.errors import (
     RateLimitError,
     ServerError,
 )
+from akapulu_async.resources.conversations import detail_reader, read_connection, update_reader
 from akapulu_async.sansio.http import Request, Response, check_error_types, decipher, invalid_response, not_ready_text
 from akapulu_async.secret import MASK, Secret
 
@@ -231,14 +231,14 @@ def test_successes_that_are_not_json(body: bytes, headers: Mapping[str, str], pr
 def test_the_field_is_named() -> None:
     """What a reader refuses comes with the field's place and the answer's beginning."""
     error = nonsense(200, b'{"conversation_session_id": "x"}', request=UPDATES)
-    assert (error.field, error.problem[:10]) == ("conversation_session_id", "not a UUID")
+    assert (error.field, error.problem[:14]) == ("conversation_session_id", "must be a UUID")
     assert error.excerpt == '{"conversation_session_id": "x"}'
 
 
 def test_no_content_where_there_must_be_some() -> None:
     """A 204 to a request that needs an answer is refused."""
     error = nonsense(204, b"", request=CONNECT)
-    assert (error.problem, error.excerpt) == ("an object is wanted, not null", "")
+    assert (error.problem, error.excerpt) == ("it must be an object, not null", "")
 
 
 BAD_CONNECTION = json.dumps({"room_url": 7, "token": JWT, "conversation_session_id": ID}).encode()

@@ -49,7 +49,7 @@ TESTS = f'''
 import asyncio, io, logging, os, pickle, random, subprocess, sys
 import anyio, attrs, pytest
 from akapulu_async import AkapuluClient, ConfigurationError
-from akapulu_async.converter import read_connection
+from akapulu_async.resources.conversations import read_connection
 from akapulu_async.simulator import Simulator, world
 
 SECRET = "{SECRET}"

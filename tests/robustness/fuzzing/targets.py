@@ -15,10 +15,11 @@ from typing import Any
 
 import attrs
 
-from akapulu_async.converter import PayloadError, detail_reader, read_connection, structure, update_reader
+from akapulu_async.converter import PayloadError, structure
 from akapulu_async.errors import AkapuluError, ApiError, ConfigurationError, InvalidResponseError
 from akapulu_async.models.connection import Connection
 from akapulu_async.models.conversation import ConversationDetail, ConversationUpdate
+from akapulu_async.resources.conversations import detail_reader, read_connection, update_reader
 from akapulu_async.sansio.headers import MAX_RETRY_AFTER, parse_content_range, parse_retry_after
 from akapulu_async.sansio.http import Request, Response, decipher, not_ready_text
 from akapulu_async.sansio.lifecycle import Lifecycle, SessionState, StateChanged
