@@ -127,7 +127,7 @@ HUGE = 10**5000  # which Python does not write
 @pytest.mark.parametrize("size", [0, -1, 1.5, float("nan"), "5", None, True, HUGE, -HUGE], ids=count())
 def test_pool_holds_a_connection_at_least(size: Any) -> None:
     """A pool without connections is refused."""
-    with pytest.raises(ConfigurationError, match="pool_size: "):
+    with pytest.raises(ConfigurationError, match=r"^pool_size must be a whole number, 1 or more, not "):
         AkapuluClient(API_KEY, pool_size=size)
 
 
@@ -154,10 +154,10 @@ def test_error_types_are_checked(wrong: Any, words: str) -> None:
     [
         ({"api_key": API_KEY.encode()}, "api_key: it is no text"),
         ({"api_key": 5}, "api_key: it is no text"),
-        ({"base_url": LOCAL.encode()}, "base_url: bytes is no text"),
-        ({"base_url": Secret(API_KEY)}, "base_url: Secret is no text"),
-        ({"base_url": b""}, "base_url: bytes is no text"),
-        ({"base_url": 0}, "base_url: int is no text"),
+        ({"base_url": LOCAL.encode()}, "base_url: it must be a text, not bytes"),
+        ({"base_url": Secret(API_KEY)}, "base_url: it must be a text, not Secret"),
+        ({"base_url": b""}, "base_url: it must be a text, not bytes"),
+        ({"base_url": 0}, "base_url: it must be a text, not int"),
     ],
 )
 def test_settings_that_are_no_text_are_told(options: dict[str, Any], words: str) -> None:
@@ -176,7 +176,7 @@ def test_settings_of_another_kind_are_told(name: str, kind: str) -> None:
     """A setting that is an object of ours, or of aiohttp, can be nothing else, and what stands there is not shown."""
     wrong: list[tuple[Any, str]] = [(5, "int"), (API_KEY, "str"), (HUGE, "int")]
     for value, shown in wrong:
-        with pytest.raises(ConfigurationError, match=rf"^{name}: {shown} is no {kind}; write {kind}\(\.\.\.\)$"):
+        with pytest.raises(ConfigurationError, match=rf"^{name} must be a {kind}, not {shown}$"):
             AkapuluClient(API_KEY, **{name: value})
 
 
@@ -201,10 +201,10 @@ def test_settings_of_another_kind_are_told(name: str, kind: str) -> None:
 def test_unusable_arguments_of_a_session_are_named(name: str, wrong: Any) -> None:
     """An argument of a session that cannot be meant is refused with its name, when it is given and not later."""
     client = AkapuluClient(API_KEY, base_url=LOCAL)
-    with pytest.raises(ConfigurationError, match=f"^{name}: "):
+    with pytest.raises(ConfigurationError, match=f"^{name}(:| must be) "):
         client.session(**{"request": REQUEST, name: wrong})
     if name in {"poll", "ready_timeout", "signals"}:
-        with pytest.raises(ConfigurationError, match=f"^{name}: "):
+        with pytest.raises(ConfigurationError, match=f"^{name}(:| must be) "):
             client.attach(SESSION, **{name: wrong})
 
 
@@ -301,7 +301,7 @@ async def test_path_cannot_leave_the_base_url(path: Any) -> None:
     async with Server(answer({})) as server, client_of(server) as client:
         error = await error_of(client.request("GET", path))
     assert type(error) is ConfigurationError
-    assert str(error).startswith("path: ")
+    assert str(error).startswith("path must be ")
     assert server.connections == 0
 
 
@@ -320,8 +320,8 @@ async def test_method_cannot_be_injected(method: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"json": {1, 2}}, "json: not writable as JSON"),
-        ({"json": float("nan")}, "json: not writable as JSON"),
+        ({"json": {1, 2}}, "json must be writable as JSON"),
+        ({"json": float("nan")}, "json must be writable as JSON"),
         ({"params": {"a": HUGE}}, "params['a']: <int> has too many digits"),
         ({"params": {HUGE: "a"}}, "params: a name: <int> is neither a text nor a number"),
         ({"params": {"a": {HUGE}}}, "params['a']: <set> is neither a text nor a number"),

@@ -2,7 +2,7 @@
 
 import math
 
-from akapulu_async.checks import uuid_text
+from akapulu_async.checks import A_UUID, uuid_text
 from akapulu_async.errors import ConfigurationError
 from akapulu_async.sansio.urls import check_base_url
 from akapulu_async.secret import excerpt
@@ -27,8 +27,8 @@ def identifier(text: str) -> str:
     """Read a UUID; returns its canonical text."""
     try:
         return uuid_text(text)
-    except ValueError as error:
-        raise ValueError(f"{shown(text)} is {error}") from None
+    except ValueError:
+        raise ValueError(f"{shown(text)} is not {A_UUID}") from None
 
 
 def variable(text: str) -> tuple[str, str]:

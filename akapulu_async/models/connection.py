@@ -9,7 +9,7 @@ from uuid import UUID
 
 import attrs
 
-from akapulu_async.checks import checked_id, shown
+from akapulu_async.checks import checked_id, refuse, refuse_kind, shown
 from akapulu_async.errors import ConfigurationError
 from akapulu_async.secret import Secret
 
@@ -20,16 +20,16 @@ MAX_STT_KEYWORDS = 5
 def _check_text(name: str, value: object, allowed: str = "") -> str:
     """Return a text that has no control character (nor a lone surrogate) but those allowed."""
     if not isinstance(value, str):
-        raise ConfigurationError(f"{name}: {shown(value)} is {type(value).__name__}, a text is wanted")
+        refuse(name, value, "a text")
     for character in value:
         if unicodedata.category(character) in {"Cc", "Cs"} and character not in allowed:
-            raise ConfigurationError(f"{name}: the control character {character!r} is not allowed")
+            raise ConfigurationError(f"{name} must not contain the control character {character!r}")
     return value
 
 
 def _runtime_vars(value: object) -> dict[str, str]:
     if not isinstance(value, Mapping):
-        raise ConfigurationError(f"runtime_vars: {type(value).__name__} is no mapping of names to texts")
+        refuse_kind("runtime_vars", value, "a mapping of names to texts")
     return {_check_text("runtime_vars: a name", key): _runtime_var(key, text) for key, text in value.items()}
 
 
@@ -37,7 +37,7 @@ def _runtime_var(name: str, value: object) -> str:
     where = f"runtime_vars[{shown(name)}]"
     if isinstance(value, bool | int | float):
         written = shown(value).lower() if isinstance(value, bool) else shown(value)
-        raise ConfigurationError(f"{where}: values are texts, so write {written!r} instead of {shown(value)}")
+        refuse(where, value, f"a text, such as {written!r}")
     # Line breaks and tabs are text: variables fill prompts, and prompts have paragraphs.
     return _check_text(where, value, allowed="\n\r\t")
 
@@ -45,16 +45,16 @@ def _runtime_var(name: str, value: object) -> str:
 def _stt_keywords(value: str | Iterable[str]) -> tuple[str, ...]:
     words = value.split(",") if isinstance(value, str) else value
     if not isinstance(words, Iterable):
-        raise ConfigurationError(f"stt_keywords: {type(value).__name__} is neither a text nor a list of texts")
+        refuse_kind("stt_keywords", value, "a text or a list of texts")
     keywords = tuple(stripped for word in words if (stripped := _check_text("stt_keywords", word).strip()))
     if len(keywords) > MAX_STT_KEYWORDS:
-        raise ConfigurationError(f"stt_keywords: {len(keywords)} are too many, the service takes {MAX_STT_KEYWORDS}")
+        raise ConfigurationError(f"stt_keywords: {len(keywords)} are too many; the service takes {MAX_STT_KEYWORDS}")
     return keywords
 
 
 def _flag(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
     if not isinstance(value, bool) and not (value is None and field.default is None):
-        raise ConfigurationError(f"{field.name}: {shown(value)} is {type(value).__name__}, True or False is wanted")
+        refuse(field.name, value, "True, False or None" if field.default is None else "True or False")
 
 
 def _scenario_id(value: str | UUID) -> str:
@@ -67,7 +67,7 @@ def _avatar_id(value: str | UUID) -> str:
 
 def _extra(value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise ConfigurationError(f"extra: {type(value).__name__} is no mapping of field names to values")
+        refuse_kind("extra", value, "a mapping of field names to values")
     for name in value:
         # JSON would make a text of a number or a boolean, and one field of two names.
         _check_text("extra: a name", name)
@@ -75,7 +75,7 @@ def _extra(value: object) -> dict[str, Any]:
         # A round trip also takes a copy that the caller cannot change later.
         copy: dict[str, Any] = json.loads(json.dumps(dict(value), allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
-        raise ConfigurationError(f"extra: not writable as JSON: {error}") from None
+        raise ConfigurationError(f"extra must be writable as JSON: {error}") from None
     return copy
 
 
@@ -115,7 +115,7 @@ class ConnectRequest:
     def __attrs_post_init__(self) -> None:
         named = sorted(self.extra.keys() & {field.name for field in attrs.fields(ConnectRequest)})
         if named:
-            raise ConfigurationError(f"extra: {', '.join(named)} has an argument of its own, use that")
+            raise ConfigurationError(f"extra must not contain {', '.join(named)}: use the arguments of these names")
 
     def to_json(self) -> dict[str, Any]:
         """Return the body of the connect. What is empty or None is left to the service."""
@@ -141,7 +141,7 @@ def check_request(request: object) -> None:
         ConfigurationError: It is something else.
     """
     if not isinstance(request, ConnectRequest):
-        raise ConfigurationError(f"request: {type(request).__name__} is no ConnectRequest; to take up an id, attach()")
+        refuse_kind("request", request, "a ConnectRequest (to follow a conversation by its id, use attach())")
 
 
 def raw_field() -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from akapulu_async.checks import check_callable, check_count, check_interval, check_patience, checked_id, shown
+from akapulu_async.checks import check_callable, check_count, check_interval, check_patience, checked_id, refuse
 from akapulu_async.converter import (
     PayloadError,
     read_id,
@@ -300,13 +300,11 @@ def _warn_of_orphan(connection: Connection) -> None:
 def _target(path: str | PathLike[str]) -> Path:
     try:
         target = Path(path)
-        os.fsencode(target)
-    except TypeError:
-        raise ConfigurationError(f"path: {shown(path)} is neither a text nor a path") from None
-    except UnicodeEncodeError:
-        raise ConfigurationError(f"path: no file can be called {shown(path)}") from None
-    if "\0" in str(target):
-        raise ConfigurationError("path: the character '\\0' is not allowed")
+        possible = b"\0" not in os.fsencode(target)
+    except (TypeError, UnicodeEncodeError):
+        possible = False
+    if not possible:
+        refuse("path", path, "a text or a path that can name a file")
     return target
 
 
@@ -321,7 +319,5 @@ def check_recording_path(path: str) -> str:
     except (AttributeError, TypeError, ConfigurationError):
         fits = False
     if not fits:
-        raise ConfigurationError(
-            f"recording_path: {shown(path, 200)} is not usable; wanted is one like {RECORDING_PATH!r}"
-        )
+        refuse("recording_path", path, f"a path with {_FIELD!r}, such as {RECORDING_PATH!r}")
     return path

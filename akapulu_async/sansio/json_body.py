@@ -69,4 +69,4 @@ def encode_json(payload: Any) -> bytes:
     try:
         return json.dumps(payload, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise ConfigurationError(f"json: not writable as JSON: {error}") from None
+        raise ConfigurationError(f"json must be writable as JSON: {error}") from None

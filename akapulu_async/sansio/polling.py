@@ -91,7 +91,7 @@ class PollPolicy:
 
 def _at_least_interval(policy: "ProgressPollPolicy", attribute: "attrs.Attribute[Any]", value: object) -> None:
     if not (is_number(value) and value >= policy.interval):
-        refuse(attribute.name, value, f"is not a number of seconds, at least the interval of {policy.interval}")
+        refuse(attribute.name, value, f"a number of seconds, at least the interval of {policy.interval}")
 
 
 _STRIDE = 8.0

@@ -5,7 +5,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from akapulu_async.checks import shown
+from akapulu_async.checks import refuse, shown
 from akapulu_async.errors import ConfigurationError
 
 DEFAULT_BASE_URL = "https://akapulu.com/api"
@@ -40,13 +40,13 @@ def check_base_url(url: str) -> str:
     """
     problem = _base_url_problem(url)
     if problem:
-        raise ConfigurationError(f"base_url: {problem}; wanted is one like {DEFAULT_BASE_URL}")
+        raise ConfigurationError(f"base_url: {problem}; write one such as {DEFAULT_BASE_URL}")
     return url.rstrip("/")
 
 
 def _base_url_problem(url: Any) -> str | None:  # noqa: PLR0911 - a check a line
     if not isinstance(url, str):
-        return f"{type(url).__name__} is no text"
+        return f"it must be a text, not {type(url).__name__}"
     if not url.isprintable() or " " in url:
         return "it contains white space or control characters"
     # Neither of these shows the URL, nor lets a parser's error do so: a password or a token may stand in it.
@@ -58,7 +58,7 @@ def _base_url_problem(url: Any) -> str | None:  # noqa: PLR0911 - a check a line
         return f"{shown(url, 200)} is not ASCII; write its host as 'xn--...', and its path percent-encoded"
     parts = _split(url)
     if parts is None or parts.scheme not in {"http", "https"}:
-        return f"{shown(url, 200)} is no http(s) URL with a host"
+        return f"{shown(url, 200)} is not an http(s) URL with a host"
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         return f"{shown(url, 200)} would send the API key unencrypted; only loopback may do without https"
     path = parts.path.rstrip("/")
@@ -88,10 +88,8 @@ def check_path(path: Any) -> str:
         ConfigurationError: It does not, or bears characters that are not of a path.
     """
     if not isinstance(path, str) or not _stays_below(path):
-        raise ConfigurationError(
-            f"path: {shown(path, 200)} is not usable; wanted is one like '/scenarios/', "
-            "percent-encoded, without '.' or '..', its query given as params"
-        )
+        wanted = "a path such as '/scenarios/', percent-encoded, without '.' or '..' (use params for the query)"
+        refuse("path", path, wanted)
     return path
 
 

@@ -49,4 +49,4 @@ async def test_bad_use() -> None:
     """Bad input is one line, and code 2."""
     done = await run("doctor", "--base-url", "akapulu")
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
-    assert "--base-url: 'akapulu' is no http(s) URL" in done.err
+    assert "--base-url: 'akapulu' is not an http(s) URL" in done.err

@@ -59,7 +59,7 @@ def test_what_is_no_variable(text: str) -> None:
 def test_base_url() -> None:
     """The base URL is checked as the client does."""
     assert values.base_url("https://a.example/api/") == "https://a.example/api"
-    with pytest.raises(ValueError, match=r"^it contains a user name or a password; wanted is one like https://"):
+    with pytest.raises(ValueError, match=r"^it contains a user name or a password; write one such as https://"):
         values.base_url("https://me:secret@a.example/api")
 
 

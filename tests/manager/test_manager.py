@@ -125,7 +125,7 @@ async def test_bad_arguments() -> None:
                 manager.run([], lambda _: asyncio.sleep(0), concurrency=value)
         no_handlers: list[Any] = [None, 5, SESSION]
         for wrong in no_handlers:
-            with pytest.raises(ConfigurationError, match=r"^handler: .* cannot be called"):
+            with pytest.raises(ConfigurationError, match=r"^handler must be callable, not "):
                 manager.run([], wrong)
         for wrong in ("no id", ""):
             with pytest.raises(ConfigurationError):
@@ -134,9 +134,9 @@ async def test_bad_arguments() -> None:
                 await manager.attach(wrong)
         no_requests: list[Any] = [{}, SESSION, None]
         for wrong in no_requests:
-            with pytest.raises(ConfigurationError, match=r"^request: \w+ is no ConnectRequest"):
+            with pytest.raises(ConfigurationError, match=r"^request must be a ConnectRequest .*, not \w+$"):
                 await manager.start(wrong)
-            with pytest.raises(ConfigurationError, match=r"^request: \w+ is no ConnectRequest"):
+            with pytest.raises(ConfigurationError, match=r"^request must be a ConnectRequest .*, not \w+$"):
                 await manager.session(wrong).__aenter__()
         assert await manager.drain(timeout=0) is True, "and leaves nothing"
 
@@ -343,13 +343,13 @@ async def test_draining_lets_finish(anyio_backend: object) -> None:
 async def test_patience_is_a_number() -> None:
     """A limit that is no number of seconds is refused, and nothing is started or drained."""
     async with crowded() as world, SessionManager(world.client) as manager:
-        for wrong, words in ((math.nan, "nan is neither a number of seconds nor None"), (10**400, "10+… is too large")):
+        for wrong, words in ((math.nan, "nan"), (10**400, "10+…")):
             for call in (
                 manager.start(REQUEST, timeout=wrong),
                 manager.session(REQUEST, timeout=wrong).__aenter__(),
                 manager.drain(timeout=wrong),
             ):
-                with pytest.raises(ConfigurationError, match=f"^timeout: {words}"):
+                with pytest.raises(ConfigurationError, match=f"^timeout must be a number .*, not {words}$"):
                     await call
         assert world.server.requests == []
         await manager.start(REQUEST)

@@ -74,7 +74,7 @@ def test_bodies_come_back(payload: Any) -> None:
 @pytest.mark.parametrize("payload", [math.nan, [math.inf], {1, 2}, {"a": object()}, b"x", Secret(KEY)], ids=count())
 def test_other_bodies_are_refused(payload: Any) -> None:
     """What JSON cannot write is a ConfigurationError, before anything is sent."""
-    with pytest.raises(ConfigurationError, match=r"^json: not writable as JSON: ") as caught:
+    with pytest.raises(ConfigurationError, match=r"^json must be writable as JSON: ") as caught:
         encode_json(payload)
     assert KEY not in str(caught.value)
 
@@ -87,5 +87,5 @@ def test_a_circle_is_refused() -> None:
     for _ in range(100_000):
         deep = [deep]
     for payload in (circle, deep):
-        with pytest.raises(ConfigurationError, match=r"^json: not writable as JSON: "):
+        with pytest.raises(ConfigurationError, match=r"^json must be writable as JSON: "):
             encode_json(payload)

@@ -20,9 +20,9 @@ def poll_pause(policy: PollPolicy, *, rng: float = 0.5, **facts: Any) -> float:
     return policy.pause(rng=lambda: rng, **facts)
 
 
-SHARE = "is not a share from 0 to 1"
-FROM_INTERVAL = "is not a number of seconds, at least the interval of 0.5"
-WHOLE = "is not a whole number, 0 or more, nor None for any number"
+SHARE = "a number from 0 to 1"
+FROM_INTERVAL = "a number of seconds, at least the interval of 0.5"
+WHOLE = "a whole number, 0 or more, or None for any number"
 SETTINGS: list[tuple[type[Any], str, list[Any], list[Any], str]] = [
     (PollPolicy, "interval", [0.001, 2], [0, None, *NO_NUMBERS], ABOVE_0),
     (PollPolicy, "live_interval", [0.001, 2], [0, None, *NO_NUMBERS], ABOVE_0),
@@ -198,7 +198,7 @@ def test_what_a_subclass_returns_is_checked(pause: Any) -> None:
             return cast("float", pause)
 
     asked = {"ready": False, "failures": 0, "percent": 0.0, "elapsed": 0.0, "still": 0.0}
-    with pytest.raises(ConfigurationError, match=r"^until_ready\(\): "):
+    with pytest.raises(ConfigurationError, match=r"^until_ready\(\) must be "):
         Own().pause(rng=lambda: 0.5, **asked)  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match=r"^until_ready\(\): "):
+    with pytest.raises(ConfigurationError, match=r"^until_ready\(\) must be "):
         Own().first_pause(lambda: 0.5)

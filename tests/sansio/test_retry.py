@@ -126,7 +126,7 @@ def test_a_wait_longer_than_what_remains_gives_up_at_once() -> None:
     assert pause(RetryPolicy(), refused(429, retry_after=0.0), remaining=0.0, rng=0.0) is None
 
 
-FROM_1_WHOLE = "is not a whole number, 1 or more"
+FROM_1_WHOLE = "a whole number, 1 or more"
 SETTINGS: list[tuple[type[Any], str, list[Any], list[Any], str]] = [
     (Timeouts, "connect", [None, 1, 0.001, 1e9], [0, 0.0, *NO_NUMBERS], NO_LIMIT),
     (Timeouts, "total", [None, 1, 0.001, 1e9], [0, 0.0, *NO_NUMBERS], NO_LIMIT),
