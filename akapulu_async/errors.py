@@ -3,17 +3,17 @@
 ::
 
     AkapuluError
-    ├── ConfigurationError (also ValueError)   an argument or a setting is unusable; nothing was sent
-    ├── TransportError                         no complete answer came
+    ├── ConfigurationError (also ValueError)   an argument or a setting is wrong; nothing was sent
+    ├── TransportError                         no complete answer arrived
     │   └── RequestTimeoutError (also TimeoutError)
     ├── ConnectOutcomeUnknownError             a connect was sent and its answer lost: it may hold a slot
-    ├── InvalidResponseError                   an answer came that makes no sense
-    ├── SessionEndedError                      what was waited for can no longer come: the conversation ended
-    ├── ClosedError (also RuntimeError)        a client or a manager is not open, or belongs to another event loop
-    │   └── ManagerClosedError                 the session manager takes no more sessions
-    ├── StartTimeoutError (also TimeoutError)  a session was not started in the time that the caller gave
-    ├── WaitTimeoutError (also TimeoutError)   the caller's patience is over; the session goes on
-    ├── RecordingNotReadyError                 the recording is not there yet
+    ├── InvalidResponseError                   an answer arrived that the interface does not allow
+    ├── SessionEndedError                      the conversation ended, so the awaited state cannot be reached
+    ├── ClosedError (also RuntimeError)        a client or manager is not open, or belongs to another event loop
+    │   └── ManagerClosedError                 the session manager accepts no more sessions
+    ├── StartTimeoutError (also TimeoutError)  a session did not start within the caller's timeout
+    ├── WaitTimeoutError (also TimeoutError)   a wait exceeded the caller's timeout; the session goes on
+    ├── RecordingNotReadyError                 the recording is not ready yet
     │   └── RecordingTimeoutError (also TimeoutError)
     └── ApiError                               the service refused
         ├── BadRequestError                    400
@@ -25,8 +25,8 @@
         ├── RateLimitError                     429
         └── ServerError                        5xx
 
-Exceptions hold plain values only, so they pickle and outlive the client. Their texts are built from those
-values and never bear an API key or a room token.
+Exceptions hold plain values only, so they can be pickled and outlive the client. Their texts are built from those
+values and never contain an API key or a room token.
 """
 
 from enum import StrEnum
@@ -34,7 +34,7 @@ from typing import Any, ClassVar
 
 
 class ErrorKind(StrEnum):
-    """What an error is about: what exit codes and HTTP statuses are chosen by. Compares as its text."""
+    """The subject of an error, from which exit codes and HTTP statuses are chosen. Compares as its text."""
 
     AUTHENTICATION = "authentication"
     BAD_REQUEST = "bad_request"
@@ -57,16 +57,16 @@ class ErrorKind(StrEnum):
 
 
 class AkapuluError(Exception):
-    """The base of every error of this library. Catch it to catch them all."""
+    """The base class of every error of this library."""
 
     kind: ClassVar[ErrorKind] = ErrorKind.OTHER
-    """What the error is about."""
+    """The subject of the error."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The default calls __init__ with self.args, which keyword-only arguments do not survive.
+        # The default calls __init__ with self.args, which fails with keyword-only arguments.
         return _rebuild, (type(self), self.args), self.__dict__
 
 
@@ -75,7 +75,7 @@ def _rebuild(cls: type[AkapuluError], args: tuple[Any, ...]) -> AkapuluError:
 
 
 def _sentences(*parts: str | None) -> str:
-    """Join what is there, each part ending in one full stop."""
+    """Join the parts that are not empty, each ending in one full stop."""
     return " ".join(part if part[-1] in ".?!…" else f"{part}." for part in parts if part)
 
 
@@ -84,13 +84,13 @@ def _conversation(session_id: str | None) -> str:
 
 
 class ConfigurationError(AkapuluError, ValueError):
-    """An argument or a setting cannot be used. Nothing was sent."""
+    """An argument or a setting is wrong. Nothing was sent."""
 
     kind = ErrorKind.CONFIGURATION
 
 
 class _RequestError(AkapuluError):
-    """What the errors about one request share."""
+    """Base of the errors about one request."""
 
     def __init__(self, *, method: str, path: str, attempts: int) -> None:
         super().__init__()
@@ -104,14 +104,14 @@ class _RequestError(AkapuluError):
 
 
 class TransportError(_RequestError):
-    """No complete answer came: the network, TLS, a proxy or the service broke off.
+    """No complete answer arrived: the network, TLS, a proxy or the service failed.
 
     Attributes:
         method: The HTTP method.
         path: The path below the base URL.
-        attempts: How often the request was tried.
-        reason: What went wrong, in words.
-        sent: Whether the service may have received the request. False is certain, True is not.
+        attempts: How many attempts were made.
+        reason: The failure, in words.
+        sent: True if the service may have received the request; False if it surely did not.
     """
 
     kind = ErrorKind.UNREACHABLE
@@ -127,18 +127,18 @@ class TransportError(_RequestError):
 
 
 class RequestTimeoutError(TransportError, TimeoutError):
-    """A time limit passed before the answer was complete; `reason` says which, and in doing what."""
+    """A time limit passed before the answer was complete; `reason` says which limit and at which step."""
 
 
 class ConnectOutcomeUnknownError(AkapuluError):
     """A connect was sent, but its answer was lost. The conversation may exist and hold a paid slot.
 
-    It is not a `TransportError` (nor a `TimeoutError`, whatever the cause), so that nobody's retry loop sends
-    it twice by accident.
+    It is neither a `TransportError` nor a `TimeoutError`, whatever the cause, so that no retry loop sends it twice by
+    accident.
 
     Attributes:
-        scenario_id: The scenario that was asked for.
-        avatar_id: The avatar that was asked for.
+        scenario_id: The scenario of the connect.
+        avatar_id: The avatar of the connect.
         reason: How the answer was lost, in words.
     """
 
@@ -153,19 +153,19 @@ class ConnectOutcomeUnknownError(AkapuluError):
     def __str__(self) -> str:
         return _sentences(
             f"The connect of scenario {self.scenario_id} was sent, but its answer was lost: {self.reason}",
-            "The conversation may exist and hold a slot until nobody joins it in time; "
+            "The conversation may exist and hold a slot until its join timeout; "
             "connect again only if that is acceptable",
         )
 
 
 class InvalidResponseError(AkapuluError):
-    """An answer came, but not one that the interface allows.
+    """An answer arrived that the interface does not allow.
 
     Attributes:
         method: The HTTP method.
         path: The path below the base URL.
         status: The HTTP status of the answer.
-        problem: What is wrong with it, in words.
+        problem: The fault, in words.
         field: The offending field, such as `avatar.id`; None if the answer as a whole is wrong.
         excerpt: The beginning of the answer, without secrets; empty if there is nothing to show.
     """
@@ -185,35 +185,34 @@ class InvalidResponseError(AkapuluError):
 
     def __str__(self) -> str:
         where = f"field {self.field!r} " if self.field else ""
-        what = f"{self.method} {self.path} was answered {self.status}, but {where}{self.problem}"
-        created = self.method not in {"GET", "HEAD"} and self.status < 300  # noqa: PLR2004 - the 2xx
+        done = self.method not in {"GET", "HEAD"} and self.status < 300  # noqa: PLR2004 - the 2xx
         return _sentences(
-            what,
+            f"{self.method} {self.path} was answered {self.status}, but {where}{self.problem}",
             f"The answer begins: {self.excerpt}" if self.excerpt else None,
-            "What was asked for may have been done all the same" if created else None,
+            "The service may have carried out the request" if done else None,
         )
 
 
 class SessionEndedError(AkapuluError):
-    """The conversation ended, so that what was waited for can no longer come. `__cause__` is the error behind it.
+    """The conversation ended, so the awaited state cannot be reached. `__cause__` is the error that ended it, if any.
 
     Attributes:
         reason: An `EndReason`, which compares as its text.
         session_id: The conversation; None if its connect was never answered.
-        because: What the error behind it says, without secrets; empty if there is none.
+        because: Further details, without secrets, such as the text of the error that ended it; empty if there are none.
     """
 
     kind = ErrorKind.ENDED
 
     _WHY: ClassVar[dict[str, str]] = {
-        "left": "this program left it",
-        "completed": "it is completed",
-        "ready_timeout": "the bot did not get ready in time; ready_timeout= gives it longer",
-        "duration_limit_reached": "the limit of its duration was reached: the plan's cap, or the month's minutes",
-        "participant_join_timeout": "nobody joined the room in time",
-        "connect_failed": "it could not be connected",
-        "failed": "it failed",
-        "cancelled": "the task that held it was cancelled",
+        "left": "this program stopped following it: it left the block, called end() or closed the manager",
+        "completed": "the service reported that it is over",
+        "ready_timeout": "the bot was not ready in time; raise ready_timeout to wait longer",
+        "duration_limit_reached": "it reached the plan's maximum duration, or used up the month's minutes",
+        "participant_join_timeout": "nobody joined its room in time",
+        "connect_failed": "its connect was refused or got no answer",
+        "failed": "the service, the network or its participant failed",
+        "cancelled": "the task that followed it was cancelled",
     }
 
     def __init__(self, *, reason: str, session_id: str | None, because: str = "") -> None:
@@ -223,19 +222,19 @@ class SessionEndedError(AkapuluError):
         self.because = because
 
     def __str__(self) -> str:
-        why = self._WHY.get(self.reason, self.reason)
-        return _sentences(f"{_conversation(self.session_id)} ended ({self.reason}): {why}", self.because)
+        why = f": {self._WHY[self.reason]}" if self.reason in self._WHY else ""
+        return _sentences(f"{_conversation(self.session_id)} ended ({self.reason}){why}", self.because)
 
 
 class WaitTimeoutError(AkapuluError, TimeoutError):
-    """A wait's own `timeout` passed. The session goes on.
+    """The `timeout` of a wait passed. The session goes on.
 
     Attributes:
         session_id: The conversation; None if its connect was not answered yet.
-        awaited: The state that was waited for.
-        state: The state it is in.
-        timeout: Seconds that were waited.
-        progress: How far it is, in words.
+        awaited: The awaited state.
+        state: The current state.
+        timeout: Seconds waited.
+        progress: The progress, in words.
     """
 
     kind = ErrorKind.TIMEOUT
@@ -250,31 +249,31 @@ class WaitTimeoutError(AkapuluError, TimeoutError):
 
     def __str__(self) -> str:
         return _sentences(
-            f"{_conversation(self.session_id)} is not {self.awaited} after {self.timeout:g} s, "
+            f"{_conversation(self.session_id)} did not reach {self.awaited} within {self.timeout:g} s: "
             f"it is {self.state} ({self.progress})",
-            "The session goes on",
+            "The session goes on; wait again, or leave it",
         )
 
 
 class ClosedError(AkapuluError, RuntimeError):
-    """A client or a manager is not open, was closed, or belongs to another event loop. Nothing was sent."""
+    """A client or manager is not open, was closed, or belongs to another event loop."""
 
     kind = ErrorKind.CLOSED
 
 
 class ManagerClosedError(ClosedError):
-    """The session manager is not open, or takes no more sessions. Nothing was sent."""
+    """The session manager is not open, or accepts no more sessions."""
 
 
 class StartTimeoutError(AkapuluError, TimeoutError):
-    """A session was not started within the caller's own `timeout`.
+    """A session did not start within the caller's `timeout`.
 
     Attributes:
-        timeout: Seconds that were waited.
-        connecting: Whether its connect was on its way.
-        goes_on: Whether the session goes on to come up in the manager.
-        running: How many sessions run.
-        waiting: How many starts wait besides.
+        timeout: Seconds waited.
+        connecting: True if its connect was under way.
+        goes_on: True if the manager goes on starting the session.
+        running: Number of running sessions.
+        waiting: Number of other starts that wait.
     """
 
     kind = ErrorKind.TIMEOUT
@@ -289,27 +288,26 @@ class StartTimeoutError(AkapuluError, TimeoutError):
 
     def __str__(self) -> str:
         if self.goes_on:
-            then = "Its connect is on its way; the session goes on in the manager"
+            then = "Its connect is under way; the session goes on in the manager"
         elif self.connecting:
-            then = "Its connect was on its way; the session was ended"
+            then = "Its connect was under way; the session was ended"
         else:
             then = "It waited for its turn; wait longer, or raise max_sessions if the account allows more"
-        return _sentences(
-            f"The session was not started within {self.timeout:g} s: {self.running} run, {self.waiting} wait", then
-        )
+        counts = f"{self.running} running, {self.waiting} waiting"
+        return _sentences(f"The session did not start within {self.timeout:g} s ({counts})", then)
 
 
 class RecordingNotReadyError(AkapuluError):
-    """The recording cannot be had yet.
+    """The recording is not ready yet.
 
     Attributes:
         session_id: The conversation.
-        status_text: What the service says of it; empty if it says nothing.
+        status_text: The service's status text, without secrets; empty if there is none.
     """
 
     kind = ErrorKind.NOT_READY
 
-    advice: ClassVar[str] = "Use wait_for_recording(), or download_recording(wait=...)"
+    advice: ClassVar[str] = "Wait with wait_for_recording() or download_recording(wait=...)"
 
     def __init__(self, *, session_id: str, status_text: str = "") -> None:
         super().__init__()
@@ -322,11 +320,11 @@ class RecordingNotReadyError(AkapuluError):
 
 
 class RecordingTimeoutError(RecordingNotReadyError, TimeoutError):
-    """The recording did not become ready in the time that the caller gave."""
+    """The recording did not become ready within the caller's timeout."""
 
     advice = (
         "It becomes ready some time after the conversation has ended, "
-        "and only if it was connected with record_conversation=True"
+        "and only if the conversation was connected with record_conversation=True"
     )
 
 
@@ -335,12 +333,12 @@ class ApiError(_RequestError):
 
     Attributes:
         status: The HTTP status.
-        error_code: The machine-readable code; None if the answer bore none.
-        message: The service's sentence for people; empty if there was none.
+        error_code: The machine-readable code; None if the answer has none.
+        message: The service's message for people; empty if there is none.
         method: The HTTP method.
         path: The path below the base URL.
-        attempts: How often the request was tried.
-        retry_after: How many seconds the service asks to wait; None if it did not say.
+        attempts: How many attempts were made.
+        retry_after: Seconds that the service asks to wait; None if it did not say.
     """
 
     kind = ErrorKind.REFUSED
@@ -404,25 +402,27 @@ class PermissionDeniedError(ApiError):
 
 
 class NotFoundError(ApiError):
-    """There is nothing under this id, or no longer (404, 410)."""
+    """Nothing exists under this id, or no longer does (404, 410)."""
 
     kind = ErrorKind.NOT_FOUND
 
+    advice = "Check the id, and that the API key belongs to its account"
+
 
 class ConcurrencyLimitError(ApiError):
-    """All conversation slots of the account are taken; one gets free when a conversation ends."""
+    """All conversation slots of the account are taken; a slot becomes free when a conversation ends."""
 
     kind = ErrorKind.CONCURRENCY_LIMIT
 
-    advice = "Wait until a conversation ends, or raise the plan's concurrency"
+    advice = "Wait until a conversation ends, or upgrade the plan"
 
 
 class MinutesLimitError(ApiError):
-    """The plan's minutes of this month are used up. Trying again does not help."""
+    """The plan's minutes for this month are used up. Retrying does not help."""
 
     kind = ErrorKind.MINUTES_LIMIT
 
-    advice = "Waiting does not help: raise the plan, or wait for the next month"
+    advice = "Retrying does not help: upgrade the plan, or wait for the next month"
 
 
 class RateLimitError(ApiError):
@@ -430,10 +430,12 @@ class RateLimitError(ApiError):
 
     kind = ErrorKind.RATE_LIMIT
 
-    advice = "Send fewer requests a second"
+    advice = "Send fewer requests per second"
 
 
 class ServerError(ApiError):
     """The service failed (5xx)."""
 
     kind = ErrorKind.SERVER
+
+    advice = "Try again later"

@@ -271,7 +271,7 @@ async def test_request_has_the_errors_of_all_calls() -> None:
     assert isinstance(refusal, ApiError)
     assert (refusal.method, refusal.path) == ("POST", "/things/")
     assert type(nonsense) is InvalidResponseError
-    assert "What was asked for may have been done all the same." in str(nonsense)
+    assert "The service may have carried out the request." in str(nonsense)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Errors say what happened, to what, and what to do next; they are values that travel."""
+"""Errors say what happened, to what, and what to do next; they can be pickled and copied."""
 
 import ast
 import copy
@@ -19,9 +19,11 @@ from akapulu_async.errors import (
     ApiError,
     AuthenticationError,
     BadRequestError,
+    ClosedError,
     ConcurrencyLimitError,
     ConfigurationError,
     ConnectOutcomeUnknownError,
+    ErrorKind,
     InvalidResponseError,
     ManagerClosedError,
     MinutesLimitError,
@@ -37,6 +39,7 @@ from akapulu_async.errors import (
     TransportError,
     WaitTimeoutError,
 )
+from akapulu_async.sansio.lifecycle import EndReason
 
 ID = "33333333-3333-4333-8333-333333333333"
 GET: Any = {"method": "GET", "path": f"/conversations/{ID}/"}
@@ -57,7 +60,7 @@ TEXTS: list[tuple[AkapuluError, str]] = [
     (
         ConnectOutcomeUnknownError(scenario_id=ID, avatar_id="other", reason="it broke off."),
         (f"The connect of scenario {ID} was sent, but its answer was lost: it broke off. The conversation may exist "
-        "and hold a slot until nobody joins it in time; connect again only if that is acceptable."),
+        "and hold a slot until its join timeout; connect again only if that is acceptable."),
     ),
     (InvalidResponseError(**GET, status=200, problem="it is empty"), f"{WHERE} was answered 200, but it is empty."),
     (
@@ -71,7 +74,7 @@ TEXTS: list[tuple[AkapuluError, str]] = [
     (
         InvalidResponseError(**POST, status=200, problem="it is empty"),
         ("POST /conversations/connect/ was answered 200, but it is empty. "
-        "What was asked for may have been done all the same."),
+        "The service may have carried out the request."),
     ),
     (
         InvalidResponseError(method="HEAD", path="/", status=200, problem="it is empty"),
@@ -83,12 +86,13 @@ TEXTS: list[tuple[AkapuluError, str]] = [
     ),
     (
         RecordingNotReadyError(session_id=ID),
-        f"The recording of conversation {ID} is not ready. Use wait_for_recording(), or download_recording(wait=...).",
+        (f"The recording of conversation {ID} is not ready. "
+        "Wait with wait_for_recording() or download_recording(wait=...)."),
     ),
     (
         RecordingTimeoutError(session_id=ID, status_text="Processing"),
         (f"The recording of conversation {ID} is not ready: Processing. It becomes ready some time after the "
-        "conversation has ended, and only if it was connected with record_conversation=True."),
+        "conversation has ended, and only if the conversation was connected with record_conversation=True."),
     ),
     (
         ApiError(**POST, status=301),
@@ -115,65 +119,80 @@ TEXTS: list[tuple[AkapuluError, str]] = [
         PermissionDeniedError(**GET, status=403),
         f"{WHERE} was refused with 403. Check that the key's owner has access to the scenario and the avatar.",
     ),
-    (NotFoundError(**GET, status=404), f"{WHERE} was refused with 404."),
+    (
+        NotFoundError(**GET, status=404),
+        f"{WHERE} was refused with 404. Check the id, and that the API key belongs to its account.",
+    ),
     (
         ConcurrencyLimitError(**POST, status=402),
         ("POST /conversations/connect/ was refused with 402. "
-        "Wait until a conversation ends, or raise the plan's concurrency."),
+        "Wait until a conversation ends, or upgrade the plan."),
     ),
     (
         MinutesLimitError(**POST, status=402),
         ("POST /conversations/connect/ was refused with 402. "
-        "Waiting does not help: raise the plan, or wait for the next month."),
+        "Retrying does not help: upgrade the plan, or wait for the next month."),
     ),
     (
         RateLimitError(**GET, status=429, retry_after=2592000.0, attempts=2),
-        (f"{WHERE} was refused with 429. Send fewer requests a second. "
+        (f"{WHERE} was refused with 429. Send fewer requests per second. "
         "The service asks to wait 2592000 s. Tried 2 times."),
     ),
     (
         ServerError(**GET, status=503, message="Down", retry_after=0.5),
-        f"{WHERE} was refused with 503: Down. The service asks to wait 0.5 s.",
+        f"{WHERE} was refused with 503: Down. Try again later. The service asks to wait 0.5 s.",
     ),
-    (
-        SessionEndedError(reason="completed", session_id=ID),
-        f"Conversation {ID} ended (completed): it is completed.",
+    *(
+        (SessionEndedError(reason=reason, session_id=ID), f"Conversation {ID} ended ({reason}): {why}.")
+        for reason, why in (
+            ("left", "this program stopped following it: it left the block, called end() or closed the manager"),
+            ("completed", "the service reported that it is over"),
+            ("ready_timeout", "the bot was not ready in time; raise ready_timeout to wait longer"),
+            ("duration_limit_reached", "it reached the plan's maximum duration, or used up the month's minutes"),
+            ("participant_join_timeout", "nobody joined its room in time"),
+            ("connect_failed", "its connect was refused or got no answer"),
+            ("cancelled", "the task that followed it was cancelled"),
+        )
     ),
-    (SessionEndedError(reason="later", session_id=None), "The conversation ended (later): later."),
+    (SessionEndedError(reason="later", session_id=None), "The conversation ended (later)."),
     (
         SessionEndedError(reason="failed", session_id=ID, because="The key is not accepted"),
-        f"Conversation {ID} ended (failed): it failed. The key is not accepted.",
+        (f"Conversation {ID} ended (failed): the service, the network or its participant failed. "
+        "The key is not accepted."),
     ),
     (
         WaitTimeoutError(session_id=None, awaited="bot_ready", state="connecting", timeout=5.0, progress="0 %"),
-        "The conversation is not bot_ready after 5 s, it is connecting (0 %). The session goes on.",
+        ("The conversation did not reach bot_ready within 5 s: it is connecting (0 %). "
+        "The session goes on; wait again, or leave it."),
     ),
     (
         WaitTimeoutError(
             session_id=ID, awaited="bot_ready", state="room_joined", timeout=5.0, progress="63.6 %"
         ),
-        f"Conversation {ID} is not bot_ready after 5 s, it is room_joined (63.6 %). The session goes on.",
+        (f"Conversation {ID} did not reach bot_ready within 5 s: it is room_joined (63.6 %). "
+        "The session goes on; wait again, or leave it."),
     ),
+    (ClosedError("the client is not open"), "the client is not open"),
     (ManagerClosedError("the session manager is closed"), "the session manager is closed"),
     (
         StartTimeoutError(timeout=5.0, connecting=False, goes_on=False, running=20, waiting=3),
         (
-            "The session was not started within 5 s: 20 run, 3 wait. "
+            "The session did not start within 5 s (20 running, 3 waiting). "
             "It waited for its turn; wait longer, or raise max_sessions if the account allows more."
         ),
     ),
     (
         StartTimeoutError(timeout=5.0, connecting=True, goes_on=False, running=20, waiting=0),
         (
-            "The session was not started within 5 s: 20 run, 0 wait. "
-            "Its connect was on its way; the session was ended."
+            "The session did not start within 5 s (20 running, 0 waiting). "
+            "Its connect was under way; the session was ended."
         ),
     ),
     (
         StartTimeoutError(timeout=5.0, connecting=True, goes_on=True, running=20, waiting=0),
         (
-            "The session was not started within 5 s: 20 run, 0 wait. "
-            "Its connect is on its way; the session goes on in the manager."
+            "The session did not start within 5 s (20 running, 0 waiting). "
+            "Its connect is under way; the session goes on in the manager."
         ),
     ),
 ]  # fmt: skip
@@ -195,17 +214,17 @@ def public_classes() -> list[type[AkapuluError]]:
 
 @pytest.mark.parametrize(("error", "text"), [*TEXTS, (AkapuluError("any"), "any")], ids=count())
 def test_repr_shows_the_text(error: AkapuluError, text: str) -> None:
-    """Where only the repr is shown, as in a gather's results or a log of locals, the text is there too."""
+    """The repr contains the text: it is all that a gather's results or a log of locals show."""
     assert repr(error) == f"{type(error).__name__}({text!r})"
 
 
 def test_every_class_has_a_text() -> None:
-    """The table above knows every class that can be raised."""
+    """The table above has every class that can be raised."""
     assert {type(error) for error, _ in TEXTS} == set(public_classes()) - {AkapuluError}
 
 
 class OwnError(ApiError):
-    """What a user may derive: another constructor, more attributes."""
+    """A user's subclass: another constructor, one more attribute."""
 
     def __init__(self, *, plan: str, **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -231,6 +250,8 @@ def test_errors_travel(error: AkapuluError) -> None:
     ("error_type", "base"),
     [
         (ConfigurationError, ValueError),
+        (ClosedError, RuntimeError),
+        (ManagerClosedError, ClosedError),
         (RequestTimeoutError, TimeoutError),
         (RequestTimeoutError, TransportError),
         (RecordingTimeoutError, TimeoutError),
@@ -240,18 +261,28 @@ def test_errors_travel(error: AkapuluError) -> None:
     ],
 )
 def test_relations(error_type: type[Exception], base: type[Exception]) -> None:
-    """Bad arguments are also ValueErrors, timeouts are also TimeoutErrors."""
+    """Bad arguments are also ValueErrors, wrong states RuntimeErrors, timeouts TimeoutErrors."""
     assert issubclass(error_type, base)
+
+
+def test_every_kind_has_an_error() -> None:
+    """Exit codes and HTTP statuses can be chosen by `kind`: each class has one, and none is without a class."""
+    assert {each.kind for each in public_classes()} == set(ErrorKind)
+
+
+def test_every_end_has_a_sentence() -> None:
+    """The error of a session that ended explains each reason."""
+    assert SessionEndedError._WHY.keys() == set(EndReason)
 
 
 @pytest.mark.parametrize("base", [TransportError, OSError, ApiError])
 def test_an_unknown_outcome_is_of_its_own_kind(base: type[Exception]) -> None:
-    """No loop that retries transport errors or timeouts catches the connect that must not be sent twice."""
+    """A loop that retries transport errors or timeouts does not send a connect twice."""
     assert not issubclass(ConnectOutcomeUnknownError, base)
 
 
 def drawn_tree() -> dict[str, str]:
-    """Read the tree of the module's docstring: each class and the one it stands below."""
+    """Return each class of the tree in the module's docstring, and its parent."""
     parents: dict[str, str] = {}
     above: list[str] = []
     for line in inspect.getdoc(errors).splitlines():  # type: ignore[union-attr]
@@ -263,7 +294,7 @@ def drawn_tree() -> dict[str, str]:
 
 
 def test_the_drawn_tree_is_the_real_one() -> None:
-    """The docstring's tree has every class, below its base, and says which built-in error it also is."""
+    """The docstring's tree has every class below its base, and its built-in base."""
     real = {
         each.__name__: next(
             (base.__name__ for base in each.__mro__[1:] if base in public_classes()), ""
@@ -272,7 +303,7 @@ def test_the_drawn_tree_is_the_real_one() -> None:
     }  # fmt: skip
     assert drawn_tree() == real
     drawn_also = dict(re.findall(r"(\w+Error) \(also (\w+)\)", errors.__doc__ or ""))
-    builtin = {each.__name__: base.__name__ for each in public_classes() for base in each.__bases__ if base in {ValueError, TimeoutError}}  # fmt: skip  # noqa: E501
+    builtin = {each.__name__: base.__name__ for each in public_classes() for base in each.__bases__ if base in {ValueError, TimeoutError, RuntimeError}}  # fmt: skip  # noqa: E501
     assert drawn_also == builtin
 
 
@@ -280,13 +311,13 @@ def test_it_imports_nothing_of_ours() -> None:
     """Errors can be imported, and unpickled, without the rest of the package."""
     imports = list(ast.walk(ast.parse(Path(errors.__file__).read_text(encoding="utf-8"))))
     modules = {node.module for node in imports if isinstance(node, ast.ImportFrom)}
-    assert modules == {"typing"}
+    assert modules == {"enum", "typing"}
     assert not [node for node in imports if isinstance(node, ast.Import)]
 
 
 @given(st.text(), st.text(), st.none() | st.text(), st.integers(100, 599), st.none() | st.floats(0, 1e9))
 def test_any_values_make_a_text(message: str, excerpt: str, code: str | None, status: int, wait: float | None) -> None:
-    """Whatever a service says, the text of the error can be made."""
+    """An error has a text whatever the service answers."""
     refused = ApiError(**GET, status=status, error_code=code, message=message, retry_after=wait)
     assert str(refused).startswith(f"{WHERE} was refused with {status}")
     invalid = InvalidResponseError(**GET, status=status, problem=message, field=code, excerpt=excerpt)

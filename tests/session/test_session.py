@@ -222,7 +222,7 @@ async def test_unusable_ready_timeout(seconds: float) -> None:
 async def test_ready_timeout() -> None:
     """A bot that does not get ready in time ends the session, and the polling with it."""
     async with steered() as world, world.client.session(REQUEST, ready_timeout=0.05) as session:
-        with pytest.raises(SessionEndedError, match="ready_timeout= gives it longer"):
+        with pytest.raises(SessionEndedError, match="raise ready_timeout to wait longer"):
             await session.bot_ready.wait()
         assert session.end_reason is EndReason.READY_TIMEOUT
         await session.end()
