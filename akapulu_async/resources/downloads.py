@@ -1,7 +1,7 @@
-"""Bringing a recording into a file, whole or not at all.
+"""Download a recording into a file, whole or not at all.
 
-Without a length, neither in the headers nor in chunks, an answer ends where its connection does. HTTP cannot tell
-such an end from a break, so that what came by then is taken for the whole.
+If an answer gives no length, neither in its headers nor by chunks, it ends where its connection ends. HTTP cannot tell
+that from a broken connection, so the bytes received by then count as the whole recording.
 """
 
 import asyncio
@@ -25,19 +25,19 @@ if sys.platform != "win32":
     import fcntl
 
 Progress = Callable[[int, int | None], object]
-"""Told how many bytes there are, and how many there will be (None if that is not known)."""
+"""Called with the number of bytes written and the size of the recording (None if unknown)."""
 
 WRITE_BYTES = 1024 * 1024
-"""How much is collected before a thread writes it: a write a network read would cost more than the writing."""
+"""Bytes collected before a thread writes them: one write per network read would cost more than the writing."""
 
 
 @attrs.define(eq=False, repr=False)
 class _Part:
     """The file beside the target in which the recording grows.
 
-    If the bytes are known by an ETag and their number, the file bears a name made from these, is kept when the
-    download is interrupted and gone on with by the next. While it is in use it is locked, so that a second download
-    of the same at the same time has a file of its own.
+    If the recording has an ETag and a size, the file's name is derived from them; it is kept when the download is
+    interrupted, and the next download resumes it. It is locked while in use, so a simultaneous download of the same
+    recording gets a file of its own.
     """
 
     path: Path
@@ -48,35 +48,35 @@ class _Part:
     received: int = 0
 
     @classmethod
-    def beside(cls, target: Path, session_id: str, recording: Recording) -> "_Part":
-        """Open the part for a recording, and see how much of it is there already."""
+    def open(cls, target: Path, session_id: str, recording: Recording) -> "_Part":
+        """Open the part of a recording, which may have bytes of an earlier download."""
         etag, size = recording.etag, recording.size
-        # Short enough for a name of 255 bytes, whatever the letters.
+        # At most 255 bytes, whatever characters the name has.
         prefix = f".{target.name[:40]}.{_digest(session_id)[:8]}"
         if etag is not None and size is not None:
             path = target.with_name(f"{prefix}-{_digest(f'{etag} {size}')[:16]}{_SUFFIX}")
             file = _open_locked(path)
             if file is not None:
                 _remove_others(path, f"{prefix}-")
-                there = file.seek(0, os.SEEK_END)
-                return cls(path, file, etag, size, kept=True, received=there if there <= size else 0)
+                length = file.seek(0, os.SEEK_END)
+                return cls(path, file, etag, size, kept=True, received=length if length <= size else 0)
         path = target.with_name(f"{prefix}.{uuid4().hex[:16]}{_SUFFIX}")
         return cls(path, _open(path), etag, size, kept=False)
 
     @property
     def headers(self) -> dict[str, str]:
-        """What asks for the rest, or for the whole if it is not the same any more."""
+        """The headers that ask for the rest, or for the whole if the recording has changed."""
         if self.etag is None or self.size is None or not 0 < self.received < self.size:
             return {}
         return {"Range": f"bytes={self.received}-", "If-Range": self.etag}
 
     @property
     def complete(self) -> bool:
-        """Whether all of it is there, as far as its size is known."""
+        """True if the size is known and all bytes were received."""
         return self.size is not None and self.received == self.size
 
-    def begin(self, recording: Recording) -> bool:
-        """Go to where the recording begins; False if it is not what this part is made of."""
+    def seek(self, recording: Recording) -> bool:
+        """Go to the recording's first byte; False if the part is of another version or ends before that byte."""
         first = recording.begins_at
         if (recording.etag, recording.size) != (self.etag, self.size) or first is None or first > self.received:
             return False
@@ -84,16 +84,16 @@ class _Part:
         return True
 
     def write(self, pieces: list[bytes]) -> None:
-        """Add what came."""
+        """Append pieces."""
         self.file.seek(self.received)
-        # At once: after each single one the thread would wait for the interpreter's lock, which the loop has.
+        # In one call: after each call the thread would wait for the interpreter's lock, which the loop holds.
         self.file.write(b"".join(pieces))
         self.file.flush()
         self.received += sum(map(len, pieces))
 
-    def leave(self) -> None:
-        """Close the file, and keep it only if it can be gone on with."""
-        with suppress(OSError):  # a full disk was told already
+    def close(self) -> None:
+        """Close the file. Remove it unless the next download can resume it."""
+        with suppress(OSError):  # a full disk was reported by the write
             if self.kept and self.received:
                 self.file.close()
             else:
@@ -104,18 +104,18 @@ class _Part:
         self._while_locked(lambda: self.path.unlink(missing_ok=True))
 
     def finish(self, target: Path, overwrite: bool) -> None:  # noqa: FBT001 - called through a thread
-        """Give the file its name, at once and for good."""
+        """Sync the file to disk and rename it to the target."""
         self.file.truncate(self.received)
         self.file.flush()
         os.fsync(self.file.fileno())
         self._while_locked(lambda: _rename(self.path, target, overwrite=overwrite))
 
-    def _while_locked(self, deed: Callable[[], object]) -> None:
-        """Do something to the file's name before anybody else may take the file, and close it."""
-        if sys.platform == "win32":  # where open files keep their names, and there is no lock
+    def _while_locked(self, action: Callable[[], object]) -> None:
+        """Run an action on the file's name before another download can lock the file, then close it."""
+        if sys.platform == "win32":  # open files cannot be renamed, and there is no lock
             self.file.close()
         try:
-            deed()
+            action()
         finally:
             self.file.close()
 
@@ -128,22 +128,22 @@ def _digest(text: str) -> str:
 
 
 def _open(path: Path) -> BinaryIO:
-    # Not by tempfile, whose files are for their owner only: the umask says who may read a recording.
+    # Not with tempfile, whose files only their owner may read: the umask decides here.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
     return os.fdopen(descriptor, "r+b")
 
 
 def _open_locked(path: Path) -> BinaryIO | None:
-    """Open a file for ourselves; None if somebody else has it, or made it and does not let us."""
+    """Open and lock a file; None if it is locked, or another user's."""
     try:
         file = _open(path)
-    except OSError:  # if it is not only this name, it is told when the next one is tried
+    except OSError:  # a full disk or a missing folder is reported when the next name is tried
         return None
     if sys.platform == "win32":
         return file
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Who had it may have renamed or removed it since it was opened.
+        # Its last owner may have renamed or removed it since it was opened.
         if os.path.samestat(path.stat(), os.fstat(file.fileno())):
             return file
     except OSError:  # it is locked, it is gone, or this file system has no locks
@@ -153,19 +153,15 @@ def _open_locked(path: Path) -> BinaryIO | None:
 
 
 def _remove_others(path: Path, prefix: str) -> None:
-    """Remove what earlier downloads left of other versions of the recording, as far as we may."""
-    with suppress(OSError):  # a folder in which files can be made need not be one that can be listed
+    """Remove the unused parts of other versions of the recording, as far as permitted."""
+    with suppress(OSError):  # a folder that can be written may not be readable
         for old in path.parent.iterdir():
             if old != path and old.name.startswith(prefix) and old.name.endswith(_SUFFIX):
-                _remove_unused(old)
-
-
-def _remove_unused(path: Path) -> None:
-    file = _open_locked(path)
-    if file is not None:
-        file.close()
-        with suppress(OSError):  # it is gone, or in a shared folder and another user's
-            path.unlink()
+                file = _open_locked(old)
+                if file is not None:
+                    file.close()
+                    with suppress(OSError):  # it is gone, or another user's in a shared folder
+                        old.unlink()
 
 
 def _rename(path: Path, target: Path, *, overwrite: bool) -> None:
@@ -185,7 +181,7 @@ def _rename(path: Path, target: Path, *, overwrite: bool) -> None:
 
 
 def check_target(target: Path, overwrite: bool) -> None:  # noqa: FBT001 - called through a thread
-    """See to it, before anything is sent, that a file of this name can be made.
+    """Check that a file of this name can be made.
 
     Raises:
         OSError: It cannot.
@@ -199,22 +195,22 @@ def check_target(target: Path, overwrite: bool) -> None:  # noqa: FBT001 - calle
 
 
 class _Writer:
-    """Writes what comes into a part, in a thread, while the next of it comes.
+    """Writes pieces into a part in a thread, while the next pieces are received.
 
     Args:
         part: The part.
-        tell: Called in the event loop after each write, but for that of `save()`.
+        on_write: Called in the event loop after each write, except in `save()`.
     """
 
-    def __init__(self, part: _Part, tell: Callable[[], object]) -> None:
+    def __init__(self, part: _Part, on_write: Callable[[], object]) -> None:
         self._part = part
-        self._tell = tell
+        self._on_write = on_write
         self._pieces: list[bytes] = []
         self._collected = 0
         self._writing: asyncio.Task[None] | None = None
 
     async def add(self, piece: bytes) -> None:
-        """Take a piece. Waits only where writing is slower than reading, and raises what writing or telling raised."""
+        """Add a piece. Waits only if writing is slower than receiving; raises what the last write raised."""
         self._pieces.append(piece)
         self._collected += len(piece)
         if self._collected >= WRITE_BYTES:
@@ -228,9 +224,9 @@ class _Writer:
         await self._written()
 
     async def save(self) -> None:
-        """Write the rest after a failure, unless that was the writing's own: the rest does not follow what is there.
+        """Write the rest after a failure, unless a write failed: then the rest does not follow the bytes in the file.
 
-        What is being written is waited for, even when cancelled: the file must not be closed before.
+        Waits for a write in progress even when cancelled: the file must not be closed during it.
         """
         writing = self._writing
         if writing is not None:
@@ -241,13 +237,13 @@ class _Writer:
             await in_thread(self._part.write, self._pieces)
 
     def _begin(self) -> None:
-        # Out of hand first: a cancelled write is done all the same, and must not be done twice.
+        # Cleared first: a cancelled write is still carried out, and must not be repeated.
         batch, self._pieces, self._collected = self._pieces, [], 0
         self._writing = asyncio.create_task(self._write(batch))
 
     async def _write(self, batch: list[bytes]) -> None:
         await in_thread(self._part.write, batch)
-        self._tell()
+        self._on_write()
 
     async def _written(self) -> None:
         if self._writing is not None:
@@ -257,10 +253,10 @@ class _Writer:
 
 @attrs.define(eq=False, repr=False)
 class Download:
-    """One recording on its way into a file.
+    """The download of one recording into a file.
 
-    What breaks off is gone on with from where it broke off, as often in a row as the retry policy allows without
-    a byte further than ever before; from the beginning where there is no ETag to be sure that the bytes are the same.
+    An interrupted download resumes where it stopped, or starts again if no ETag proves that the bytes are the same.
+    The retry policy counts attempts in a row that receive no byte beyond the furthest one so far.
     """
 
     transport: Transport
@@ -271,45 +267,42 @@ class Download:
     _part: _Part | None = None
     _reading: bool = False
     _ranges: bool = True
-    """Whether the rest may be asked for: not any more once that was refused."""
-    _told: int = 0
+    """False once the server refused a range."""
+    _reported: int = 0
 
     async def run(self, *, overwrite: bool) -> None:
-        """Bring it. See `Conversations.download_recording()`."""
+        """Download the recording. See `Conversations.download_recording()`."""
         try:
             part = await self._receive_whole()
             await in_thread(part.finish, self.target, overwrite)
         finally:
-            await in_thread(self._leave_part)
+            await in_thread(self._close_part)
 
     async def _receive_whole(self) -> _Part:
-        attempt = most = 0
+        attempt = furthest = 0
         while True:
             self._reading = False
             try:
                 part = await self._receive()
             except TransportError as error:
-                # Against the most there ever was: what begins again and again comes further each time, from nothing.
-                attempt = 1 if self._received > most else attempt + 1
-                most = max(most, self._received)
-                # What failed before the first piece was tried again already.
+                # An answer that always starts at 0 makes progress from nothing each time, so the furthest byte counts.
+                received = self._part.received if self._part else 0
+                attempt = 1 if received > furthest else attempt + 1
+                furthest = max(furthest, received)
+                # The transport has already retried what failed before the first piece.
                 pause = self.transport.pause_after(error, attempt) if self._reading else None
                 if pause is None:
                     raise
             else:
                 if part is not None:
                     return part
-                continue
+                pause = 0.0
             await asyncio.sleep(pause)
 
-    @property
-    def _received(self) -> int:
-        return self._part.received if self._part else 0
-
     async def _receive(self) -> _Part | None:
-        """Return the whole, or None if it is to be asked for in another way.
+        """Return the complete part; None if the next request must differ.
 
-        That is: for the rest of a part that was found, or without a range where that is refused.
+        The next request asks for the rest of a part that was found, or for no range if a range was refused.
         """
         headers = self._part.headers if self._part and self._ranges else {}
         try:
@@ -319,64 +312,64 @@ class Download:
         except (ApiError, TransportError) as error:
             if not headers or self._reading or not refuses_range(error):
                 raise
-        # Kept, the part would make each later download fail in the same way.
+        # If it were kept, each later download would fail in the same way.
         self._ranges = False
         await in_thread(self._discard_part)
         return None
 
     async def _read(self, recording: Recording) -> _Part | None:
-        if self._part is not None and not self._part.begin(recording):
-            # It is another version by now, and no one can go on with the old one any more.
+        if self._part is not None and not self._part.seek(recording):
+            # The recording has changed, so no download can resume the old part.
             await in_thread(self._discard_part)
             if recording.partial:
-                raise self._broken("what came is not the rest of what was there")
+                raise self._broken("the answer is not the rest of the part")
         if self._part is None:
-            await in_thread(self._take_part, recording)
+            await in_thread(self._open_part, recording)
         part = self._part
         assert part is not None
         if recording.begins_at != part.received and not part.complete:
             return None
-        self._tell(part)
+        self._report(part)
         if not part.complete:
             await self._copy(recording, part)
         return part
 
     async def _copy(self, recording: Recording, part: _Part) -> None:
-        writer, come = _Writer(part, lambda: self._tell(part)), part.received
+        writer, received = _Writer(part, lambda: self._report(part)), part.received
         try:
             async for piece in recording.iter_bytes():
-                come += len(piece)
-                if part.size is not None and come > part.size:
+                received += len(piece)
+                if part.size is not None and received > part.size:
                     break
                 await writer.add(piece)
             await writer.finish()
         except BaseException:
             await writer.save()
             raise
-        if part.size is not None and come > part.size:
-            # Nobody knows which of the bytes are too many.
+        if part.size is not None and received > part.size:
+            # Nobody knows which bytes are the surplus.
             await in_thread(self._discard_part)
-            raise self._broken(f"it went on after its {part.size} bytes")
+            raise self._broken(f"it is longer than its {part.size} bytes")
         if part.size is not None and not part.complete:
             raise self._broken(f"it ended after {part.received} of {part.size} bytes")
 
     def _broken(self, reason: str) -> TransportError:
         return TransportError(method="GET", path=self.path, reason=reason, sent=True)
 
-    def _tell(self, part: _Part) -> None:
-        """Tell of progress, but not of what comes a second time."""
-        if self.progress is not None and (part.received >= self._told or part.complete):
-            self._told = part.received
+    def _report(self, part: _Part) -> None:
+        """Report progress, but not for bytes that arrive a second time."""
+        if self.progress is not None and (part.received >= self._reported or part.complete):
+            self._reported = part.received
             self.progress(part.received, part.size)
 
-    def _take_part(self, recording: Recording) -> None:
-        # Taken in the thread, since a cancelled call would not learn what the thread returns.
-        self._part = _Part.beside(self.target, self.session_id, recording)
+    def _open_part(self, recording: Recording) -> None:
+        # Assigned in the thread, since a cancelled caller does not get the thread's result.
+        self._part = _Part.open(self.target, self.session_id, recording)
 
-    def _leave_part(self) -> None:
+    def _close_part(self) -> None:
         part, self._part = self._part, None
         if part is not None:
-            part.leave()
+            part.close()
 
     def _discard_part(self) -> None:
         part, self._part = self._part, None

@@ -12,7 +12,8 @@ import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ import pytest
 from blockbuster import BlockBuster
 
 from akapulu_async import ApiError, ConfigurationError, TransportError
+from akapulu_async.http.transport import DOWNLOAD_POOL_SIZE
 from tests.support.calls import error_of
-from tests.support.misbehaving import Behaviour, Peer, Seen, Server, answer, client_of, gated, http, raw, reset
+from tests.support.cancelling import cancelled_at
+from tests.support.misbehaving import SESSION, Behaviour, Peer, Seen, Server, answer, client_of, gated, http, raw, reset
 from tests.support.storing import (
     CONTENT,
     MIB,
@@ -294,6 +297,26 @@ async def test_cancelled_download_can_be_gone_on_with(etag: str | None, left: li
     assert (resumed is not None) == (etag is not None)
 
 
+@pytest.mark.parametrize("redirected", [False, True])
+async def test_cancelled_download_gives_its_place_back(redirected: bool, target: Path) -> None:
+    """At whichever await a download is cancelled, its place becomes free: eight more can run at once."""
+    async with (
+        Server(store(CONTENT[:1000])) as storage,
+        Server(redirect(storage.url)) as service,
+        client_of(service if redirected else storage) as client,
+    ):
+        for number in count():
+            task = asyncio.create_task(cancelled_at(number, download(client, target, overwrite=True)))
+            await asyncio.wait((task,))
+            if not task.cancelled():
+                break
+        assert task.result() == target
+        assert number > 5, "the last one was not cancelled"
+        async with AsyncExitStack() as stack:
+            for _place in range(DOWNLOAD_POOL_SIZE):
+                await stack.enter_async_context(client.conversations.recording(SESSION))
+
+
 class CancellingPool(ThreadPoolExecutor):
     """Cancels a task just when a thread is given a certain function."""
 
@@ -310,7 +333,7 @@ class CancellingPool(ThreadPoolExecutor):
 
 
 @pytest.mark.parametrize(
-    ("name", "left"), [("write", [".part"]), ("_take_part", []), ("finish", ["call.mp4"]), ("check_target", [])]
+    ("name", "left"), [("write", [".part"]), ("_open_part", []), ("finish", ["call.mp4"]), ("check_target", [])]
 )
 async def test_cancel_during_file_work_breaks_nothing(name: str, left: list[str], target: Path) -> None:
     """Cancelled while a thread works on the file, the work is done once, and the next download's file is right."""
