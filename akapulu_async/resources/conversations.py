@@ -1,4 +1,4 @@
-"""What can be asked of the service about conversations."""
+"""Requests about conversations."""
 
 import asyncio
 import os
@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from akapulu_async.checks import check_callable, check_count, check_interval, check_patience, checked_id, refuse
@@ -39,20 +39,23 @@ from akapulu_async.models.conversation import (
     TranscriptRow,
 )
 from akapulu_async.observing import Observers
-from akapulu_async.resources.recordings import Recording, open_recording
+from akapulu_async.resources.recordings import SESSION_ID, Recording, open_recording
 from akapulu_async.sansio.http import Request
 from akapulu_async.sansio.json_body import encode_json
 from akapulu_async.sansio.urls import check_path
 from akapulu_async.secret import excerpt
 from akapulu_async.tasks import in_thread
 
-RECORDING_PATH = "/conversations/{session_id}/recording/"
-"""Where a recording is. Not published, so it is assumed; `AkapuluClient(recording_path=...)` overrides it."""
+T = TypeVar("T")
 
-_FIELD = "{session_id}"
+RECORDING_PATH = "/conversations/{session_id}/recording/"
+"""Path of a recording. Unpublished, so assumed; `AkapuluClient(recording_path=...)` replaces it."""
+
+_UPDATES_PATH = "/conversations/{session_id}/updates/"
+_DETAIL_PATH = "/conversations/{session_id}/"
 
 RECORDING_INTERVAL = 2.0
-"""Seconds between two looks at whether a recording is ready, as in the vendor's example [seen]."""
+"""Seconds between two checks whether a recording is ready, as in the vendor's example [seen]."""
 
 register(Connection, room_url=read_url, token=read_secret, conversation_session_id=read_id)
 # Percent and text may be missing or null: the vendor's own browser code guards against that [seen].
@@ -98,10 +101,10 @@ def _check_id(field: str, answered: str, session_id: str) -> None:
 class Conversations:
     """The conversations of the account: `client.conversations`.
 
-    All methods raise what `Transport.send()` raises: a `TransportError` if no complete answer came, an
-    `InvalidResponseError` if it made no sense, an `ApiError` if the service refused, a `ConfigurationError` for an
-    argument that cannot be used, such as an id that is no UUID; then nothing was sent. When one is cancelled, its
-    request may have reached the service or not.
+    Every method may raise a `TransportError` (no complete answer arrived), an `InvalidResponseError` (the interface
+    does not allow the answer), an `ApiError` (the service refused) or a `ConfigurationError` (an argument is wrong,
+    such as an id that is not a UUID; nothing was sent). If a method is cancelled, the service may have received its
+    request.
     """
 
     def __init__(self, transport: Transport, *, recording_path: str = RECORDING_PATH) -> None:
@@ -116,24 +119,24 @@ class Conversations:
     async def connect(
         self, request: ConnectRequest, *, on_late_answer: Callable[[Connection], object] | None = None
     ) -> Connection:
-        """Create a conversation and its room, start the bot, and return at once [documented].
+        """Create a conversation and its room and start the bot. The service answers at once [documented].
 
-        It takes one concurrency slot of the account until the conversation ends. It is sent a second time only if
-        it surely did not arrive, or was refused before any work (429, 503).
+        The conversation holds one concurrency slot of the account until it ends. The request is repeated only if it
+        surely did not arrive, or was refused before any work (429, 503).
+
+        If cancelled after the request was sent, it waits for the answer, shielded and for at most five seconds, and
+        passes it to `on_late_answer`. Without an answer by then, the conversation may exist and hold a slot.
 
         Args:
-            request: What to ask for.
-            on_late_answer: Called with the connection of a connect that was cancelled after it was sent: the
-                conversation exists and holds a slot. None: a warning is logged, which names it.
+            request: The conversation to create.
+            on_late_answer: Called with the connection if this call was cancelled before the answer arrived: the
+                conversation exists and holds a slot. None logs a warning with its id.
 
         Raises:
             ConcurrencyLimitError: All slots are taken.
             MinutesLimitError: The month's minutes are used up.
-            ConnectOutcomeUnknownError: It was sent, but its answer was lost: it may hold a slot.
-            InvalidResponseError: It was answered, but with what makes no sense: it may hold a slot, too.
-
-        When cancelled after it was sent, it stays for the answer, five seconds at the most and shielded, and tells
-        it to `on_late_answer`. Without an answer by then, the conversation may exist and hold a slot.
+            ConnectOutcomeUnknownError: The request was sent, but its answer was lost: the conversation may hold a slot.
+            InvalidResponseError: The answer is not one that the interface allows: the conversation may hold a slot.
         """
         check_request(request)
         on_late_answer = _warn_of_orphan if on_late_answer is None else on_late_answer
@@ -151,7 +154,7 @@ class Conversations:
                 )
             )
         except InvalidResponseError as error:
-            error.add_note("The connect may have been done all the same: then a conversation holds a slot.")
+            error.add_note("The conversation may exist and hold a slot.")
             raise
         except TransportError as error:
             if not error.sent:
@@ -161,49 +164,48 @@ class Conversations:
             ) from error
 
     async def updates(self, session_id: str | UUID, *, attempts: int | None = None) -> ConversationUpdate:
-        """Ask how far a conversation has come: one poll.
+        """Return the progress of a conversation: one poll.
 
         Args:
             session_id: The conversation.
-            attempts: How often to try at the most, if the client's retry policy allows as many; None as that says.
+            attempts: Maximum number of attempts, within the client's retry policy; None leaves it to the policy.
 
         Raises:
-            NotFoundError: There is no such conversation, or it ended: what comes after the end is not published.
+            NotFoundError: There is no such conversation, or it has ended; the service's answer after an end is not
+                documented.
         """
         check_count("attempts", attempts, none="what the retry policy says")
         return await self._transport.send(_updates_request(checked_id("session_id", session_id)), attempts=attempts)
 
     def poller(self, session_id: str) -> Callable[[], Coroutine[Any, Any, ConversationUpdate]]:
-        """Return what polls a conversation each time it is called: `updates()` with a single attempt."""
+        """Return a function that polls a conversation: `updates()` with a single attempt, its request built once."""
         return self._transport.sender(_updates_request(checked_id("session_id", session_id)), attempts=1)
 
     async def detail(self, session_id: str | UUID) -> ConversationDetail:
-        """Return all that the service keeps of a conversation, its transcript among it.
+        """Return everything that the service stores about a conversation, including its transcript.
 
         Raises:
             NotFoundError: There is no such conversation.
         """
         session_id = checked_id("session_id", session_id)
-        return await self._transport.send(
-            Request("GET", f"/conversations/{session_id}/", read=detail_reader(session_id))
-        )
+        return await self._transport.send(_request(_DETAIL_PATH, session_id, detail_reader(session_id)))
 
     def recording(self, session_id: str | UUID) -> AbstractAsyncContextManager[Recording]:
-        """Open a recording, to be read in the block.
+        """Open a recording and read it within the block.
 
         ::
 
             async with client.conversations.recording(session_id) as recording:
                 async for piece in recording.iter_bytes(): ...
 
-        A redirect is followed without the API key, to https only (or from loopback to loopback). The timeouts'
-        total counts until the recording begins, and then for each wait for a further piece.
+        A redirect is followed without the API key, to https only (or from loopback to loopback). The timeouts' total
+        applies to the time until the recording begins, and then to the wait for each further piece.
 
         Raises:
-            RecordingNotReadyError: It is not there yet.
+            RecordingNotReadyError: The recording is not ready.
         """
         session_id = checked_id("session_id", session_id)
-        return open_recording(self._transport, session_id, self._path(session_id), {})
+        return open_recording(self._transport, session_id, self._recording_path, {})
 
     async def wait_for_recording(
         self, session_id: str | UUID, *, timeout: float | None, interval: float = RECORDING_INTERVAL
@@ -212,18 +214,18 @@ class Conversations:
 
         Args:
             session_id: The conversation.
-            timeout: Seconds to wait at the most; 0 to look once, None for no limit.
-            interval: Seconds between two looks.
+            timeout: Maximum seconds to wait; 0 checks once, None waits without limit.
+            interval: Seconds between two checks.
 
         Raises:
-            RecordingTimeoutError: It did not become ready in time (also a `TimeoutError`).
+            RecordingTimeoutError: The recording did not become ready in time (also a `TimeoutError`).
         """
         session_id = checked_id("session_id", session_id)
         check_patience("timeout", timeout)
         check_interval("interval", interval)
         status_text = ""
         once = timeout is not None and timeout <= 0
-        limit = asyncio.timeout(None if once else timeout)  # one of 0 would be over before the look
+        limit = asyncio.timeout(None if once else timeout)  # a timeout of 0 would end before the check
         try:
             async with limit:
                 while True:
@@ -231,7 +233,7 @@ class Conversations:
                     if detail.recording.is_ready:
                         return detail
                     status_text = excerpt(detail.recording.status_text, self._transport.secrets)
-                    del detail  # which an error's frames would keep, words and all
+                    del detail  # an error's frames would keep it, with the transcript
                     if once:
                         break
                     await asyncio.sleep(interval)
@@ -249,27 +251,26 @@ class Conversations:
         progress: Callable[[int, int | None], object] | None = None,
         overwrite: bool = False,
     ) -> Path:
-        """Bring a recording into a file, whole or not at all.
+        """Download a recording into a file, whole or not at all.
 
-        It grows in a hidden `.part` file beside the target, which gets its name only when the length is right. When
-        the connection breaks, the rest is asked for (`Range`). When the download fails or is cancelled, the part is
-        kept if the service gave the bytes an ETag, and the next download of this recording to this path goes on
-        with it; else it is removed.
+        The bytes go to a hidden `.part` file beside the target, which is renamed once its length is right. If the
+        connection breaks, the rest is requested (`Range`). If the download fails or is cancelled, the part is kept if
+        the service sent an ETag, and the next download of this recording to this path resumes it; else it is removed.
 
         Args:
             session_id: The conversation.
             path: The file; its folder must exist.
-            wait: Seconds to wait at the most until the recording is ready; 0 to look once, None not to wait.
-            progress: Called with the bytes that are written and those there will be (None if that is not known),
-                in the event loop, about once a mebibyte.
-            overwrite: Whether to replace a file that is there.
+            wait: Maximum seconds to wait until the recording is ready; 0 checks once, None does not wait.
+            progress: Called in the event loop with the bytes written and the size (None if unknown), about once per
+                MiB.
+            overwrite: True replaces an existing file.
 
         Raises:
-            FileExistsError: There is a file, and `overwrite` is false.
-            RecordingNotReadyError: It is not ready; `RecordingTimeoutError` if it was waited for.
+            FileExistsError: The file exists, and `overwrite` is false.
+            RecordingNotReadyError: The recording is not ready; `RecordingTimeoutError` after waiting for it.
             OSError: The file cannot be written.
         """
-        # Few programs need it, and all would wait for it.
+        # Imported here, since few programs download and every import would take longer.
         from akapulu_async.resources.downloads import Download, check_target  # noqa: PLC0415
 
         session_id, target = checked_id("session_id", session_id), _target(path)
@@ -279,21 +280,25 @@ class Conversations:
         await in_thread(check_target, target, overwrite)
         if wait is not None:
             await self.wait_for_recording(session_id, timeout=wait)
-        await Download(self._transport, session_id, self._path(session_id), target, progress).run(overwrite=overwrite)
+        await Download(self._transport, session_id, self._recording_path, target, progress).run(overwrite=overwrite)
         return target
 
-    def _path(self, session_id: str) -> str:
-        return self._recording_path.replace(_FIELD, session_id)
+
+def _request(template: str, session_id: str, read: Callable[[Any], T]) -> Request[T]:
+    path = template.replace(SESSION_ID, session_id)
+    return Request("GET", path, read=read, session_id=session_id, template=template)
 
 
 def _updates_request(session_id: str) -> Request[ConversationUpdate]:
-    return Request("GET", f"/conversations/{session_id}/updates/", read=update_reader(session_id))
+    return _request(_UPDATES_PATH, session_id, update_reader(session_id))
 
 
 def _warn_of_orphan(connection: Connection) -> None:
+    session_id = connection.conversation_session_id
     logger.warning(
-        "! conversation %s was connected by a call that was cancelled; it holds a slot until it ends",
-        connection.conversation_session_id,
+        "Conversation %s was connected by a call that was cancelled; it holds a slot until it ends",
+        session_id,
+        extra={"session_id": session_id},
     )
 
 
@@ -309,15 +314,15 @@ def _target(path: str | PathLike[str]) -> Path:
 
 
 def check_recording_path(path: str) -> str:
-    """Return a template of where recordings are.
+    """Return the template of the path of recordings.
 
     Raises:
-        ConfigurationError: It has no `{session_id}`, or something else in braces.
+        ConfigurationError: It has no `{session_id}`, or other braces.
     """
     try:
-        fits = check_path(path.replace(_FIELD, "id")) != path
+        fits = check_path(path.replace(SESSION_ID, "id")) != path
     except (AttributeError, TypeError, ConfigurationError):
         fits = False
     if not fits:
-        refuse("recording_path", path, f"a path with {_FIELD!r}, such as {RECORDING_PATH!r}")
+        refuse("recording_path", path, f"a path with {SESSION_ID!r}, such as {RECORDING_PATH!r}")
     return path

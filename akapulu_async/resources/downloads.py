@@ -18,7 +18,7 @@ import attrs
 
 from akapulu_async.errors import ApiError, TransportError
 from akapulu_async.http.transport import Transport
-from akapulu_async.resources.recordings import Recording, open_recording, refuses_range
+from akapulu_async.resources.recordings import SESSION_ID, Recording, open_recording, refuses_range
 from akapulu_async.tasks import in_thread, settle
 
 if sys.platform != "win32":
@@ -261,7 +261,7 @@ class Download:
 
     transport: Transport
     session_id: str
-    path: str
+    template: str
     target: Path
     progress: Progress | None
     _part: _Part | None = None
@@ -306,7 +306,7 @@ class Download:
         """
         headers = self._part.headers if self._part and self._ranges else {}
         try:
-            async with open_recording(self.transport, self.session_id, self.path, headers) as recording:
+            async with open_recording(self.transport, self.session_id, self.template, headers) as recording:
                 self._reading = True
                 return await self._read(recording)
         except (ApiError, TransportError) as error:
@@ -354,7 +354,8 @@ class Download:
             raise self._broken(f"it ended after {part.received} of {part.size} bytes")
 
     def _broken(self, reason: str) -> TransportError:
-        return TransportError(method="GET", path=self.path, reason=reason, sent=True)
+        path = self.template.replace(SESSION_ID, self.session_id)
+        return TransportError(method="GET", path=path, reason=reason, sent=True)
 
     def _report(self, part: _Part) -> None:
         """Report progress, but not for bytes that arrive a second time."""

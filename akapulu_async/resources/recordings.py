@@ -1,4 +1,4 @@
-"""Recordings: asking for them, and reading what comes."""
+"""Recordings: request one, and read its bytes."""
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -17,50 +17,53 @@ _OK, _PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE = 200, 206, 416
 
 _JSON = "application/json"
 
+SESSION_ID = "{session_id}"
+"""The placeholder of the id in a path's template."""
+
+# Stores also name "encodings" that change nothing, such as `aws-chunked`.
 _COMPRESSIONS = frozenset({"br", "compress", "deflate", "gzip", "x-compress", "x-gzip", "zstd"})
-# Stores are known to name other "encodings" that change nothing, such as `aws-chunked`.
 
 
 @attrs.frozen(eq=False)
 class Recording:
-    """A recording that is being read."""
+    """An open recording. Yielded by `client.conversations.recording()`, and readable once."""
 
     content_type: str
-    """Its media type, such as `video/mp4`; `application/octet-stream` if the answer does not say."""
+    """The media type, such as `video/mp4`; `application/octet-stream` if the answer does not say."""
 
     size: int | None
-    """Its length in bytes; None if the answer does not say."""
+    """Length in bytes; None if the answer does not say."""
 
     _stream: Stream
 
     def iter_bytes(self) -> AsyncIterator[bytes]:
-        """Read it piece by piece, in whatever sizes it arrives.
+        """Iterate over the bytes in pieces of any size, as they arrive.
 
-        If the answer says neither its length nor, in chunks, where it ends, it ends where the connection does: HTTP
-        cannot tell that from a break.
+        An answer without a length, in its headers or by chunks, ends where the connection ends: HTTP cannot tell that
+        from a broken connection.
 
         Raises:
-            TransportError: It broke off, or nothing came for the timeouts' total.
+            TransportError: The connection broke, or nothing arrived within the timeouts' total.
         """
         return _Pieces(self._stream)
 
     @property
     def etag(self) -> str | None:
-        """What tells one version of it from another, byte for byte; None if there is no such thing."""
+        """The strong ETag, which changes whenever a byte does; None if there is none that can be sent back."""
         etag = self._stream.headers.get("ETag")
         if not etag or etag.startswith("W/"):
             return None
-        # One with bytes beyond ASCII, or with control characters, could not be sent back as it came.
+        # Other characters would not be sent back unchanged.
         return etag if etag.isascii() and etag.isprintable() else None
 
     @property
     def partial(self) -> bool:
-        """Whether it is the rest that was asked for, or some other part."""
+        """True if the answer has only a range of the bytes."""
         return self._stream.status == _PARTIAL_CONTENT
 
     @property
     def begins_at(self) -> int | None:
-        """Which byte comes first: 0, or where the part begins; None if the answer does not say."""
+        """The offset of the first byte; None if the answer does not say."""
         if not self.partial:
             return 0
         content_range = parse_content_range(self._stream.headers.get("Content-Range"))
@@ -68,7 +71,7 @@ class Recording:
 
 
 class _Pieces:
-    """What `iter_bytes()` gives: no generator, so that leaving a loop early leaves nothing behind."""
+    """The iterator of `iter_bytes()`. Not a generator, which would have to be closed after leaving a loop early."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -85,14 +88,15 @@ class _Pieces:
 
 @asynccontextmanager
 async def open_recording(
-    transport: Transport, session_id: str, path: str, headers: Mapping[str, str]
+    transport: Transport, session_id: str, template: str, headers: Mapping[str, str]
 ) -> AsyncGenerator[Recording]:
-    """Ask for a recording, and follow where the answer leads.
+    """Request a recording, following redirects.
 
-    The answer is a redirect, JSON or the bytes [documented]. That JSON with a 2xx status, or with an error code
-    that has NOT_READY in it, means "not ready" is assumed.
+    The answer is a redirect, JSON or the bytes [documented]. JSON with a 2xx status, or an error code that contains
+    NOT_READY, means "not ready" [assumed].
     """
-    request: Request[None] = Request("GET", path)
+    path = template.replace(SESSION_ID, session_id)
+    request: Request[None] = Request("GET", path, session_id=session_id, template=template)
     async with AsyncExitStack() as stack:
         try:
             stream = await stack.enter_async_context(transport.stream(request, headers))
@@ -106,7 +110,7 @@ async def open_recording(
             response = await stream.read()
             text = not_ready_text(response.body, transport.secrets)
             if not text and media_type == _JSON and response.body:
-                # Raises if it is no JSON: waiting would not make it ready.
+                # Raises if it is not JSON: waiting would not make it ready.
                 decipher(request, response, now=datetime.now(UTC), secrets=transport.secrets)
             raise RecordingNotReadyError(session_id=session_id, status_text=text)
         problem = _problem(stream, media_type, headers)
@@ -116,14 +120,14 @@ async def open_recording(
 
 
 def refuses_range(error: ApiError | TransportError) -> bool:
-    """Whether it says that there is no such range, be it from the service or from where that redirected."""
+    """Return True if the service, or the host it redirected to, has no such range."""
     if isinstance(error, ApiError):
         return error.status == _RANGE_NOT_SATISFIABLE
     return error.reason == foreign_refusal(_RANGE_NOT_SATISFIABLE)
 
 
 def _problem(stream: Stream, media_type: str, headers: Mapping[str, str]) -> str | None:
-    """Return why an answer cannot be a recording, as it was asked for."""
+    """Return why an answer cannot be the requested recording; None if it can."""
     if media_type in {"text/html", "application/xhtml+xml"}:
         return f"it is a web page ({media_type}), not a recording"
     encodings = re.split(r"[\s,]+", stream.headers.get("Content-Encoding", "").lower())
@@ -131,7 +135,7 @@ def _problem(stream: Stream, media_type: str, headers: Mapping[str, str]) -> str
     if compressions:
         return f"it is compressed ({compressions}), which was not asked for"
     if stream.status == _PARTIAL_CONTENT and "Range" not in headers:
-        return "it is a part, which was not asked for"
+        return "it is a range, which was not asked for"
     return None
 
 

@@ -96,7 +96,7 @@ async def test_connect_answered_with_nonsense_says_what_it_may_have_done() -> No
     async with Server(answer({"token": TOKEN})) as server, client_of(server) as client:
         error = await error_of(connect(client))
     assert isinstance(error, InvalidResponseError)
-    assert error.__notes__ == ["The connect may have been done all the same: then a conversation holds a slot."]
+    assert error.__notes__ == ["The conversation may exist and hold a slot."]
 
 
 async def test_connects_damaged_answer_does_not_show_its_token() -> None:

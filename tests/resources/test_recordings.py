@@ -120,7 +120,7 @@ NO_RECORDING: dict[str, tuple[Behaviour, str]] = {
     ),
     "part": (
         raw(http(206, {"Content-Type": "video/mp4", "Content-Range": "bytes 5-9/10"}, b"abcde")),
-        "it is a part, which was not asked for",
+        "it is a range, which was not asked for",
     ),
     "half of a JSON": (
         raw(http(200, {"Content-Type": "application/json"}, b'{"status_text": "Proc')),
