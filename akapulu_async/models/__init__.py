@@ -1,5 +1,5 @@
-"""Frozen values of what goes over the wire, a module a resource.
+"""Frozen values of requests and answers, one module per resource.
 
-Each answer keeps the JSON object that it was read from in `.raw`, so that a field which the service adds
-tomorrow can be used today. Ids are canonical lower-case UUID texts.
+Each answer keeps its JSON object in `.raw`, so a field that the service adds can be used at once. Ids are canonical
+lower-case UUID texts.
 """

@@ -1,4 +1,4 @@
-"""A connect and its answer: `ConnectRequest` and `Connection`."""
+"""A connect and its answer."""
 
 import json
 import unicodedata
@@ -14,11 +14,11 @@ from akapulu_async.errors import ConfigurationError
 from akapulu_async.secret import Secret
 
 MAX_STT_KEYWORDS = 5
-"""How many speech recognition hints a connect takes [documented]."""
+"""Maximum number of speech recognition hints of a connect [documented]."""
 
 
 def _check_text(name: str, value: object, allowed: str = "") -> str:
-    """Return a text that has no control character (nor a lone surrogate) but those allowed."""
+    """Check a text for control characters and lone surrogates, except the allowed ones."""
     if not isinstance(value, str):
         refuse(name, value, "a text")
     for character in value:
@@ -38,7 +38,7 @@ def _runtime_var(name: str, value: object) -> str:
     if isinstance(value, bool | int | float):
         written = shown(value).lower() if isinstance(value, bool) else shown(value)
         refuse(where, value, f"a text, such as {written!r}")
-    # Line breaks and tabs are text: variables fill prompts, and prompts have paragraphs.
+    # Line breaks and tabs are allowed: variables fill prompts, and prompts have paragraphs.
     return _check_text(where, value, allowed="\n\r\t")
 
 
@@ -69,10 +69,10 @@ def _extra(value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         refuse_kind("extra", value, "a mapping of field names to values")
     for name in value:
-        # JSON would make a text of a number or a boolean, and one field of two names.
+        # JSON turns a number or a boolean into a text, which may equal another name.
         _check_text("extra: a name", name)
     try:
-        # A round trip also takes a copy that the caller cannot change later.
+        # The round trip also makes a copy that the caller cannot change later.
         copy: dict[str, Any] = json.loads(json.dumps(dict(value), allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"extra must be writable as JSON: {error}") from None
@@ -81,36 +81,31 @@ def _extra(value: object) -> dict[str, Any]:
 
 @attrs.frozen
 class ConnectRequest:
-    """What to ask for when a conversation is connected. It checks itself when built.
+    """The parameters of a connect. Checked when built.
+
+    Attributes:
+        scenario_id: The scenario, which scripts the assistant: a UUID, as text or `uuid.UUID` [documented].
+        avatar_id: The avatar, which gives face and voice: a UUID, as text or `uuid.UUID` [documented].
+        runtime_vars: Texts by name, which fill `{{runtime.*}}` in the scenario [documented].
+        stt_keywords: Hints for speech recognition, at most five; a single comma-separated text is split [documented].
+        record_conversation: True records the conversation [documented].
+        wait_for_client_ready: True: the bot is ready only once the client in the room has sent the RTVI `client-ready`
+            message. False: once bot and participant are in the room [documented].
+        voice_only_mode: True omits the video [documented in older pages]. None leaves it to the service.
+        extra: Fields that this library does not know yet, sent as given. It must not contain a named field.
 
     Raises:
-        ConfigurationError: An argument cannot be sent; the message names it and says what is wanted.
+        ConfigurationError: An argument cannot be sent; the message names it and says what it must be.
     """
 
     scenario_id: str = attrs.field(converter=_scenario_id)
-    """What the assistant does: a UUID, as text or `uuid.UUID` [documented]."""
-
     avatar_id: str = attrs.field(converter=_avatar_id)
-    """The face and the voice: a UUID, as text or `uuid.UUID` [documented]."""
-
     runtime_vars: Mapping[str, str] = attrs.field(factory=dict, converter=_runtime_vars, kw_only=True, hash=False)
-    """Texts by name, which fill `{{runtime.*}}` in the scenario [documented]."""
-
     stt_keywords: tuple[str, ...] = attrs.field(default=(), converter=_stt_keywords, kw_only=True)
-    """Hints for speech recognition, five at most; one comma-separated text is split [documented]."""
-
     record_conversation: bool = attrs.field(default=False, validator=_flag, kw_only=True)
-    """Whether the service records the conversation [documented]."""
-
     wait_for_client_ready: bool = attrs.field(default=True, validator=_flag, kw_only=True)
-    """True: ready only once the client in the room has said so (the RTVI `client-ready` message). False: ready
-    once bot and participant are there [documented]."""
-
     voice_only_mode: bool | None = attrs.field(default=None, validator=_flag, kw_only=True)
-    """Whether to do without the video [documented in older pages]. None: the service decides."""
-
     extra: Mapping[str, Any] = attrs.field(factory=dict, converter=_extra, kw_only=True, hash=False)
-    """Fields that this library does not know yet, sent as they are. They may not override a named field."""
 
     def __attrs_post_init__(self) -> None:
         named = sorted(self.extra.keys() & {field.name for field in attrs.fields(ConnectRequest)})
@@ -118,7 +113,7 @@ class ConnectRequest:
             raise ConfigurationError(f"extra must not contain {', '.join(named)}: use the arguments of these names")
 
     def to_json(self) -> dict[str, Any]:
-        """Return the body of the connect. What is empty or None is left to the service."""
+        """Return the JSON body. Empty and None fields are left to the service."""
         optional = {
             "runtime_vars": dict(self.runtime_vars) or None,
             "stt_keywords": list(self.stt_keywords) or None,
@@ -135,42 +130,40 @@ class ConnectRequest:
 
 
 def check_request(request: object) -> None:
-    """See to it that what is to be connected is a request.
+    """Check that an argument is a `ConnectRequest`.
 
     Raises:
-        ConfigurationError: It is something else.
+        ConfigurationError: It is not.
     """
     if not isinstance(request, ConnectRequest):
         refuse_kind("request", request, "a ConnectRequest (to follow a conversation by its id, use attach())")
 
 
 def raw_field() -> Any:
-    """Return the attrs field in which an answer keeps the JSON that it was read from."""
+    """Return the attrs field in which a model keeps the JSON that it was read from."""
     return attrs.field(factory=dict, kw_only=True, repr=False, eq=False)
 
 
 @attrs.frozen
 class Connection:
-    """The way into the room of a conversation that was connected. Who has the token is in.
+    """The answer to a connect: access to the conversation's room. It cannot be pickled: see `Secret`.
 
-    It cannot be pickled: see `Secret`.
+    Attributes:
+        room_url: The Daily room, such as `https://your-team.daily.co/room-name`.
+        token: The participant's credential for the room (a JWT). Anyone who has it can join.
+        conversation_session_id: The conversation's id at the service.
+        raw: The JSON of the answer; its token is a `Secret` too.
+        join_url: A link that joins the room in a browser [seen]. It contains the token: give it to that user only.
     """
 
     room_url: str
-    """The Daily room, such as `https://your-team.daily.co/room-name`."""
-
     token: Secret
-    """The participant's credential for the room (a JWT)."""
-
     conversation_session_id: str
-    """The id under which the service knows the conversation."""
-
     raw: Mapping[str, Any] = raw_field()
-    """The answer as it came, but for the token, which stays a `Secret`."""
 
     @property
     def join_url(self) -> str:
-        """A link that a browser opens to join [seen]. It contains the token: show it to that user alone."""
+        """A link that joins the room in a browser [seen]. It contains the token: give it to that user only."""
         parts = urlsplit(self.room_url)
         token = f"t={quote(self.token.reveal(), safe='')}"
         return parts._replace(query=f"{parts.query}&{token}" if parts.query else token).geturl()

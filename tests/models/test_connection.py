@@ -19,9 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from akapulu_async.errors import ConfigurationError
+from akapulu_async.models import connection as module
 from akapulu_async.models.connection import MAX_STT_KEYWORDS, Connection, ConnectRequest
 from akapulu_async.secret import Secret
-from tests.support.frozen import check_frozen
+from tests.support.frozen import check_documented, check_frozen
 
 SCENARIO = "11111111-1111-4111-8111-11111111111a"
 AVATAR = "22222222-2222-4222-8222-22222222222b"
@@ -259,10 +260,14 @@ def test_the_schema_can_fail() -> None:
 CONNECTION = Connection("https://x.daily.co/room", Secret(TOKEN), AVATAR, raw={"token": Secret(TOKEN)})
 
 
-@pytest.mark.parametrize("model", [request(), CONNECTION], ids=["request", "connection"])
-def test_models_are_frozen(model: Any) -> None:
-    """No field can be changed, and none added."""
-    check_frozen(model)
+def test_models_are_frozen() -> None:
+    """No field of a request or a connection can be changed, and none added."""
+    check_frozen(module, request(), CONNECTION)
+
+
+def test_fields_are_documented() -> None:
+    """`help()` explains each field."""
+    check_documented(module)
 
 
 def test_a_connection_does_not_show_its_token() -> None:

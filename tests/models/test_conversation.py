@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from akapulu_async.models import conversation as module
 from akapulu_async.models.conversation import (
     Avatar,
     ConversationDetail,
@@ -16,7 +17,7 @@ from akapulu_async.models.conversation import (
     RecordingStatus,
     TranscriptRow,
 )
-from tests.support.frozen import check_frozen
+from tests.support.frozen import check_documented, check_frozen
 
 SCENARIO = "11111111-1111-4111-8111-11111111111a"
 AVATAR = "22222222-2222-4222-8222-22222222222b"
@@ -56,10 +57,14 @@ MODELS: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
-def test_models_are_frozen(model: Any) -> None:
-    """No field can be changed, and none added."""
-    check_frozen(model)
+def test_models_are_frozen() -> None:
+    """No field of an answer can be changed, and none added."""
+    check_frozen(module, *MODELS)
+
+
+def test_fields_are_documented() -> None:
+    """`help()` explains each field."""
+    check_documented(module)
 
 
 def test_signed_links_are_not_shown() -> None:
