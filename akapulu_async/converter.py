@@ -52,13 +52,13 @@ def _must_be(wanted: str, value: object) -> TypeError:
     return TypeError(f"must be {wanted}, not {_JSON_NAMES.get(type(value), type(value).__name__)}")
 
 
-def _read_bool(value: object, _: object) -> bool:
+def _boolean(value: object, _: object) -> bool:
     if isinstance(value, bool):
         return value
     raise _must_be("a boolean", value)
 
 
-def _read_text(value: object, _: object) -> str:
+def _text(value: object, _: object) -> str:
     if isinstance(value, str):
         return value
     if value is None:
@@ -66,12 +66,12 @@ def _read_text(value: object, _: object) -> str:
     raise _must_be("a text", value)
 
 
-def read_optional_text(value: object, _: object) -> str | None:
+def optional_text(value: object, _: object) -> str | None:
     """Read a text; null stays None."""
-    return None if value is None else _read_text(value, str)
+    return None if value is None else _text(value, str)
 
 
-def read_percent(value: object, _: object) -> float:
+def percent(value: object, _: object) -> float:
     """Read a percent that is for people and gates nothing: clamped to 0 to 100, null is 0."""
     if value is None:
         return 0.0
@@ -86,14 +86,14 @@ def read_percent(value: object, _: object) -> float:
     return float(number)
 
 
-def read_id(value: object, _: object) -> str:
+def uuid(value: object, _: object) -> str:
     """Read a UUID."""
     if not isinstance(value, str):
         raise _must_be("a UUID", value)
     return uuid_text(value)
 
 
-def read_secret(value: object, _: object) -> Secret:
+def secret(value: object, _: object) -> Secret:
     """Read a credential, which `.raw` keeps as a `Secret` too."""
     if not isinstance(value, str) or not value:
         raise _must_be("a text that is not empty", value)
@@ -102,24 +102,24 @@ def read_secret(value: object, _: object) -> Secret:
     return Secret(value)
 
 
-def read_moment(value: object, _: object) -> datetime:
+def moment(value: object, _: object) -> datetime:
     """Read an ISO 8601 time with its zone."""
     if not isinstance(value, str):
         raise _must_be("an ISO 8601 time", value)
     try:
-        moment = datetime.fromisoformat(value)
+        time = datetime.fromisoformat(value)
     except ValueError:
         raise ValueError(f"must be an ISO 8601 time, not {value[:40]!r}") from None
-    if moment.utcoffset() is None:
+    if time.utcoffset() is None:
         raise ValueError("must have a time zone")
     try:
-        moment.astimezone(UTC)
+        time.astimezone(UTC)
     except OverflowError:
         raise ValueError("must be a time that UTC can express") from None
-    return moment
+    return time
 
 
-def read_url(value: object, _: object) -> str:
+def url(value: object, _: object) -> str:
     """Read an http(s) URL."""
     if not isinstance(value, str):
         raise _must_be("a URL", value)
@@ -149,7 +149,7 @@ def _reader_of_model(model: type[Any], converter: cattrs.Converter) -> Hook:
     keeps_raw = "raw" in attrs.fields_dict(model)
     if keeps_raw:
         overrides["raw"] = override(omit=True)
-    secrets = [name for name, hook in hooks.items() if hook is read_secret]
+    secrets = [name for name, hook in hooks.items() if hook is secret]
     fill = make_dict_structure_fn(model, converter, **overrides)
 
     def read(payload: object, _: object) -> Any:
@@ -193,8 +193,8 @@ def _is_list(kind: Any) -> bool:
 @cache
 def _converter(*, detailed: bool) -> cattrs.Converter:
     converter = cattrs.Converter(detailed_validation=detailed)
-    converter.register_structure_hook(bool, _read_bool)
-    converter.register_structure_hook(str, _read_text)
+    converter.register_structure_hook(bool, _boolean)
+    converter.register_structure_hook(str, _text)
     converter.register_structure_hook_factory(_is_list, partial(_reader_of_list, converter=converter))
     converter.register_structure_hook_factory(attrs.has, partial(_reader_of_model, converter=converter))
     return converter

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from akapulu_async.converter import PayloadError, read_secret, register, structure
+from akapulu_async import converter
+from akapulu_async.converter import PayloadError, register, structure
 from akapulu_async.models.connection import Connection
 from akapulu_async.models.conversation import (
     Avatar,
@@ -320,7 +321,7 @@ def test_a_resource_registers_its_models() -> None:
     with pytest.raises(KeyError):
         structure(payload, Keys)
     register(Keys)
-    register(Key, key=read_secret)
+    register(Key, key=converter.secret)
     keys = structure(payload, Keys)
     assert keys == Keys("Ada", (Key("first", Secret(TOKEN)),))
     assert keys.keys[0].raw == {"name": "first", "key": Secret(TOKEN), "new": 1}

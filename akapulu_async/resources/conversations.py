@@ -9,18 +9,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
+from akapulu_async import converter
 from akapulu_async.checks import check_callable, check_count, check_interval, check_patience, checked_id, refuse
-from akapulu_async.converter import (
-    PayloadError,
-    read_id,
-    read_moment,
-    read_optional_text,
-    read_percent,
-    read_secret,
-    read_url,
-    register,
-    structure,
-)
+from akapulu_async.converter import PayloadError, structure
 from akapulu_async.errors import (
     ConfigurationError,
     ConnectOutcomeUnknownError,
@@ -57,13 +48,13 @@ _DETAIL_PATH = "/conversations/{session_id}/"
 RECORDING_INTERVAL = 2.0
 """Seconds between two checks whether a recording is ready, as in the vendor's example [seen]."""
 
-register(Connection, room_url=read_url, token=read_secret, conversation_session_id=read_id)
+converter.register(Connection, room_url=converter.url, token=converter.secret, conversation_session_id=converter.uuid)
 # Percent and text may be missing or null: the vendor's own browser code guards against that [seen].
-register(ConversationUpdate, conversation_session_id=read_id, completion_percent=read_percent)
-register(ConversationDetail, id=read_id, created_at=read_moment, scenario_id=read_id)
-register(Avatar, id=read_id)
-register(RecordingStatus)
-register(TranscriptRow, node_id=read_optional_text, tool_call_id=read_optional_text)
+converter.register(ConversationUpdate, conversation_session_id=converter.uuid, completion_percent=converter.percent)
+converter.register(ConversationDetail, id=converter.uuid, created_at=converter.moment, scenario_id=converter.uuid)
+converter.register(Avatar, id=converter.uuid)
+converter.register(RecordingStatus)
+converter.register(TranscriptRow, node_id=converter.optional_text, tool_call_id=converter.optional_text)
 
 
 def read_connection(payload: object) -> Connection:
@@ -73,29 +64,23 @@ def read_connection(payload: object) -> Connection:
 
 def update_reader(session_id: str) -> Callable[[object], ConversationUpdate]:
     """Return a reader of this conversation's updates, which refuses another's."""
-
-    def read(payload: object) -> ConversationUpdate:
-        update = structure(payload, ConversationUpdate)
-        _check_id("conversation_session_id", update.conversation_session_id, session_id)
-        return update
-
-    return read
+    return _reader(ConversationUpdate, "conversation_session_id", session_id)
 
 
 def detail_reader(session_id: str) -> Callable[[object], ConversationDetail]:
     """Return a reader of this conversation's detail, which refuses another's."""
+    return _reader(ConversationDetail, "id", session_id)
 
-    def read(payload: object) -> ConversationDetail:
-        detail = structure(payload, ConversationDetail)
-        _check_id("id", detail.id, session_id)
-        return detail
+
+def _reader(model: type[T], field: str, session_id: str) -> Callable[[object], T]:
+    def read(payload: object) -> T:
+        answer = structure(payload, model)
+        answered = getattr(answer, field)
+        if answered != session_id:
+            raise PayloadError(field, f"belongs to another conversation ({answered})")
+        return answer
 
     return read
-
-
-def _check_id(field: str, answered: str, session_id: str) -> None:
-    if answered != session_id:
-        raise PayloadError(field, f"belongs to another conversation ({answered})")
 
 
 class Conversations:
