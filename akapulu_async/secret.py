@@ -1,4 +1,4 @@
-"""Texts that must not be seen, and the cleaning of texts that may contain them. Imports nothing of ours."""
+"""Secrets that do not show themselves, and masking of texts that may contain some. Imports nothing of ours."""
 
 import hmac
 import re
@@ -8,17 +8,18 @@ from urllib.parse import quote
 
 MASK = "***"
 
-# Texts, which `re` compiles when they are first needed: few programs need all, and an import would wait for each.
-# These two also match what is none, but without their group: else each `eyJ` of a long run would be tried to its end.
+# Patterns are texts, which `re` compiles when first needed: few programs need all, and each would slow the import.
+# The first two also match other texts, but without their group: else each `eyJ` of a long run would be scanned to its
+# end.
 _JWT = r"(?a)eyJ[\w-]++(\.[\w-]*){0,4}"
 _JWT_BEGINNING = r"(?a)eyJ[\w-]*+(\Z)?"
 _BEARER = r"(?i)\b(bearer\s+)[^\s\"',;}]+"
-# A value ends with the quote that it began with: `"`, `'`, or `\"` where JSON is quoted in JSON.
+# A value ends with its opening quote: `"`, `'`, or `\"` in JSON within JSON.
 _MEMBER = (
     r"""(?is)((?:token|api[_-]?key|secret|password|authorization)\\?["']"""
     r"""\s*:\s*(\\?["']))(?:(?!\2)(?:\\.|.))*"""
 )
-# `&` also as HTML (`&amp;`) and as careful JSON (`\u0026`) write it.
+# `&` may be escaped as in HTML (`&amp;`) or in JSON (`\u0026`).
 _QUERY = (
     r"(?i)((?:[?&;#]|\\u0026)"
     r"(?:t|key|sig|policy|[\w-]*(?:token|signature|secret|password|api[_-]?key)|x-(?:amz|goog)-[\w-]+)=)[^&\s\"']+"
@@ -27,9 +28,9 @@ _QUERY = (
 
 @final
 class Secret:
-    """A text that shows itself to nobody by accident: `str()`, `repr()` and formatting give `***`.
+    """A text that is not shown by accident: `str()`, `repr()` and formatting give `***`.
 
-    It compares in constant time, and refuses to be pickled, since a pickle is a file that others may read.
+    It compares in constant time, and cannot be pickled, since others may read a pickle.
     """
 
     __slots__ = ("_text",)
@@ -38,7 +39,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """Return the text itself. Keep it out of logs and browsers."""
+        """Return the text. Keep it out of logs and browsers."""
         return self._text
 
     def __str__(self) -> str:
@@ -64,17 +65,17 @@ class Secret:
         return self
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a Secret is not pickled; pass what reveal() gives, if the receiver may know it")
+        raise TypeError("a Secret is not pickled; pass the text that reveal() returns, if the receiver may know it")
 
 
 def _bytes(text: str) -> bytes:
-    # JSON can bear a lone surrogate, and the error of a strict encoding would hold the whole text.
+    # JSON may contain a lone surrogate, and the error of a strict encoding would hold the whole text.
     return text.encode("utf-8", "surrogatepass")
 
 
 def redact(text: str, secrets: Collection[Secret] = ()) -> str:
-    """Return the text with each of the given secrets, and whatever looks like a credential, masked."""
-    # The longest first: one secret may be a part of another.
+    """Return the text with the given secrets, and anything that looks like a credential, masked."""
+    # Longest first: a secret may be part of another.
     for form in sorted(_forms(secrets), key=len, reverse=True):
         text = text.replace(form, MASK)
     text = re.sub(_JWT, lambda match: match[0] if match[1] is None else MASK, text)
@@ -84,24 +85,24 @@ def redact(text: str, secrets: Collection[Secret] = ()) -> str:
 
 
 def _forms(secrets: Collection[Secret]) -> Iterator[str]:
-    """Yield how the secrets may be written: as they are, in JSON that escapes slashes, in a URL, and in a page."""
+    """Yield the secrets as written in plain text, in JSON that escapes slashes, in a URL and in HTML."""
     for text in filter(None, (secret.reveal() for secret in secrets)):
         yield from (text, text.replace("/", "\\/"), quote(text, safe="", errors="replace"))
-        # Not by the html module, whose thousands of names an import would wait for.
+        # Not with the html module: its thousands of names would slow the import.
         page = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         for double, single in (('"', "'"), ("&quot;", "&#x27;"), ("&#34;", "&#39;")):
             yield page.replace('"', double).replace("'", single)
 
 
 def excerpt(text: str, secrets: Collection[Secret] = (), limit: int = 200) -> str:
-    """Return the beginning of a text on one line, for people, without secrets.
+    """Return the beginning of a text on one line, for people, with secrets masked.
 
     Args:
         text: Anything that a peer sent.
-        secrets: Texts to mask wherever they stand.
-        limit: How many characters to show at the most.
+        secrets: Secrets to mask.
+        limit: Maximum number of characters.
     """
-    # Cut twice: cleaning must not cost more than showing, nor may a cut leave half a secret that no rule knows.
+    # Cut twice: masking a long text would be slow, and a cut must not leave half a secret, which no pattern matches.
     whole = len(text) <= limit * 20
     clean = redact(text, secrets) if whole else _without_half(redact(text[: limit * 20], secrets), secrets)
     line = "".join(character if character.isprintable() else " " for character in clean)
@@ -110,7 +111,7 @@ def excerpt(text: str, secrets: Collection[Secret] = (), limit: int = 200) -> st
 
 
 def _without_half(beginning: str, secrets: Collection[Secret]) -> str:
-    """Return the clean beginning of a longer text without the part of a secret that it may end in."""
+    """Return the beginning of a longer text without the partial secret that it may end with."""
     for form in _forms(secrets):
         half = next((end for end in range(len(form) - 1, 0, -1) if beginning.endswith(form[:end])), 0)
         beginning = beginning[: len(beginning) - half]

@@ -1,3 +1,3 @@
-"""The version, in the one place that the packaging reads too. Imports nothing of ours."""
+"""The version, read by the packaging too. Imports nothing of ours."""
 
 __version__ = "0.1.0"

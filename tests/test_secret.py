@@ -76,7 +76,7 @@ def test_a_traceback_with_variables_does_not_show_it() -> None:
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_it_is_not_pickled(protocol: int) -> None:
     """A pickle, which others may read, is refused, and the refusal says what to do."""
-    with pytest.raises(TypeError, match=r"not pickled; pass what reveal\(\) gives") as caught:
+    with pytest.raises(TypeError, match=r"not pickled; pass the text that reveal\(\) returns") as caught:
         pickle.dumps([Secret(KEY)], protocol)
     assert KEY not in str(caught.value)
 

@@ -1,1 +1,1 @@
-"""What needs no event loop, no clock and no socket: the reading of answers, and the policies."""
+"""The pure core: no event loop, no clock, no socket."""

@@ -1,4 +1,4 @@
-"""Headers of answers that bear more than text: `Retry-After` and `Content-Range`."""
+"""Parse the headers `Retry-After` and `Content-Range` of answers."""
 
 import re
 from datetime import UTC, datetime
@@ -7,13 +7,13 @@ from email.utils import parsedate_to_datetime
 import attrs
 
 MAX_RETRY_AFTER = 10.0**9
-"""Seconds (30 years): what longer `Retry-After` texts are read as, so that no digits overflow."""
+"""Seconds (30 years): the upper limit of a `Retry-After`, so that no number overflows."""
 
 
 def parse_retry_after(value: str | None, now: datetime) -> float | None:
-    """Return how many seconds a `Retry-After` asks to wait, never negative.
+    """Return the seconds that a `Retry-After` asks to wait, never negative.
 
-    Both of its forms are read, seconds and an HTTP date. None if there is none or it is neither.
+    Reads both forms, seconds and an HTTP date. None if the header is missing or neither.
     """
     if value is None:
         return None
@@ -24,25 +24,27 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
         moment = parsedate_to_datetime(value)
     except (ValueError, OverflowError):
         return None
-    if moment.tzinfo is None:  # "-0000", which HTTP dates do not use: they are always GMT
+    if moment.tzinfo is None:  # "-0000": HTTP dates are always GMT
         moment = moment.replace(tzinfo=UTC)
     return min(max(0.0, (moment - now).total_seconds()), MAX_RETRY_AFTER)
 
 
 @attrs.frozen
 class ContentRange:
-    """Which bytes a partial answer bears."""
+    """The range of a partial answer."""
 
     first: int
+    """Offset of the first byte."""
+
     size: int | None
-    """The length of the whole; None if the answer does not say."""
+    """Length of the whole; None if the answer does not say."""
 
 
 _CONTENT_RANGE = r"(?ai)bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)"
 
 
 def parse_content_range(value: str | None) -> ContentRange | None:
-    """Read a `Content-Range`. None if there is none, or none that makes sense."""
+    """Parse a `Content-Range`; None if it is missing or contradicts itself."""
     match = re.fullmatch(_CONTENT_RANGE, value or "")
     if match is None:
         return None

@@ -6,11 +6,10 @@ from typing import Any, NoReturn
 from akapulu_async.errors import ConfigurationError
 
 MAX_JSON_BYTES = 8 * 1024 * 1024
-"""How large a JSON body may be. A day's transcript is a hundredth of it; more is a fault or an attack."""
-
+"""Largest JSON body. A day's transcript is a hundredth of it; more is a fault or an attack."""
 
 MAX_JSON_DEPTH = 100
-"""How many objects and lists may stand in each other. Seen are five; what json just so reads, pickle does not bear."""
+"""Deepest nesting of objects and lists. Five levels were seen; pickle fails at depths that json still reads."""
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -19,12 +18,9 @@ def _no_constant(name: str) -> NoReturn:
 
 _DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
-
 _BYTE_ORDER_MARK = "\ufeff"
 
-
-_WHITE_SPACE = " \t\n\r"  # of JSON
-
+_WHITE_SPACE = " \t\n\r"  # as JSON defines it
 
 _GROUPS = (dict, list)
 
@@ -43,14 +39,14 @@ def parse_json(body: bytes) -> Any:
     if end != len(text):
         extra = text[end:].lstrip(_WHITE_SPACE)
         raise json.JSONDecodeError("Extra data", text, len(text) - len(extra))
-    # A short text, as most are, cannot be: each level opens and closes.
+    # Each level takes two characters, so a short text cannot be too deep.
     if len(text) > 2 * MAX_JSON_DEPTH and text.count("[") + text.count("{") > MAX_JSON_DEPTH and _is_too_deep(payload):
         raise ValueError("it is nested too deeply")
     return payload
 
 
 def _is_too_deep(payload: Any) -> bool:
-    """Whether there is more nesting than allowed, found level by level: going down would meet Python's own limit."""
+    """Return True if the nesting is too deep. Goes level by level: recursion would exceed Python's own limit."""
     level = [payload]
     for _ in range(MAX_JSON_DEPTH + 1):
         groups = [value.values() if isinstance(value, dict) else value for value in level if value.__class__ in _GROUPS]

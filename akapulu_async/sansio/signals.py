@@ -1,4 +1,4 @@
-"""What an update means: every assumption about the service's words and its silence, in one value."""
+"""The meaning of an update: all assumptions about the service's texts and 404s, in one value."""
 
 import re
 
@@ -7,47 +7,47 @@ import attrs
 from akapulu_async.sansio.lifecycle import EndReason
 
 LONGEST_TEXT = 1000
-"""Characters: a longer text means nothing. Those seen have three words, and what a pattern takes to search may grow
-faster than the text, while the event loop waits."""
+"""Characters: longer texts are ignored. Those seen have three words, and a pattern's search time may grow faster than
+the text, while the event loop waits."""
 
 
 @attrs.frozen
 class UpdateSignals:
-    """How words and refusals of the service are read. Replace any part: `UpdateSignals(ended=re.compile(...))`.
+    """How the service's texts and 404s are read. Replace any part: `UpdateSignals(ended=re.compile(...))`.
 
-    The list of the service's texts is not published, and neither is what it answers after an end. So a text that no
-    pattern knows means nothing, and no text ever makes a session ready: only `call_is_ready` does [documented].
-    Patterns are searched for anywhere in the text, if it has no more than a thousand characters.
+    Akapulu documents neither its status texts nor its answer after an end. So a text that no pattern matches means
+    nothing, and no text makes a session ready: only `call_is_ready` does [documented]. A pattern may match anywhere in
+    a text of up to 1,000 characters.
     """
 
     joined: re.Pattern[str] = re.compile(r"(?i)\bjoined\b.*\broom\b")
-    """A join to the room. `bot joined daily room` was seen; that other joins read alike is assumed."""
+    """Somebody joined the room. `bot joined daily room` was seen; similar texts for other joins are assumed."""
 
     duration_limit_reached: re.Pattern[str] = re.compile(r"(?i)\bduration[ _]limit[ _]reached\b")
-    """The end by the cap on a call's length. The name is documented for the React package's timeouts; that it
-    appears in a text is assumed."""
+    """The conversation reached its maximum duration. The name is documented for the React package's timeouts; its use
+    in a text is assumed."""
 
     participant_join_timeout: re.Pattern[str] = re.compile(r"(?i)\bparticipant[ _]join[ _]timeout\b")
-    """The end because nobody joined. Weight as above."""
+    """The conversation ended because nobody joined. Source as above."""
 
     ended: re.Pattern[str] = re.compile(
         r"(?i)^(the )?(conversation|call|session)( has| is| was)? (ended|completed|expired|over)\W*$"
     )
-    """The end for no special reason: the whole text says no more than that. Assumed."""
+    """The conversation ended: the whole text says only that. Assumed."""
 
     gone_before_ready: EndReason | None = EndReason.FAILED
-    """What a 404 or 410 means before the bot was ready. Assumed: the service does not know the conversation, and
-    will not. None: a failed poll, which the poll policy bears for a while."""
+    """The end reason for a 404 or 410 before the bot was ready. Assumed: the service does not know the conversation.
+    None counts it as a failed poll."""
 
     gone_after_ready: EndReason | None = EndReason.COMPLETED
-    """What a 404 or 410 means after the bot was ready. Assumed: the conversation is over. None: as above."""
+    """The end reason for a 404 or 410 after the bot was ready. Assumed: the conversation is over. None as above."""
 
     def reads_as_join(self, text: str) -> bool:
-        """Whether the text reports that somebody joined the room."""
+        """Return True if the text reports that somebody joined the room."""
         return len(text) <= LONGEST_TEXT and self.joined.search(text) is not None
 
     def reads_as_end(self, text: str) -> EndReason | None:
-        """Return why the conversation ended, if the text reports that."""
+        """Return the end reason if the text reports an end, else None."""
         if len(text) > LONGEST_TEXT:
             return None
         if self.duration_limit_reached.search(text):
@@ -57,5 +57,5 @@ class UpdateSignals:
         return EndReason.COMPLETED if self.ended.search(text) else None
 
     def gone(self, *, ready: bool) -> EndReason | None:
-        """Return what it means that the service knows no such conversation."""
+        """Return the end reason for a 404 or 410; None counts it as a failed poll."""
         return self.gone_after_ready if ready else self.gone_before_ready

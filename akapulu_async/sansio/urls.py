@@ -1,4 +1,4 @@
-"""Which addresses may be talked to: the API key travels over https, or stays on this machine."""
+"""Check addresses: the API key is sent over https only, or stays on this machine."""
 
 import re
 from ipaddress import ip_address
@@ -9,21 +9,21 @@ from akapulu_async.checks import refuse, shown
 from akapulu_async.errors import ConfigurationError
 
 DEFAULT_BASE_URL = "https://akapulu.com/api"
-"""Where the service is [documented]."""
+"""The address of the service [documented]."""
 
-# These are texts, compiled by `re` when they are first needed.
+# Patterns are texts, which `re` compiles when first needed.
 
-# What RFC 3986 allows in a path without percent-encoding, and what is percent-encoded.
+# The characters that RFC 3986 allows in a path, and percent-encoded ones.
 _PATH = r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*"
 _DOT_SEGMENT = r"(?i)(?:/|%2f|%5c)(?:\.|%2e){1,2}(?:/|%2f|%5c|$)"
 
-# Host and port. All that other parsers might read in another way is left out: user names, backslashes, `[::1]x`.
-# A name's parts have 1 to 63 letters: what has not cannot even be asked for.
+# Host and port, without anything that parsers read differently: user names, backslashes, `[::1]x`. The labels of a
+# name have 1 to 63 characters; others cannot be looked up.
 _AUTHORITY = r"(?ai)(?:(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
 
 
 def is_loopback(host: str | None) -> bool:
-    """Whether a host is this machine: `localhost`, 127.0.0.0/8 or ::1."""
+    """Return True if a host is this machine: `localhost`, 127.0.0.0/8 or ::1."""
     if host is None:
         return False
     try:
@@ -33,10 +33,10 @@ def is_loopback(host: str | None) -> bool:
 
 
 def check_base_url(url: str) -> str:
-    """Return the base URL without its last slash.
+    """Return the base URL without its trailing slash.
 
     Raises:
-        ConfigurationError: It is no URL that the API key may be sent to.
+        ConfigurationError: The API key must not be sent to this URL.
     """
     problem = _base_url_problem(url)
     if problem:
@@ -49,7 +49,7 @@ def _base_url_problem(url: Any) -> str | None:  # noqa: PLR0911 - a check a line
         return f"it must be a text, not {type(url).__name__}"
     if not url.isprintable() or " " in url:
         return "it contains white space or control characters"
-    # Neither of these shows the URL, nor lets a parser's error do so: a password or a token may stand in it.
+    # These two do not show the URL, which may contain a password or a token.
     if "@" in url:
         return "it contains a user name or a password"
     if "?" in url or "#" in url:
@@ -60,15 +60,15 @@ def _base_url_problem(url: Any) -> str | None:  # noqa: PLR0911 - a check a line
     if parts is None or parts.scheme not in {"http", "https"}:
         return f"{shown(url, 200)} is not an http(s) URL with a host"
     if parts.scheme == "http" and not is_loopback(parts.hostname):
-        return f"{shown(url, 200)} would send the API key unencrypted; only loopback may do without https"
+        return f"{shown(url, 200)} would send the API key unencrypted; https is required, except for loopback"
     path = parts.path.rstrip("/")
     if path and not _stays_below(path):
-        return f"{shown(url, 200)} has a path with '.', '..', an empty part or a character that is not of a path"
+        return f"{shown(url, 200)} has a path with '.', '..', an empty part or a character that paths cannot have"
     return None
 
 
 def _split(url: str) -> SplitResult | None:
-    """Return the parts of a URL whose host and port nobody can misread; None if it is no such URL."""
+    """Return the parts of a URL with an unambiguous host and port; None for other texts."""
     try:
         parts = urlsplit(url)
         usable = re.fullmatch(_AUTHORITY, parts.netloc) and parts.hostname and parts.port != 0
@@ -82,10 +82,10 @@ def _stays_below(path: str) -> bool:
 
 
 def check_path(path: Any) -> str:
-    """Return a path that stays below the base URL when it is appended.
+    """Return a path, which stays below the base URL when appended to it.
 
     Raises:
-        ConfigurationError: It does not, or bears characters that are not of a path.
+        ConfigurationError: It would leave the base URL, or has characters that paths cannot have.
     """
     if not isinstance(path, str) or not _stays_below(path):
         wanted = "a path such as '/scenarios/', percent-encoded, without '.' or '..' (use params for the query)"
@@ -94,10 +94,10 @@ def check_path(path: Any) -> str:
 
 
 def redirect_target(location: str, base: str) -> str | None:
-    """Return where a redirect of a download leads to, or None if it must not be followed.
+    """Return the target of a download's redirect; None if it must not be followed.
 
-    Only https is followed, or http to loopback if the redirect itself came from loopback: what a remote service
-    answers must not reach into this machine's network unencrypted.
+    Only https is followed, or http from loopback to loopback: a remote service's answer must not reach into this
+    machine's network unencrypted.
     """
     if not location or not location.isprintable() or " " in location:
         return None

@@ -55,8 +55,8 @@ def test_base_urls(url: str, kept: str) -> None:
 
 
 NO_HOST = "is not an http(s) URL with a host"
-OPEN = "would send the API key unencrypted; only loopback may do without https"
-BAD_PATH = "has a path with '.', '..', an empty part or a character that is not of a path"
+OPEN = "would send the API key unencrypted; https is required, except for loopback"
+BAD_PATH = "has a path with '.', '..', an empty part or a character that paths cannot have"
 NOT_ASCII = "is not ASCII; write its host as 'xn--...', and its path percent-encoded"
 USER = "it contains a user name or a password"
 QUERY = "it has a query or a fragment"
