@@ -1,4 +1,4 @@
-"""Arguments are checked, and refused by their names."""
+"""Arguments are checked, and refused by name."""
 
 import math
 import sys
@@ -41,7 +41,7 @@ CHECKS: list[tuple[Callable[[str, Any], None], list[Any], list[Any]]] = [
 
 @pytest.mark.parametrize(("check", "good", "bad"), CHECKS, ids=count())
 def test_arguments_are_checked(check: Callable[[str, Any], None], good: list[Any], bad: list[Any]) -> None:
-    """What can be meant passes, and all else is refused by its name."""
+    """Valid values pass, and all others are refused by name."""
     for value in good:
         check("it", value)
     for value in bad:
@@ -58,7 +58,7 @@ def test_ids_become_canonical(value: str | UUID) -> None:
 
 
 class Unshowable:
-    """What cannot be written into a message."""
+    """An object whose repr fails."""
 
     def __repr__(self) -> str:
         raise LookupError
@@ -85,7 +85,7 @@ NO_IDS: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("value", "shown"), NO_IDS, ids=count())
 def test_other_ids_are_refused(value: Any, shown: str) -> None:
-    """What is not a UUID with hyphens is refused with the argument's name, what was given, and an example."""
+    """Other ids are refused with the argument's name, an example, and the value."""
     with pytest.raises(ConfigurationError) as caught:
         checked_id("session_id", value)
     assert str(caught.value).startswith(f"session_id must be a UUID such as '{EXAMPLE}', not {shown}")
@@ -93,6 +93,6 @@ def test_other_ids_are_refused(value: Any, shown: str) -> None:
 
 
 def test_a_token_in_the_place_of_an_id_is_not_shown() -> None:
-    """Who mixes up a connection's fields does not find the token in the log."""
+    """A token passed as an id is masked in the error."""
     with pytest.raises(ConfigurationError, match=r"^session_id must be a UUID .*, not '\*\*\*'$"):
         checked_id("session_id", TOKEN)

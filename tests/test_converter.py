@@ -1,4 +1,4 @@
-"""JSON becomes a model, or an error that names the field; nothing else."""
+"""JSON becomes a model, or an error that names the field."""
 
 import copy
 import json
@@ -61,7 +61,7 @@ READERS: dict[str, tuple[Any, dict[str, Any]]] = {
 
 
 def test_a_connection() -> None:
-    """The answer to a connect is read, its token kept from view."""
+    """The answer to a connect is read, and its token is not shown."""
     connection = read_connection({**CONNECTION, "conversation_session_id": ID.upper(), "region": "eu"})
     assert connection == Connection("https://x.daily.co/room", Secret(TOKEN), ID)
     assert connection.token.reveal() == TOKEN
@@ -79,7 +79,7 @@ def test_the_answer_itself_is_not_changed() -> None:
 
 
 def test_an_update() -> None:
-    """An update is read, and what is new in it is found in `.raw`."""
+    """An update is read, and `.raw` has its new fields."""
     update = update_reader(ID)({**UPDATE, "eta": {"seconds": 3}})
     assert update == ConversationUpdate(ID, False, 63.6, "bot joined daily room")
     assert update.raw == {**UPDATE, "eta": {"seconds": 3}}
@@ -103,13 +103,13 @@ def test_an_update_with_nothing_for_people() -> None:
     ids=count(),
 )  # fmt: skip
 def test_percent_is_clamped(percent: float, read: float) -> None:
-    """A percent outside 0 to 100, however large, is the nearest of them, and always a float."""
+    """A percent is clamped to 0 to 100, and always a float."""
     found = structure({**UPDATE, "completion_percent": percent}, ConversationUpdate).completion_percent
     assert (found, type(found)) == (read, float)
 
 
 def test_a_detail() -> None:
-    """Every documented field is read, a new role and structured content among them."""
+    """Every documented field is read, also new roles and structured content."""
     detail = detail_reader(ID)(DETAIL)
     assert detail == ConversationDetail(
         id=ID,
@@ -129,7 +129,7 @@ def test_a_detail() -> None:
 
 
 def test_what_is_new_is_kept() -> None:
-    """Unknown fields break nothing, wherever they are; rows and the whole keep them, even one called `raw`."""
+    """Unknown fields break nothing; `.raw` of rows and detail keeps them, even one called `raw`."""
     payload = copy.deepcopy(DETAIL)
     payload |= {"sentiment": "good", "raw": 1}
     for inner in (payload["avatar"], payload["recording"], payload["transcript_rows"][0]):
@@ -169,7 +169,7 @@ def test_null_texts_are_empty() -> None:
     ids=count(),
 )
 def test_moments_are_aware(text: str, moment: datetime, offset: int) -> None:
-    """ISO 8601 with `Z` or an offset, and any fraction of a second, is read with its zone."""
+    """Times in ISO 8601 are read with their zone, whether `Z` or an offset, with any fraction of a second."""
     created_at = structure({**DETAIL, "created_at": text}, ConversationDetail).created_at
     assert created_at == moment
     assert created_at.utcoffset() == timedelta(seconds=offset)
@@ -258,7 +258,7 @@ WRONG: list[tuple[str, tuple[str | int, ...], Any, str, str]] = [
 def test_what_is_wrong_is_named(
     kind: str, path: tuple[str | int, ...], value: Any, field: str, problem: str
 ) -> None:  # fmt: skip
-    """A wrong type, a missing field and another's id are refused with the field's place and what is wanted."""
+    """A wrong type, a missing field and another conversation's id are refused, naming the field and what it must be."""
     read, payload = READERS[kind]
     with pytest.raises(PayloadError) as caught:
         read(changed(payload, path, value))
@@ -271,14 +271,14 @@ def test_what_is_wrong_is_named(
     [(None, "null"), ([], "a list"), ("x", "a text"), (True, "a boolean"), (7, "a number"), (0.5, "a number")],
 )
 def test_the_whole_is_wrong(kind: str, payload: Any, found: str) -> None:
-    """What is no object at all is refused without a field."""
+    """A payload that is not an object is refused without a field."""
     with pytest.raises(PayloadError) as caught:
         READERS[kind][0](payload)
     assert (caught.value.field, caught.value.problem) == (None, f"it must be an object, not {found}")
 
 
 def test_the_first_of_many_bad_rows() -> None:
-    """Of ever so many bad rows the first is named, in the memory that one takes."""
+    """Of many bad rows the first is named, using little memory."""
     good = DETAIL["transcript_rows"][0]
     payload = changed(DETAIL, ("transcript_rows",), [good] * 7 + [{}] * 20_000)
     tracemalloc.start()
@@ -294,7 +294,7 @@ def test_the_first_of_many_bad_rows() -> None:
 
 @pytest.mark.shows_secrets  # the payload, in frames of an error that gets no further than the reading of answers
 def test_an_error_holds_no_payload() -> None:
-    """The error has neither cause nor context, in which the answer with its token would live on."""
+    """The error has neither cause nor context, which would keep the answer with its token."""
     with pytest.raises(PayloadError) as caught:
         read_connection({**CONNECTION, "room_url": 7})
     assert caught.value.__context__ is None
@@ -341,7 +341,7 @@ places = st.sampled_from([(kind, path) for kind, path, *_ in WRONG])
 
 @given(st.sampled_from(sorted(READERS)), json_values)
 def test_any_json_is_read_or_refused(kind: str, payload: Any) -> None:
-    """Any JSON at all gives a model or a PayloadError, and nothing else."""
+    """Any JSON gives a model or a PayloadError."""
     read, good = READERS[kind]
     try:
         model = read(payload)
@@ -352,7 +352,7 @@ def test_any_json_is_read_or_refused(kind: str, payload: Any) -> None:
 
 @given(places, json_values)
 def test_any_field_is_read_or_refused(place: tuple[str, tuple[str | int, ...]], value: Any) -> None:
-    """Any JSON in any one field gives a model, or a PayloadError that names this field or one below it."""
+    """Any JSON in any field gives a model, or a PayloadError that names this field or one below it."""
     kind, path = place
     read, payload = READERS[kind]
     name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
@@ -368,7 +368,7 @@ def test_any_field_is_read_or_refused(place: tuple[str, tuple[str | int, ...]], 
 
 @given(numbers | st.none())
 def test_percent_is_always_a_percent(value: float | None) -> None:
-    """Whatever number comes, what is read is from 0 to 100; only NaN is refused."""
+    """Any number is read as 0 to 100; only NaN is refused."""
     payload = {**UPDATE, "completion_percent": value}
     if value is not None and value != value:  # noqa: PLR0124 - NaN
         with pytest.raises(PayloadError):
@@ -382,6 +382,6 @@ offsets = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minute
 
 @given(st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=offsets))  # noqa: DTZ001 - with zones
 def test_any_moment(moment: datetime) -> None:
-    """Every aware time that Python writes is read as the same moment, in the same zone."""
+    """Every aware time is read as the same moment, in the same zone."""
     created_at = structure({**DETAIL, "created_at": moment.isoformat()}, ConversationDetail).created_at
     assert (created_at, created_at.utcoffset()) == (moment, moment.utcoffset())

@@ -1,4 +1,4 @@
-"""Secrets show themselves to nobody, and what a peer sends is cleaned before it is shown."""
+"""Secrets are not shown, and a peer's texts are masked before they are shown."""
 
 import ast
 import copy
@@ -49,18 +49,18 @@ class Holder:
     ids=count(),
 )
 def test_it_is_shown_nowhere(shown: str) -> None:
-    """However it is formatted, it reads `***`."""
+    """Any formatting gives `***`."""
     assert MASK in shown
     assert KEY not in shown
 
 
 def test_formatting_pads_the_mask() -> None:
-    """A width in a format is that of the mask, and no error."""
+    """A format's width applies to the mask."""
     assert f"{Secret(KEY):>6}|" == "   ***|"
 
 
 def test_a_traceback_with_variables_does_not_show_it() -> None:
-    """A tool that prints a traceback's variables prints the mask."""
+    """A traceback with variables shows the mask."""
 
     def fail(secret: Secret) -> None:
         raise RuntimeError(f"with {secret}")
@@ -75,14 +75,14 @@ def test_a_traceback_with_variables_does_not_show_it() -> None:
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_it_is_not_pickled(protocol: int) -> None:
-    """A pickle, which others may read, is refused, and the refusal says what to do."""
+    """Pickling is refused, with advice."""
     with pytest.raises(TypeError, match=r"not pickled; pass the text that reveal\(\) returns") as caught:
         pickle.dumps([Secret(KEY)], protocol)
     assert KEY not in str(caught.value)
 
 
 def test_it_is_not_marshalled_nor_written_as_json() -> None:
-    """Other ways to write it are refused too."""
+    """Other serializations are refused too."""
     with pytest.raises(ValueError, match="unmarshallable"):
         marshal.dumps(Secret(KEY))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="not JSON serializable"):
@@ -96,7 +96,7 @@ def test_it_has_no_variables() -> None:
 
 @given(st.text(st.characters()), st.text(st.characters()))
 def test_equality(one: str, other: str) -> None:
-    """Secrets are equal, and hash alike, when their texts are, even those that cannot be encoded."""
+    """Secrets compare and hash by their texts, even those that cannot be encoded."""
     assert Secret(one).reveal() == one
     assert (Secret(one) == Secret(other)) is (one == other)
     assert Secret(one) == Secret(str(one))
@@ -105,7 +105,7 @@ def test_equality(one: str, other: str) -> None:
 
 
 def test_a_lone_surrogate_is_compared() -> None:
-    """JSON can bear half a character; comparing does not fail, which would show the text."""
+    """Comparing lone surrogates does not fail, which would show the text."""
     assert Secret("\ud800") == Secret("\ud800") != Secret("\ud801")
 
 
@@ -149,19 +149,19 @@ def test_copies_are_the_same() -> None:
     ],
 )
 def test_redact(text: str, clean: str) -> None:
-    """Known secrets and what looks like a credential are masked, and nothing else is."""
+    """Only known secrets and texts that look like credentials are masked."""
     assert redact(text, [Secret(KEY)]) == clean
 
 
 @given(words, words, keys, st.sampled_from(["{}", '{{"token": "{}"}}', "Bearer {}", "https://x/?t={}"]))
 def test_redact_masks_a_known_secret_anywhere(before: str, after: str, key: str, form: str) -> None:
-    """A known secret does not survive, wherever and in whatever it stands."""
+    """A known secret is masked wherever it is."""
     assert key not in redact(before + form.format(key) + after, [Secret(key)])
 
 
 @given(words, words)
 def test_redact_masks_a_token_anywhere(before: str, after: str) -> None:
-    """A room token does not survive, though nobody told it."""
+    """A room token is masked although it is not a known secret."""
     clean = redact(before + JWT + after)
     assert not any(part in clean for part in JWT.split("."))
 
@@ -187,17 +187,17 @@ def test_redact_knows_how_secrets_are_written(text: str, key: str) -> None:
     ids=count(),
 )
 def test_redact_knows_how_pages_write_a_secret(page: str) -> None:
-    """A page that quotes a secret writes some of its characters by name or number, which is masked, too."""
+    """A secret is masked in HTML too, where some of its characters are escaped."""
     assert redact(f"<p>{page}</p>", [Secret("""a&b<c>d"e'f-0123""")]) == f"<p>{MASK}</p>"
 
 
 def test_a_secret_within_a_secret() -> None:
-    """If one secret is the beginning of another, the rest of the longer one does not stay."""
+    """If one secret is the beginning of another, both are masked whole."""
     assert redact("abcdefgh", [Secret("abc"), Secret("abcdefgh")]) == MASK
 
 
 def test_an_empty_secret_masks_nothing() -> None:
-    """An empty secret, of which every text is full, is passed over."""
+    """An empty secret, which every text contains, is ignored."""
     assert redact("plain", [Secret("")]) == "plain"
 
 
@@ -214,13 +214,13 @@ def test_an_empty_secret_masks_nothing() -> None:
     ],
 )
 def test_excerpt(text: str, shown: str) -> None:
-    """It is the beginning of a text on one line, and what was cut shows."""
+    """An excerpt is the beginning of a text on one line, and shows that it was cut."""
     assert excerpt(text) == shown
 
 
 @given(st.text(max_size=500), st.integers(1, 30))
 def test_excerpts_are_short_lines(text: str, limit: int) -> None:
-    """It never exceeds its limit, and can be printed on one line."""
+    """An excerpt never exceeds its limit, and is printable."""
     line = excerpt(text, limit=limit)
     assert len(line) <= limit
     assert line.isprintable()
@@ -228,20 +228,20 @@ def test_excerpts_are_short_lines(text: str, limit: int) -> None:
 
 @given(st.text("KQZ0189_-+/=.", min_size=1, max_size=60), st.sampled_from(' \nx"'), st.integers(0, 260), words)
 def test_no_secret_survives_an_excerpt(key: str, fill: str, before: int, after: str) -> None:
-    """Wherever a secret stands, also across where the text is cut, not one character of it is shown."""
+    """No character of a secret is shown, even if the text is cut within it."""
     for text in (fill * before + key, fill * before + key + after, fill * before + key + " end" * 100):
         assert not set(key) & set(excerpt(text, [Secret(key)], limit=10))
 
 
 @given(st.integers(150, 202), st.sampled_from([KEY, JWT]))
 def test_a_secret_across_the_cut(before: int, secret: str) -> None:
-    """White space that collapses brings the place of the cut into view; half a secret there is dropped."""
+    """Half a secret at the cut is dropped, even where collapsing white space would show it."""
     line = excerpt(" " * before + secret + " end" * 100, [Secret(KEY)], limit=10)
     assert secret[:4] not in line
 
 
 def test_the_cut_does_not_uncover() -> None:
-    """A secret that ends where it begins is masked before its tail could be taken for the beginning of another."""
+    """A secret whose end looks like its beginning is masked whole."""
     assert excerpt("ab" * 10 + " secrets" + " " * 172 + "x", [Secret("secrets")], limit=10) == "ababababa…"
     assert excerpt(" " * 193 + "secrets" + " more" * 9, [Secret("secrets")], limit=10) == "***…"
 

@@ -1,4 +1,4 @@
-"""What is asked for when a conversation is connected, and the way into its room."""
+"""Connect requests are checked when built, and connections keep their token secret."""
 
 import copy
 import json
@@ -34,7 +34,7 @@ def request(**options: Any) -> ConnectRequest:
 
 
 def test_ids_are_checked() -> None:
-    """Both ids become canonical, or are refused by their names."""
+    """Both ids become canonical, or are refused by name."""
     assert ConnectRequest(SCENARIO.upper(), UUID(AVATAR)) == request()
     with pytest.raises(ConfigurationError, match=r"^scenario_id must be a UUID .*, not 'abc'$"):
         ConnectRequest("abc", AVATAR)
@@ -43,7 +43,7 @@ def test_ids_are_checked() -> None:
 
 
 def test_the_least_request() -> None:
-    """What was not asked for is left to the service, but for the two documented defaults."""
+    """Unset fields are left to the service, except the two documented defaults."""
     assert request().to_json() == {
         "scenario_id": SCENARIO,
         "avatar_id": AVATAR,
@@ -91,7 +91,7 @@ def test_the_full_request() -> None:
     ids=count(),
 )
 def test_keywords(given_keywords: str | Iterable[str], sent: tuple[str, ...]) -> None:
-    """One comma-separated text is split; blanks around keywords, and empty ones, go."""
+    """A comma-separated text is split; blanks around keywords and empty keywords are dropped."""
     assert request(stt_keywords=given_keywords).stt_keywords == sent
 
 
@@ -147,7 +147,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("options", "text"), REFUSED, ids=count())
 def test_what_is_refused(options: dict[str, Any], text: str) -> None:
-    """What cannot be sent is refused when the request is built, in words that name the argument."""
+    """An argument that cannot be sent is refused by name when the request is built."""
     with pytest.raises(ConfigurationError) as caught:
         request(**options)
     assert str(caught.value) == text
@@ -170,25 +170,25 @@ def circular() -> Any:
     "value", [math.nan, math.inf, -math.inf, nested(100_000), circular()], ids=["nan", "inf", "-inf", "deep", "circle"]
 )
 def test_extra_is_json(value: Any) -> None:
-    """What JSON has no way to write is refused before anything is sent."""
+    """Values that JSON cannot express are refused before anything is sent."""
     with pytest.raises(ConfigurationError, match=r"^extra must be writable as JSON: "):
         request(extra={"a": {"b": [value]}})
 
 
 def test_prompts_may_have_paragraphs() -> None:
-    """Line breaks and tabs are allowed where prompts are filled, and nowhere else."""
+    """Line breaks and tabs are allowed in runtime variables only."""
     text = "one\r\n\ttwo\n"
     assert request(runtime_vars={"prompt": text}).to_json()["runtime_vars"] == {"prompt": text}
 
 
 def test_arguments_beyond_the_ids_are_named() -> None:
-    """Options are given by name, so that one more can never change the meaning of an old call."""
+    """Options are keyword-only, so that a new one cannot change the meaning of an old call."""
     with pytest.raises(TypeError, match="positional"):
         ConnectRequest(SCENARIO, AVATAR, {})  # type: ignore[call-arg]
 
 
 def test_callers_changes_do_not_reach_a_request() -> None:
-    """What the caller does later to what was passed, or to a body that was made, changes no request."""
+    """Later changes to the arguments, or to a returned body, do not change a request."""
     runtime_vars, keywords, extra = {"a": "b"}, ["a"], {"new": {"list": [1]}}
     built = request(runtime_vars=MappingProxyType(runtime_vars), stt_keywords=keywords, extra=extra)
     before = json.dumps(built.to_json())
@@ -201,7 +201,7 @@ def test_callers_changes_do_not_reach_a_request() -> None:
 
 
 def test_requests_are_values() -> None:
-    """Equal requests are equal, hash alike, and survive a pickle, a copy and a change of one field."""
+    """Requests compare and hash by value, and can be pickled, copied and evolved."""
     one = request(runtime_vars={"a": "b"}, extra={"x": [1]})
     other = ConnectRequest(UUID(SCENARIO), AVATAR.upper(), runtime_vars={"a": "b"}, extra={"x": [1]})
     assert one == other != request()
@@ -245,14 +245,14 @@ SCHEMA = connect_schema()
 
 @given(requests)
 def test_bodies_are_what_the_interface_says(built: ConnectRequest) -> None:
-    """Whatever request can be built has a body that the published schema allows, and JSON can write."""
+    """Every request that can be built has a body that the published schema allows."""
     body = built.to_json()
     SCHEMA.validate(body)
     assert json.loads(json.dumps(body, allow_nan=False)) == body
 
 
 def test_the_schema_can_fail() -> None:
-    """The schema that bodies are held against does refuse."""
+    """The schema refuses wrong bodies."""
     for wrong in ({"scenario_id": "x"}, {"stt_keywords": ["a"] * 6}, {"runtime_vars": {"a": 1}}):
         assert not SCHEMA.is_valid({**request().to_json(), **wrong})
 
@@ -271,7 +271,7 @@ def test_fields_are_documented() -> None:
 
 
 def test_a_connection_does_not_show_its_token() -> None:
-    """Neither its text nor what it keeps of the answer shows the token, and a pickle is refused."""
+    """Neither a connection's repr nor its raw answer shows the token, and it cannot be pickled."""
     assert "***" in repr(CONNECTION)
     assert "eyJ" not in f"{CONNECTION!r} {CONNECTION} {CONNECTION.raw} {attrs.asdict(CONNECTION)}"
     with pytest.raises(TypeError, match="not pickled"):
@@ -290,5 +290,5 @@ def test_a_connection_does_not_show_its_token() -> None:
     ids=count(),
 )
 def test_join_url(room_url: str, token: str, join_url: str) -> None:
-    """The link bears the token as one query parameter, whatever the room's URL has already."""
+    """The link has the token as one query parameter, whatever the room's URL contains."""
     assert Connection(room_url, Secret(token), AVATAR).join_url == join_url

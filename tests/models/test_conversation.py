@@ -1,4 +1,4 @@
-"""Updates and details are frozen, and easy to read."""
+"""Updates and details are frozen, and the transcript is easy to read."""
 
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -68,13 +68,13 @@ def test_fields_are_documented() -> None:
 
 
 def test_signed_links_are_not_shown() -> None:
-    """A repr does not show the avatar's signed link, nor what came as a whole."""
+    """A repr shows neither the avatar's signed link nor the raw answer."""
     assert "signed" not in repr(Avatar(AVATAR, "", "https://signed/"))
     assert "whole" not in repr(TranscriptRow("user", raw={"a": "whole"}))
 
 
 def test_transcript_by_node() -> None:
-    """Rows are grouped as the nodes were visited; one that is come back to has a turn each time."""
+    """Rows are grouped in the order of visited nodes; a node visited again has another turn."""
     turns = detail(*ROWS).transcript_by_node()
     assert [(turn.node_id, len(turn.rows)) for turn in turns] == [
         ("greeting", 2), ("look_up", 2), (None, 1), ("greeting", 2)
@@ -84,14 +84,14 @@ def test_transcript_by_node() -> None:
 
 @given(st.lists(st.builds(TranscriptRow, st.just("user"), st.text(), st.sampled_from(["a", "b", None]))))
 def test_turns_lose_no_row(rows: list[TranscriptRow]) -> None:
-    """The turns are the rows, in order, and no two neighbours are of the same node."""
+    """The turns contain all rows in order, and neighbouring turns have different nodes."""
     turns = detail(*rows).transcript_by_node()
     assert [row for turn in turns for row in turn.rows] == rows
     assert all(one.node_id != other.node_id for one, other in pairwise(turns))
 
 
 def test_transcript_text() -> None:
-    """For people: a heading a node, `role: text` a row, further lines indented, structures as JSON."""
+    """The text has a heading per node and `role: text` per row, further lines indented, structures as JSON."""
     assert detail(*ROWS).transcript_text().split("\n") == [
         "[greeting]",
         "user: Hi",
@@ -115,5 +115,5 @@ def test_transcript_text() -> None:
     ("content", "text"), [(None, ""), ("", ""), ("a\n", "a\n"), ({"ä": [1]}, '{"ä":[1]}'), (0, "0"), (False, "false")]
 )
 def test_a_row_as_text(content: Any, text: str) -> None:
-    """A text is itself, nothing is the empty text, and all else is compact JSON."""
+    """A text stays itself, None becomes the empty text, and anything else compact JSON."""
     assert TranscriptRow("tool", content).text == text

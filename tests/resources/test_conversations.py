@@ -1,4 +1,4 @@
-"""What can be asked about conversations, over real sockets."""
+"""Requests about conversations, over real sockets."""
 
 import asyncio
 import gc
@@ -28,9 +28,10 @@ from akapulu_async import (
     Timeouts,
     TransportError,
 )
+from akapulu_async.resources import conversations as module
 from akapulu_async.resources.conversations import Conversations
 from akapulu_async.simulator import Simulator
-from tests.support.calls import error_of, timed_out
+from tests.support.calls import error_of
 from tests.support.misbehaving import (
     CONNECTION,
     DETAIL,
@@ -56,7 +57,7 @@ NOT_YET = {**DETAIL, "recording": {"has_recording": True, "is_ready": False, "st
 
 
 async def test_conversation_from_connect_to_recording(tmp_path: Path) -> None:
-    """Against the simulator a conversation is connected, polled until ready, ended, looked at and downloaded."""
+    """A conversation on the simulator goes from its connect to the download of its recording."""
     async with (
         Simulator(speed=0, seed=1, recording_delay=5, recording_size=100_000) as simulator,
         AkapuluClient(simulator.api_key, base_url=simulator.base_url, retry=QUICK) as client,
@@ -78,7 +79,7 @@ async def test_conversation_from_connect_to_recording(tmp_path: Path) -> None:
 
 
 async def test_connect_sends_what_was_asked() -> None:
-    """A connect's body bears the request's fields, and its answer is the connection."""
+    """A connect's body has the request's fields, and its answer becomes a Connection."""
     request = attrs.evolve(REQUEST, runtime_vars={"name": "Ada"}, extra={"show_ai_label": True})
     async with Server(answer(CONNECTION)) as server, client_of(server) as client:
         connection = await client.conversations.connect(request)
@@ -92,15 +93,22 @@ async def test_connect_sends_what_was_asked() -> None:
 
 
 async def test_connect_answered_with_nonsense_says_what_it_may_have_done() -> None:
-    """Who gets an answer to a connect that makes no sense is told that there may be a conversation."""
+    """The error of a connect with a bad answer says that the conversation may exist."""
     async with Server(answer({"token": TOKEN})) as server, client_of(server) as client:
         error = await error_of(connect(client))
     assert isinstance(error, InvalidResponseError)
     assert error.__notes__ == ["The conversation may exist and hold a slot."]
 
 
+def test_requests_name_their_conversation() -> None:
+    """A request has its conversation, and its path without the id for logs and figures."""
+    request = module._updates_request(SESSION)
+    assert (request.path, request.session_id) == (f"/conversations/{SESSION}/updates/", SESSION)
+    assert request.template == "/conversations/{session_id}/updates/"
+
+
 async def test_connects_damaged_answer_does_not_show_its_token() -> None:
-    """A token that does not stand in its field any more is not shown by the error either."""
+    """The error does not show a token that is in the wrong field."""
     damaged = answer({**CONNECTION, "token": None, "tokn": "room-0123456789"})
     async with Server(damaged) as server, client_of(server) as client:
         error = await error_of(connect(client))
@@ -113,7 +121,7 @@ async def test_connects_damaged_answer_does_not_show_its_token() -> None:
     ("options", "kind"), [({"max_concurrent": 0}, ConcurrencyLimitError), ({"minutes": 0}, MinutesLimitError)]
 )
 async def test_limits_of_the_account_have_their_errors(options: dict[str, Any], kind: type[ApiError]) -> None:
-    """An account without free slots or minutes refuses with an error of its own, after one request."""
+    """An account without free slots or minutes has its own error, after one request."""
     async with (
         Simulator(speed=0, **options) as simulator,
         AkapuluClient(simulator.api_key, base_url=simulator.base_url, retry=QUICK) as client,
@@ -124,7 +132,7 @@ async def test_limits_of_the_account_have_their_errors(options: dict[str, Any], 
 
 
 async def test_lost_connect_names_its_scenario() -> None:
-    """The error of a lost connect says what was asked for and is no error that retry loops catch."""
+    """The error of a lost connect names scenario and avatar, and retry loops do not catch it."""
     async with Server(reset) as server, client_of(server) as client:
         error = await error_of(connect(client))
     assert isinstance(error, ConnectOutcomeUnknownError)
@@ -139,7 +147,7 @@ async def test_lost_connect_names_its_scenario() -> None:
     ids=count(),
 )
 async def test_id_that_is_no_uuid_is_refused(session_id: Any) -> None:
-    """Nothing but a UUID gets into a path."""
+    """Only UUIDs are put into paths."""
     async with Server(answer(UPDATE)) as server, client_of(server) as client:
         conversations = client.conversations
         for call in (
@@ -181,7 +189,7 @@ UNUSABLE: list[tuple[str, Callable[[Conversations, Any], Awaitable[object]], lis
 async def test_unusable_arguments_are_told(
     name: str, call: Callable[[Conversations, Any], Awaitable[object]], bad: list[Any]
 ) -> None:
-    """An argument that cannot be used is refused by its name, before anything is sent."""
+    """A wrong argument is refused by name, before anything is sent."""
     async with Server(answer(UPDATE)) as server, client_of(server) as client:
         for wrong in bad:
             error = await error_of(call(client.conversations, wrong))
@@ -202,7 +210,7 @@ async def test_unknown_conversation_is_not_found() -> None:
 
 @pytest.mark.parametrize("timeout", [5.0, None])
 async def test_wait_ends_when_the_recording_is_ready(timeout: float | None) -> None:
-    """The wait looks again and again, and gives the detail that says "ready"."""
+    """The wait checks repeatedly, and returns the detail that says "ready"."""
     async with Server(answer(NOT_YET), answer(NOT_YET), answer(DETAIL)) as server, client_of(server) as client:
         detail = await client.conversations.wait_for_recording(SESSION, timeout=timeout, interval=0.01)
     assert detail.recording.is_ready
@@ -211,10 +219,9 @@ async def test_wait_ends_when_the_recording_is_ready(timeout: float | None) -> N
 
 @pytest.mark.parametrize("interval", [0.01, 60])
 async def test_wait_ends_when_patience_does(interval: float) -> None:
-    """A recording that does not become ready in time is a RecordingTimeoutError with the service's words."""
+    """A recording that is not ready in time raises a RecordingTimeoutError with the service's status text."""
     async with Server(answer(NOT_YET)) as server, client_of(server) as client:
-        wait = client.conversations.wait_for_recording(SESSION, timeout=0.2, interval=interval)
-        error = await timed_out(wait, 0.2)
+        error = await error_of(client.conversations.wait_for_recording(SESSION, timeout=1, interval=interval))
     assert type(error) is RecordingTimeoutError
     assert isinstance(error, TimeoutError)
     assert "Processing" in str(error)
@@ -223,7 +230,7 @@ async def test_wait_ends_when_patience_does(interval: float) -> None:
 
 @pytest.mark.parametrize("timeout", [0, 0.0, -1])
 async def test_wait_of_no_time_is_one_look(timeout: float, target: Path) -> None:
-    """A wait without any time finds out whether the recording is ready, in a single look."""
+    """A wait of no time checks once."""
     film = raw(http(200, {"Content-Type": "video/mp4"}, b"film"))
     async with Server(answer(NOT_YET), answer(DETAIL), answer(DETAIL), film) as server, client_of(server) as client:
         error = await error_of(client.conversations.wait_for_recording(SESSION, timeout=timeout))
@@ -250,7 +257,7 @@ async def test_wait_of_no_time_is_one_look(timeout: float, target: Path) -> None
     ids=count(),
 )
 async def test_unusable_waits_are_told(options: dict[str, Any], words: str) -> None:
-    """A wait that would have no end, or no pauses, is refused before anything is sent."""
+    """A wait without an end, or without pauses, is refused before anything is sent."""
     async with Server(answer(NOT_YET)) as server, client_of(server) as client:
         error = await error_of(client.conversations.wait_for_recording(SESSION, **options))
         (wait, *interval) = options.values()
@@ -263,21 +270,21 @@ async def test_unusable_waits_are_told(options: dict[str, Any], words: str) -> N
 
 
 async def test_wait_ends_during_a_call() -> None:
-    """A call that hangs does not stretch the wait."""
+    """A call that hangs does not prolong the wait."""
     async with Server(hang) as server, client_of(server) as client:
-        error = await timed_out(client.conversations.wait_for_recording(SESSION, timeout=0.2), 0.2)
+        error = await error_of(client.conversations.wait_for_recording(SESSION, timeout=0.2))
     assert type(error) is RecordingTimeoutError
 
 
 async def test_waits_calls_keep_their_own_deadline() -> None:
-    """A call that times out within the wait is told as that, and not as a recording that is not ready."""
+    """A call that times out within the wait raises its own error."""
     async with Server(hang) as server, client_of(server, timeouts=Timeouts(total=0.2)) as client:
-        error = await timed_out(client.conversations.wait_for_recording(SESSION, timeout=None), 0.2)
+        error = await error_of(client.conversations.wait_for_recording(SESSION, timeout=None))
     assert type(error) is RequestTimeoutError
 
 
 async def test_cancelled_wait_is_cancelled() -> None:
-    """A cancel of the wait comes out as itself."""
+    """A cancelled wait raises CancelledError."""
     async with Server(answer(NOT_YET)) as server, client_of(server) as client:
         task = asyncio.create_task(client.conversations.wait_for_recording(SESSION, timeout=None, interval=60))
         await server.seen(1)
@@ -291,7 +298,7 @@ async def test_download_waits_as_long_as_it_may(tmp_path: Path) -> None:
     ready = raw(http(200, {"Content-Type": "video/mp4"}, b"film"))
     async with Server(answer(NOT_YET)) as server, client_of(server) as client:
         wait = client.conversations.download_recording(SESSION, tmp_path / "a.mp4", wait=0.2)
-        assert type(await timed_out(wait, 0.2)) is RecordingTimeoutError
+        assert type(await error_of(wait)) is RecordingTimeoutError
     async with Server(answer(DETAIL), ready) as server, client_of(server) as client:
         target = await client.conversations.download_recording(SESSION, str(tmp_path / "b.mp4"), wait=5)
     assert (target, target.read_bytes()) == (tmp_path / "b.mp4", b"film")
@@ -299,7 +306,7 @@ async def test_download_waits_as_long_as_it_may(tmp_path: Path) -> None:
 
 
 async def test_recordings_path_can_be_given() -> None:
-    """The recording's path, which is not published, is a setting."""
+    """The recording's path is a setting."""
     async with (
         Server(raw(http(200, {"Content-Type": "video/mp4"}, b"film"))) as server,
         client_of(server, recording_path="/media/{session_id}/film/") as client,
@@ -328,7 +335,7 @@ async def test_recordings_path_can_be_given() -> None:
     ids=count(),
 )
 def test_recordings_path_must_bear_the_id(path: Any) -> None:
-    """A path without the id, or with something else in braces, is refused."""
+    """A path without the id, or with other braces, is refused."""
     with pytest.raises(ConfigurationError, match=r"^recording_path must be a path with "):
         AkapuluClient("key", recording_path=path)
 
@@ -351,7 +358,7 @@ HOSTILE_PATHS = [
 
 @pytest.mark.parametrize("path", HOSTILE_PATHS)
 def test_recordings_path_stays_below_the_base_url(path: str) -> None:
-    """A recording's path that would take the API key to another host, or out of the base URL, is refused."""
+    """A recording path that would send the API key to another host, or outside the base URL, is refused."""
     with pytest.raises(ConfigurationError, match=r"^recording_path must be a path with "):
         AkapuluClient("key", recording_path=path)
 
@@ -360,7 +367,7 @@ def test_recordings_path_stays_below_the_base_url(path: str) -> None:
 
 
 async def test_errors_are_freed_at_once() -> None:
-    """A refusal that nobody holds is freed without the collector, and all that its frames know with it."""
+    """An unreferenced error is freed without the garbage collector, and its frames with it."""
     async with Server(answer({"error": "no"}, 401)) as server, client_of(server) as client:
 
         async def refused(call: Callable[[AkapuluClient], Awaitable[object]]) -> "weakref.ref[ApiError]":
@@ -383,7 +390,7 @@ async def test_errors_are_freed_at_once() -> None:
 
 
 async def test_cancelled_connects_answer_is_not_lost() -> None:
-    """A connect that is cancelled after it was sent stays for its answer, and tells whose slot is held."""
+    """A connect that is cancelled after it was sent waits for its answer and passes it on."""
     gate, late = asyncio.Event(), list[Connection]()
     body = json.dumps(CONNECTION).encode()
     async with Server(gated(b"", gate, http(200, {}, body))) as server, client_of(server) as client:

@@ -1,4 +1,4 @@
-"""Downloads over real sockets: a file is whole or not there, and where its bytes come from."""
+"""Downloads over real sockets: the file is whole or does not exist."""
 
 # ruff: noqa: ASYNC240 - the tests look at files while nothing else is to run
 
@@ -43,7 +43,7 @@ from tests.support.storing import (
 def appear(
     target: Path, tmp_path_factory: pytest.TempPathFactory, no_blocking_calls: BlockBuster
 ) -> Callable[..., None]:
-    """A callback that puts somebody else's file where the recording is to be."""
+    """A callback that creates another file at the target."""
     no_blocking_calls.functions["os.link"].deactivate()
     mine = tmp_path_factory.mktemp("mine") / "mine"
     mine.write_bytes(b"mine")
@@ -56,7 +56,7 @@ def appear(
 
 
 async def test_interrupted_download_goes_on(target: Path) -> None:
-    """What breaks off is asked for from where it broke off, within the call, and the file is right."""
+    """An interrupted download resumes where it stopped, within the call."""
     told: list[tuple[int, int | None]] = []
     script = (store(stop=MIB + 1), store(stop=MIB), store(stop=500), store())
     async with Server(*script) as server, client_of(server) as client:
@@ -72,7 +72,7 @@ async def test_interrupted_download_goes_on(target: Path) -> None:
 
 
 async def test_download_gives_up_without_progress(target: Path) -> None:
-    """Attempts that bring no further byte are counted, and the error is the last one's."""
+    """Attempts without a new byte are counted, and the last one's error is raised."""
     async with Server(store(stop=MIB), store(stop=0)) as server, client_of(server) as client:
         error = await error_of(download(client, target))
     assert type(error) is TransportError
@@ -81,7 +81,7 @@ async def test_download_gives_up_without_progress(target: Path) -> None:
 
 
 def another_version(version: int) -> Behaviour:
-    """Serve the rest of a version whatever was asked for."""
+    """Serve the rest of another version, whatever the request."""
     content_range = f"bytes {MIB}-{len(CONTENT) - 1}/{len(CONTENT)}"
     return raw(http(206, {"ETag": f'"v{version}"', "Content-Range": content_range}, CONTENT[MIB:]))
 
@@ -102,7 +102,7 @@ WRONG_FOR_EVER: dict[str, tuple[Behaviour, ...]] = {
 
 @pytest.mark.parametrize("script", WRONG_FOR_EVER.values(), ids=WRONG_FOR_EVER)
 async def test_wrong_server_is_given_up(script: tuple[Behaviour, ...], target: Path) -> None:
-    """However a server's answers contradict each other, attempts that come no further than ever before are counted."""
+    """Attempts without progress beyond the furthest byte are counted, however answers contradict each other."""
     async with Server(*script, store()) as server, client_of(server) as client:
         error = await error_of(download(client, target))
     assert type(error) is TransportError
@@ -111,7 +111,7 @@ async def test_wrong_server_is_given_up(script: tuple[Behaviour, ...], target: P
 
 
 async def test_part_that_became_too_long_is_removed(target: Path) -> None:
-    """An answer that goes on after the recording's last byte leaves none of its bytes to go on with."""
+    """An answer that is longer than the recording leaves no part."""
     script = (store(stop=MIB), too_long(), answer({}, 410))
     async with Server(*script) as server, client_of(server) as client:
         error = await error_of(download(client, target))
@@ -121,7 +121,7 @@ async def test_part_that_became_too_long_is_removed(target: Path) -> None:
 
 @pytest.mark.parametrize("redirected", [False, True])
 async def test_refused_range_is_done_without(redirected: bool, target: Path) -> None:
-    """Where a range is refused, all is asked for, and not a range any more, however often it breaks off."""
+    """After a refused range the whole is requested, and no range again."""
     script = (without_ranges(stop=MIB), *[without_ranges()] * (3 if redirected else 1))
     async with (
         Server(*script, without_ranges(stop=2 * MIB), without_ranges()) as storage,
@@ -137,7 +137,7 @@ async def test_refused_range_is_done_without(redirected: bool, target: Path) -> 
 
 @pytest.mark.parametrize("redirected", [False, True])
 async def test_kept_part_does_no_harm_where_ranges_are_refused(redirected: bool, target: Path) -> None:
-    """A part that a failed download left does not keep the next from getting all of a store that refuses ranges."""
+    """A part of a failed download does not stop the next one from a store that refuses ranges."""
     async with (
         Server(
             store(stop=MIB), answer({}, 410), *[answer({}, 410)] * (2 if redirected else 0), without_ranges()
@@ -153,7 +153,7 @@ async def test_kept_part_does_no_harm_where_ranges_are_refused(redirected: bool,
 
 
 async def test_next_call_goes_on(target: Path) -> None:
-    """A part that a failed download left is gone on with by the next call."""
+    """The next call resumes the part of a failed download."""
     async with Server(store(stop=MIB), reset, reset, reset, store()) as server, client_of(server) as client:
         await error_of(download(client, target))
         assert files(target.parent) == [".part"]
@@ -164,7 +164,7 @@ async def test_next_call_goes_on(target: Path) -> None:
 
 
 async def test_complete_part_is_not_fetched_again(target: Path, appear: Callable[..., None]) -> None:
-    """A download that only could not get its name needs no further byte the next time."""
+    """A complete part is not downloaded again."""
     async with Server(store()) as server, client_of(server) as client:
         with pytest.raises(FileExistsError, match="pass overwrite=True"):
             await download(client, target, progress=appear)
@@ -201,7 +201,7 @@ AGAIN: dict[str, tuple[Behaviour, ...]] = {
 
 @pytest.mark.parametrize("script", AGAIN.values(), ids=AGAIN)
 async def test_what_cannot_be_gone_on_with_begins_again(script: tuple[Behaviour, ...], target: Path) -> None:
-    """Without proof that the bytes are the same, a broken download begins again, and leaves no old part."""
+    """Without proof that the bytes are the same, an interrupted download starts again and leaves no old part."""
     told: list[int] = []
     async with Server(*script) as server, client_of(server) as client:
         await download(client, target, progress=lambda received, _: told.append(received))
@@ -213,7 +213,7 @@ async def test_what_cannot_be_gone_on_with_begins_again(script: tuple[Behaviour,
 
 
 async def test_old_versions_part_is_removed_by_the_next_call(target: Path) -> None:
-    """A part of a version that is no longer there is removed by the next download of the recording."""
+    """The next download removes the part of an old version."""
     script = (store(OTHER, etag='"v0"', stop=MIB), reset, reset, reset, store())
     async with Server(*script) as server, client_of(server) as client:
         await error_of(download(client, target))
@@ -223,7 +223,7 @@ async def test_old_versions_part_is_removed_by_the_next_call(target: Path) -> No
 
 
 def forbid(name: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep a file from being opened or removed as another user's would be, from whoever runs the tests."""
+    """Forbid opening or removing a file, as if it were another user's."""
     allowed = getattr(os, name)
 
     def forbidden(given: Any, *args: Any, **kwargs: Any) -> Any:
@@ -253,7 +253,7 @@ def replace_by_folder(path: Path) -> None:
 async def test_part_that_is_not_ours_is_left_alone(
     etag: str, obstruct: Callable[..., None], target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What bears a part's name in a shared folder and may not be touched does not keep a recording from coming."""
+    """Another user's file with a part's name does not stop a download."""
     async with Server(store(stop=MIB), answer({}, 410), store(etag=etag)) as server, client_of(server) as client:
         await error_of(download(client, target))
         (part,) = target.parent.iterdir()
@@ -268,7 +268,7 @@ async def test_part_that_is_not_ours_is_left_alone(
 async def test_failed_download_leaves_a_part_only_to_go_on_with(
     etag: str | None, left: list[str], target: Path
 ) -> None:
-    """A download that fails for good leaves nothing under the final name, and a part only if it is of use."""
+    """A failed download leaves no target, and a part only if it can be resumed."""
     async with Server(store(etag=etag, stop=MIB), reset) as server, client_of(server) as client:
         await error_of(download(client, target))
     assert files(target.parent) == left
@@ -276,7 +276,7 @@ async def test_failed_download_leaves_a_part_only_to_go_on_with(
 
 @pytest.mark.parametrize(("etag", "left"), [('"v1"', [".part"]), (None, [])])
 async def test_cancelled_download_can_be_gone_on_with(etag: str | None, left: list[str], target: Path) -> None:
-    """A cancel in mid-body comes out as itself, leaves nothing under the final name, and what came is not lost."""
+    """A download cancelled in mid-body raises CancelledError, leaves no target, and can be resumed."""
     gate = asyncio.Event()
     headers = {"Content-Type": "video/mp4"} | ({"ETag": etag} if etag else {})
     begun = gated(http(200, headers, CONTENT[: 2 * MIB], length=len(CONTENT)), gate)
@@ -318,7 +318,7 @@ async def test_cancelled_download_gives_its_place_back(redirected: bool, target:
 
 
 class CancellingPool(ThreadPoolExecutor):
-    """Cancels a task just when a thread is given a certain function."""
+    """Cancels a task when a thread is given a certain function."""
 
     def __init__(self, name: str) -> None:
         super().__init__(1)
@@ -336,7 +336,7 @@ class CancellingPool(ThreadPoolExecutor):
     ("name", "left"), [("write", [".part"]), ("_open_part", []), ("finish", ["call.mp4"]), ("check_target", [])]
 )
 async def test_cancel_during_file_work_breaks_nothing(name: str, left: list[str], target: Path) -> None:
-    """Cancelled while a thread works on the file, the work is done once, and the next download's file is right."""
+    """If cancelled while a thread works on the file, the work is done once, and the next download succeeds."""
     pool = CancellingPool(name)
     asyncio.get_running_loop().set_default_executor(pool)
     async with Server(store()) as server, client_of(server) as client:
@@ -351,7 +351,7 @@ async def test_cancel_during_file_work_breaks_nothing(name: str, left: list[str]
 
 
 class WaitingPool(ThreadPoolExecutor):
-    """Keeps threads from writing until it is told to let them."""
+    """Holds writes back until they are released."""
 
     def __init__(self) -> None:
         super().__init__(4)
@@ -366,7 +366,7 @@ class WaitingPool(ThreadPoolExecutor):
 
 
 async def turns() -> None:
-    """Let the event loop do all that can be done at once."""
+    """Run the event loop's pending callbacks."""
     for _turn in range(100):
         await asyncio.sleep(0)
 
@@ -380,7 +380,7 @@ def waiting_pool() -> Iterator[WaitingPool]:
 
 @pytest.mark.parametrize("size", [MIB // 2, len(CONTENT)])
 async def test_cancel_waits_for_the_write(size: int, target: Path, waiting_pool: WaitingPool) -> None:
-    """A cancelled download closes its file only when the thread that writes is done, be it the last write or not."""
+    """A cancelled download closes its file only after the writing thread is done."""
     asyncio.get_running_loop().set_default_executor(waiting_pool)
     async with Server(store(CONTENT[:size])) as server, client_of(server) as client:
         task = asyncio.create_task(download(client, target))
@@ -401,7 +401,7 @@ async def test_cancel_waits_for_the_write(size: int, target: Path, waiting_pool:
 
 
 async def test_what_comes_during_a_write_is_not_lost(target: Path, waiting_pool: WaitingPool) -> None:
-    """A connection that breaks while a thread writes takes nothing along of what had come by then."""
+    """If the connection breaks during a write, all bytes received by then are kept."""
     asyncio.get_running_loop().set_default_executor(waiting_pool)
     come = MIB + MIB // 2
     async with Server(store(stop=come), store()) as server, client_of(server) as client:
@@ -416,7 +416,7 @@ async def test_what_comes_during_a_write_is_not_lost(target: Path, waiting_pool:
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is always full")  # noqa: PTH110
 async def test_full_disk_is_told(target: Path) -> None:
-    """What cannot be written ends the download with the system's error."""
+    """A full disk ends the download with the system's error."""
     # The part's name is known once a download was interrupted; in its place a link to the full device is put.
     async with Server(store(stop=MIB), answer({}, 410), store()) as server, client_of(server) as client:
         await error_of(download(client, target))
@@ -431,7 +431,7 @@ async def test_full_disk_is_told(target: Path) -> None:
 
 @pytest.mark.parametrize("after", [0, MIB, len(CONTENT)])
 async def test_callbacks_exception_is_the_callers(after: int, target: Path) -> None:
-    """What the progress callback raises comes out as it is, and nothing is left under the final name."""
+    """The progress callback's exception is raised unchanged, and no target is left."""
 
     def fail(received: int, _: int | None) -> None:
         if received >= after:
@@ -444,7 +444,7 @@ async def test_callbacks_exception_is_the_callers(after: int, target: Path) -> N
 
 
 async def test_failing_callback_does_not_hide_a_cancel(target: Path) -> None:
-    """A callback is not called for what is saved after a cancel, so that it cannot turn the cancel into its error."""
+    """The callback is not called for bytes saved after a cancel, so its error cannot replace the cancel."""
     gate = asyncio.Event()
     begun = gated(http(200, {"ETag": '"v1"'}, CONTENT[: MIB // 2], length=len(CONTENT)), gate)
 
@@ -458,15 +458,14 @@ async def test_failing_callback_does_not_hide_a_cancel(target: Path) -> None:
     async with Server(begun) as server, client_of(server) as client:
         task = asyncio.create_task(download(client, target, progress=fail))
         await begins.wait()
-        for _turn in range(50):  # what was sent is read by then
-            await asyncio.sleep(0)
+        await turns()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
 
 async def test_existing_file_is_untouched(target: Path) -> None:
-    """A file of that name is neither replaced nor asked for unless `overwrite` says so."""
+    """An existing file is not replaced, and nothing is requested, without `overwrite`."""
     target.write_bytes(b"mine")
     async with Server(store()) as server, client_of(server) as client:
         error = await error_of(download(client, target))
@@ -481,7 +480,7 @@ async def test_existing_file_is_untouched(target: Path) -> None:
 async def test_file_that_appears_meanwhile_is_untouched(
     etag: str | None, left: list[str], target: Path, appear: Callable[..., None]
 ) -> None:
-    """A file that appears during the download stays as it is, and no useless part is left beside it."""
+    """A file that appears during the download is kept, and no useless part is left."""
     async with Server(store(etag=etag)) as server, client_of(server) as client:
         error = await error_of(download(client, target, progress=appear))
     assert type(error) is FileExistsError
@@ -491,7 +490,7 @@ async def test_file_that_appears_meanwhile_is_untouched(
 
 @pytest.mark.parametrize("overwrite", [True, False])
 async def test_folder_in_the_files_place_is_told_first(overwrite: bool, tmp_path: Path) -> None:
-    """A folder where the file is to be, or none around it, is told before anything is sent."""
+    """A folder at the target, or a missing parent folder, is reported before anything is sent."""
     (tmp_path / "file").write_bytes(b"")
     async with Server(store()) as server, client_of(server) as client:
         for target, kind, words in (
@@ -506,7 +505,7 @@ async def test_folder_in_the_files_place_is_told_first(overwrite: bool, tmp_path
 
 
 async def test_name_that_no_file_can_have_is_told_first(tmp_path: Path) -> None:
-    """A name with a null character, which systems take for the name's end, is told before anything is sent."""
+    """A name with a null character is refused before anything is sent."""
     async with Server(store()) as server, client_of(server) as client:
         error = await error_of(download(client, tmp_path / "call\0.mp4"))
     assert type(error) is ConfigurationError
@@ -514,7 +513,7 @@ async def test_name_that_no_file_can_have_is_told_first(tmp_path: Path) -> None:
 
 
 async def test_folder_that_cannot_be_written_is_an_os_error(tmp_path: Path) -> None:
-    """Where no file can be made, the system's error comes out and the connection is closed."""
+    """If no file can be created, the system's error is raised and the connection is closed."""
     folder = Path("/proc/self/fd") if os.path.isdir("/proc/self/fd") else tmp_path / "missing"  # noqa: PTH112
     async with Server(store()) as server, client_of(server) as client:
         error = await error_of(download(client, folder / "call.mp4"))
@@ -525,7 +524,7 @@ async def test_folder_that_cannot_be_written_is_an_os_error(tmp_path: Path) -> N
 @pytest.mark.parametrize("umask", [0o022, 0o077])
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
 async def test_permissions_follow_the_umask(umask: int, target: Path) -> None:
-    """The file may be read by whom the umask lets, as with any other new file."""
+    """The file's permissions follow the umask."""
     before = os.umask(umask)
     try:
         async with Server(store()) as server, client_of(server) as client:
@@ -536,7 +535,7 @@ async def test_permissions_follow_the_umask(umask: int, target: Path) -> None:
 
 
 async def test_long_names_are_possible(tmp_path: Path) -> None:
-    """The part's name is short enough wherever the target's is."""
+    """The part's name is short enough for every valid target."""
     target = tmp_path / ("é" * 127)
     async with Server(store()) as server, client_of(server) as client:
         await download(client, target)
@@ -545,7 +544,7 @@ async def test_long_names_are_possible(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("etag", ['"v1"', None])
 async def test_two_downloads_at_once_do_not_disturb_each_other(etag: str | None, target: Path) -> None:
-    """Two downloads of the same to the same place both succeed where both may, and the file is right."""
+    """Simultaneous downloads of a recording to one target do not disturb each other."""
     async with Server(store(etag=etag)) as server, client_of(server) as client:
         await asyncio.gather(*(download(client, target, overwrite=True) for _ in range(4)))
         assert target.read_bytes() == CONTENT
@@ -557,7 +556,7 @@ async def test_two_downloads_at_once_do_not_disturb_each_other(etag: str | None,
 
 
 async def test_cancelled_twin_does_not_take_the_part_away(target: Path) -> None:
-    """A second download that is cancelled before its first byte leaves the first one's part alone."""
+    """A second download that is cancelled before its first byte leaves the first one's part."""
     gates = [asyncio.Event(), asyncio.Event()]
     head = http(200, {"ETag": '"v1"'}, length=len(CONTENT))
     script = [gated(head + CONTENT[:100], gates[0], CONTENT[100:]), gated(head, gates[1])]
@@ -576,7 +575,7 @@ async def test_cancelled_twin_does_not_take_the_part_away(target: Path) -> None:
 
 
 async def test_memory_stays_flat(target: Path) -> None:
-    """A recording of 64 MiB takes a few of them in memory."""
+    """A recording of 64 MiB takes less than 16 MiB of memory."""
     block = random.Random(3).randbytes(MIB)
 
     async def send(peer: Peer, _: Seen) -> None:
@@ -597,7 +596,7 @@ async def test_memory_stays_flat(target: Path) -> None:
 
 
 async def test_empty_recording_is_an_empty_file(target: Path) -> None:
-    """Nothing is also something, if the answer says so."""
+    """A recording of length 0 becomes an empty file."""
     async with Server(store(b"")) as server, client_of(server) as client:
         await download(client, target)
     assert target.read_bytes() == b""
@@ -605,7 +604,7 @@ async def test_empty_recording_is_an_empty_file(target: Path) -> None:
 
 
 async def test_refusal_in_the_middle_is_told(target: Path) -> None:
-    """A refusal of the rest ends the download as what it is, and keeps the part."""
+    """A refusal of the rest is raised unchanged, and the part is kept."""
     async with Server(store(stop=MIB), answer({"error": "Gone."}, 410)) as server, client_of(server) as client:
         error = await error_of(download(client, target))
     assert isinstance(error, ApiError)

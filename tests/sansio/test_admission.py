@@ -560,10 +560,10 @@ SETTINGS: list[tuple[type[Any], str, list[Any], list[Any], str]] = [
 
 @pytest.mark.parametrize(("policy", "name", "good", "bad", "text"), SETTINGS, ids=count())
 def test_settings_are_checked(policy: type[Any], name: str, good: list[Any], bad: list[Any], text: str) -> None:
-    """A setting that cannot be meant is refused with its name and what is wanted: NaN and booleans too."""
+    """A wrong setting is refused by name, with what it must be; so are NaN and booleans."""
     check_setting(policy, name, good, bad, text)
 
 
 def test_every_setting_is_in_the_table() -> None:
-    """The table above knows each field of each policy."""
+    """The table above has each field of each policy."""
     check_table(SETTINGS, FullPolicy)

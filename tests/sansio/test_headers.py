@@ -1,4 +1,4 @@
-"""Headers that bear more than text are read, whatever a peer writes into them."""
+"""`Retry-After` and `Content-Range` are parsed, whatever a peer sends."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -36,13 +36,13 @@ NOW = datetime(2026, 3, 10, 18, 10, 2, tzinfo=UTC)
     ids=count(),
 )  # fmt: skip
 def test_retry_after(value: str | None, seconds: float | None) -> None:
-    """Seconds and dates are read; the past is now, for ever is 30 years, and the rest is as if not said."""
+    """Seconds and dates are read; the past is 0, the maximum is 30 years, and anything else is None."""
     assert parse_retry_after(value, NOW) == seconds
 
 
 @given(st.integers(0, 10**9), st.sampled_from(["GMT", "+0000"]))
 def test_dates_count_from_now(seconds: int, zone: str) -> None:
-    """A date says how many seconds there are until then."""
+    """A date becomes the seconds until then."""
     text = format_datetime(NOW + timedelta(seconds=seconds)).replace("+0000", zone)
     assert parse_retry_after(text, NOW) == seconds
 
@@ -51,7 +51,7 @@ def test_dates_count_from_now(seconds: int, zone: str) -> None:
 @example("Mon, 01 Jan 0001 00:00:00 +2359")
 @example("Fri, 31 Dec 9999 23:59:59 -2359")
 def test_any_retry_after(value: str) -> None:
-    """Whatever text comes, it is a sane number of seconds or none."""
+    """Any text becomes a valid number of seconds or None."""
     seconds = parse_retry_after(value, NOW)
     assert seconds is None or 0.0 <= seconds <= MAX_RETRY_AFTER
 
@@ -70,12 +70,12 @@ def test_any_retry_after(value: str) -> None:
     ids=count(),
 )  # fmt: skip
 def test_content_range(value: str | None, found: ContentRange | None) -> None:
-    """A range that lies within its whole is read; what contradicts itself is as if not said."""
+    """A range within its whole is read; one that contradicts itself is None."""
     assert parse_content_range(value) == found
 
 
 @given(st.integers(0, 10**12), st.integers(0, 10**12), st.integers(0, 10**12))
 def test_any_sensible_content_range(first: int, more: int, after: int) -> None:
-    """First byte and size come back as they were written."""
+    """First byte and size are read as written."""
     size = first + more + after + 1
     assert parse_content_range(f"bytes {first}-{first + more}/{size}") == ContentRange(first, size)

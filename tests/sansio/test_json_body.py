@@ -33,19 +33,19 @@ def test_what_is_not_json_is_refused(body: bytes) -> None:
 
 @pytest.mark.parametrize("body", [b'\xef\xbb\xbf{"a": 1}', b' \r\n\t{"a": 1}\n'], ids=["BOM", "white space"])
 def test_what_surrounds_json_is_borne(body: bytes) -> None:
-    """A byte order mark and white space around JSON are no fault."""
+    """A byte order mark and white space around JSON are ignored."""
     assert parse_json(body) == {"a": 1}
 
 
 def test_a_number_too_long_to_read() -> None:
-    """An integer of more digits than Python reads is a bad answer, not a crash."""
+    """An integer with more digits than Python reads is refused."""
     with pytest.raises(ValueError, match="4300"):
         parse_json(b"1" * 5000)
 
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
 def test_depth_is_bounded(opening: str, closing: str) -> None:
-    """What is nested a hundred times is read; more is a bad answer, since what comes of it could not be pickled."""
+    """A hundred levels of nesting are read; more are refused, since the result could not be pickled."""
     within = f"{opening * 100}1{closing * 100}".encode()
     assert pickle.loads(pickle.dumps(parse_json(within))) == json.loads(within)  # noqa: S301 - our own
     for more in (101, 300, 900):
@@ -65,7 +65,7 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
     )
 )
 def test_bodies_come_back(payload: Any) -> None:
-    """What is encoded is ASCII JSON that reads as what it was."""
+    """An encoded payload is ASCII JSON, and decodes to itself."""
     body = encode_json(payload)
     assert body.isascii()
     assert parse_json(body) == payload
@@ -73,14 +73,14 @@ def test_bodies_come_back(payload: Any) -> None:
 
 @pytest.mark.parametrize("payload", [math.nan, [math.inf], {1, 2}, {"a": object()}, b"x", Secret(KEY)], ids=count())
 def test_other_bodies_are_refused(payload: Any) -> None:
-    """What JSON cannot write is a ConfigurationError, before anything is sent."""
+    """A payload that JSON cannot express is a ConfigurationError."""
     with pytest.raises(ConfigurationError, match=r"^json must be writable as JSON: ") as caught:
         encode_json(payload)
     assert KEY not in str(caught.value)
 
 
 def test_a_circle_is_refused() -> None:
-    """So is what contains itself, or is nested without end."""
+    """So is a payload that contains itself or is nested too deeply."""
     circle: list[Any] = []
     circle.append(circle)
     deep: list[Any] = []

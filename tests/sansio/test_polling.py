@@ -1,4 +1,4 @@
-"""How often a session polls, told with values passed in and without a sleep."""
+"""Poll policies, tested with values passed in and without sleeping."""
 
 from itertools import count
 from typing import Any, cast
@@ -38,12 +38,12 @@ SETTINGS: list[tuple[type[Any], str, list[Any], list[Any], str]] = [
 
 @pytest.mark.parametrize(("policy", "name", "good", "bad", "text"), SETTINGS, ids=count())
 def test_settings_are_checked(policy: type[Any], name: str, good: list[Any], bad: list[Any], text: str) -> None:
-    """A setting that cannot be meant is refused with its name and what is wanted: NaN and booleans too."""
+    """A wrong setting is refused by name, with what it must be; so are NaN and booleans."""
     check_setting(policy, name, good, bad, text)
 
 
 def test_every_setting_is_in_the_table() -> None:
-    """The table above knows each field of each policy."""
+    """The table above has each field of each policy."""
     check_table(SETTINGS, PollPolicy, ProgressPollPolicy)
 
 
@@ -54,7 +54,7 @@ def test_the_first_poll_is_somewhere_in_the_first_interval(interval: float, rng:
 
 
 def test_polls_slow_down_when_ready_and_when_failing() -> None:
-    """Before ready and after there are two intervals; failures double either, up to its own length or 8 s."""
+    """There is one interval before readiness and one after; failures double it, up to 8 s or its own length."""
     policy = PollPolicy(interval=0.5, live_interval=5.0)
 
     def pauses(*, ready: bool) -> list[float]:
@@ -71,7 +71,7 @@ def test_polls_slow_down_when_ready_and_when_failing() -> None:
 def test_polls_are_jittered_and_obey(
     interval: float, jitter: float, rng: float, ready: bool, failures: int, asked: float | None
 ) -> None:
-    """No number of failures overflows, jitter is a share of the interval, the service's wish is obeyed for a minute."""
+    """No number of failures overflows, jitter is a share of the interval, `Retry-After` is obeyed up to a minute."""
     policy = PollPolicy(interval=interval, live_interval=interval, jitter=jitter)
     drawn = poll_pause(policy, ready=ready, failures=failures, rng=rng, retry_after=asked)
     asked = None if asked is None else min(asked, LONGEST_RETRY_AFTER)
@@ -84,7 +84,7 @@ def test_polls_are_jittered_and_obey(
 
 @pytest.mark.parametrize(("asked", "waited"), [(5.0, 8.0), (30.0, 30.0), (60.0, 60.0), (86_400.0, 60.0)])
 def test_a_poll_is_not_put_off_for_a_day(asked: float, waited: float) -> None:
-    """However long the service asks a poll to wait, after a minute it is looked whether the conversation ended."""
+    """A `Retry-After` delays a poll by a minute at most."""
     assert poll_pause(PollPolicy(), ready=True, failures=3, retry_after=asked) == waited
 
 
@@ -100,7 +100,7 @@ def progress_policies(draw: st.DrawFn) -> ProgressPollPolicy:
 
 @given(intervals, percents, seconds, seconds)
 def test_a_fixed_interval_heeds_no_progress(interval: float, percent: float, elapsed: float, still: float) -> None:
-    """`PollPolicy` polls at its interval whatever the progress."""
+    """`PollPolicy` ignores the progress."""
     assert PollPolicy(interval).until_ready(percent, elapsed, still) == interval
 
 
@@ -113,7 +113,7 @@ def test_polls_get_more_frequent_as_the_progress_nears_the_end() -> None:
 
 
 def test_what_was_quick_so_far_is_looked_at_sooner() -> None:
-    """A percent that rose fast promises an early end, so that the same percent gives a shorter pause."""
+    """The faster the percent rose, the shorter the pause."""
     policy = ProgressPollPolicy(jitter=0.0)
     quick, usual = (poll_pause(policy, percent=50.0, elapsed=elapsed) for elapsed in (3.0, 6.0))
     assert quick == pytest.approx(0.28 * 3.0)
@@ -123,7 +123,7 @@ def test_what_was_quick_so_far_is_looked_at_sooner() -> None:
 
 
 def test_progress_that_stands_still_is_believed_ever_less() -> None:
-    """The pause shrinks evenly to the interval while nothing moves, be the percent missing or stuck."""
+    """While the percent is missing or stuck, the pause shrinks linearly to the interval."""
     policy = ProgressPollPolicy(interval=0.5, jitter=0.0, longest=2.5)
     missing = [poll_pause(policy, percent=0.0, elapsed=still, still=still) for still in (0.0, 1.0, 2.0, 4.0, 60.0)]
     assert missing == pytest.approx([2.5, 2.0, 1.5, 0.5, 0.5])
@@ -135,7 +135,7 @@ def test_progress_that_stands_still_is_believed_ever_less() -> None:
 def test_no_progress_makes_a_pause_out_of_bounds(
     policy: ProgressPollPolicy, percent: float, elapsed: float, still: float, rng: float
 ) -> None:
-    """Whatever the percent does, a pause is from nine tenths of an interval, less the jitter, to the longest."""
+    """Any pause is between nine tenths of an interval, less the jitter, and the longest."""
     drawn = poll_pause(policy, percent=percent, elapsed=elapsed, still=still, rng=rng)
     shortest = min(0.9 * policy.interval, policy.longest / (1 + policy.jitter)) * (1 - policy.jitter)
     assert shortest * (1 - 1e-9) <= drawn <= policy.longest * (1 + 1e-9)
@@ -145,7 +145,7 @@ def test_no_progress_makes_a_pause_out_of_bounds(
 def test_what_stands_still_is_polled_like_no_progress(
     policy: ProgressPollPolicy, percent: float, beyond: float, before: float, rng: float
 ) -> None:
-    """After eight intervals without a rise no pause is longer than the interval's, so that no percent delays."""
+    """After eight intervals without a rise, no pause is longer than the interval."""
     still = policy.interval * (8 + beyond)
     drawn = poll_pause(policy, percent=percent, elapsed=before + still, still=still, rng=rng)
     assert drawn <= poll_pause(PollPolicy(policy.interval, jitter=policy.jitter), rng=rng) * (1 + 1e-9)
@@ -155,7 +155,7 @@ def test_what_stands_still_is_polled_like_no_progress(
 def test_more_progress_gives_no_longer_pause(
     policy: ProgressPollPolicy, percent: float, other: float, elapsed: float, still: float
 ) -> None:
-    """At the same moment, who is nearer the end is not polled later."""
+    """More progress never gives a longer pause."""
     nearer, farther = (
         poll_pause(policy, percent=each, elapsed=elapsed, still=still)
         for each in sorted((percent, other), reverse=True)
@@ -173,7 +173,7 @@ def test_progress_changes_nothing_else(
     elapsed: float,
     asked: float | None,
 ) -> None:
-    """After ready, after failures, and where the service asks for more, `ProgressPollPolicy` is as `PollPolicy`."""
+    """After readiness, after failures and on `Retry-After`, `ProgressPollPolicy` equals `PollPolicy`."""
     usual = PollPolicy(policy.interval, policy.live_interval, policy.jitter)
     facts: Any = {"percent": percent, "elapsed": elapsed, "still": elapsed, "rng": rng, "retry_after": asked}
     here, there = (poll_pause(each, ready=ready, failures=failures, **facts) for each in (policy, usual))
@@ -185,13 +185,13 @@ def test_progress_changes_nothing_else(
 
 @given(progress_policies(), draws)
 def test_the_first_poll_is_somewhere_in_the_first_pause(policy: ProgressPollPolicy, rng: float) -> None:
-    """Sessions that start together do not poll together, nor later than the longest pause."""
+    """Sessions that start together do not poll together, and poll first within the longest pause."""
     assert policy.first_pause(lambda: rng) == rng * policy.until_ready(0.0, 0.0, 0.0) <= policy.longest
 
 
 @pytest.mark.parametrize("pause", [float("nan"), float("inf"), 0.0, -1.0, None, "1"])
 def test_what_a_subclass_returns_is_checked(pause: Any) -> None:
-    """A pause that is none is refused, since without one the service would be flooded, or never asked again."""
+    """An invalid pause from a subclass is refused: the service would be flooded, or never polled again."""
 
     class Own(PollPolicy):
         def until_ready(self, percent: float, elapsed: float, still: float) -> float:

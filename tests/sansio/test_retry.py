@@ -1,4 +1,4 @@
-"""When a request is sent again, told with values passed in and without a sleep."""
+"""Retries, tested with values passed in and without sleeping."""
 
 from itertools import count
 from typing import Any
@@ -42,7 +42,7 @@ def pause(policy: RetryPolicy, error: AkapuluError = BROKEN, **options: Any) -> 
 
 
 def test_which_statuses_are_worth_another_attempt() -> None:
-    """A GET goes on after 408, 429, 500, 502, 503 and 504; all else only after 429 and 503."""
+    """A GET is retried after 408, 429, 500, 502, 503 and 504; other requests only after 429 and 503."""
     policy = RetryPolicy()
     for safe, again in ((True, {408, 429, 500, 502, 503, 504}), (False, {429, 503})):
         tried = (status for status in range(100, 600) if pause(policy, refused(status), safe=safe) is not None)
@@ -71,7 +71,7 @@ OUTCOMES: list[tuple[AkapuluError, bool, bool]] = [
 
 @pytest.mark.parametrize(("error", "when_safe", "when_not"), OUTCOMES, ids=count())
 def test_which_errors_are_worth_another_attempt(error: AkapuluError, *, when_safe: bool, when_not: bool) -> None:
-    """What is not safe goes on only if it surely was not sent or was refused before any work; limits never do."""
+    """An unsafe request is retried only if it was surely not sent or was refused before any work; limits never are."""
     policy = RetryPolicy()
     assert (pause(policy, error) is not None) is when_safe
     assert (pause(policy, error, safe=False) is not None) is when_not
@@ -79,12 +79,12 @@ def test_which_errors_are_worth_another_attempt(error: AkapuluError, *, when_saf
 
 @given(st.integers(1, 50), st.integers(1, 100))
 def test_attempts_run_out(attempts: int, attempt: int) -> None:
-    """As many attempts are made as the policy says, and no more."""
+    """The policy bounds the number of attempts."""
     assert (pause(RetryPolicy(attempts=attempts), attempt=attempt) is None) is (attempt >= attempts)
 
 
 def test_pauses_double_up_to_the_cap() -> None:
-    """The longest pause doubles with each attempt until the cap, and the drawn share of it is waited."""
+    """The longest pause doubles with each attempt up to the cap, and a random share of it is waited."""
     policy = RetryPolicy(attempts=10)
     assert [pause(policy, attempt=attempt) for attempt in range(1, 8)] == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
     assert pause(policy, attempt=3, rng=0.25) == 0.5
@@ -93,7 +93,7 @@ def test_pauses_double_up_to_the_cap() -> None:
 
 @given(st.floats(0, 1e300), st.floats(0, 1e300), st.integers(1, 10**9), draws)
 def test_jitter_is_full_and_bounded(base: float, cap: float, attempt: int, rng: float) -> None:
-    """No attempt, however late, overflows, and no pause exceeds cap or formula."""
+    """No attempt number overflows, and no pause exceeds cap or formula."""
     drawn = pause(RetryPolicy(attempts=10**10, base=base, cap=cap), attempt=attempt, rng=rng)
     assert drawn is not None
     assert 0 <= drawn <= cap
@@ -103,7 +103,7 @@ def test_jitter_is_full_and_bounded(base: float, cap: float, attempt: int, rng: 
 
 @given(seconds, draws, st.integers(1, 100), st.floats(0, 100))
 def test_retry_after_is_obeyed(asked: float, rng: float, attempt: int, cap: float) -> None:
-    """A pause is never shorter than the service asks, whatever the cap, nor longer by more than `base`."""
+    """A pause is as long as the service asks, whatever the cap, plus at most `base`."""
     drawn = pause(RetryPolicy(attempts=200, cap=cap), refused(429, retry_after=asked), attempt=attempt, rng=rng)
     assert drawn is not None
     assert asked <= drawn <= asked + 0.5
@@ -111,7 +111,7 @@ def test_retry_after_is_obeyed(asked: float, rng: float, attempt: int, cap: floa
 
 @given(st.none() | seconds, draws, st.floats(-10, 1e9))
 def test_no_pause_outlasts_the_deadline(asked: float | None, rng: float, remaining: float) -> None:
-    """A pause that would not end before the deadline is not begun; any other is as if there were none."""
+    """A pause that would reach the deadline is not begun; other pauses do not depend on it."""
     error = refused(503, retry_after=asked)
     free = pause(RetryPolicy(), error, rng=rng)
     assert free is not None
@@ -120,7 +120,7 @@ def test_no_pause_outlasts_the_deadline(asked: float | None, rng: float, remaini
 
 
 def test_a_wait_longer_than_what_remains_gives_up_at_once() -> None:
-    """To wait as long as the service asks would be in vain, and to wait less would be to disobey."""
+    """If the service asks to wait beyond the deadline, the call fails at once."""
     assert pause(RetryPolicy(), refused(429, retry_after=30.0), remaining=29.9, rng=0.0) is None
     assert pause(RetryPolicy(), refused(429, retry_after=30.0), remaining=30.0, rng=0.0) is None
     assert pause(RetryPolicy(), refused(429, retry_after=0.0), remaining=0.0, rng=0.0) is None
@@ -138,10 +138,10 @@ SETTINGS: list[tuple[type[Any], str, list[Any], list[Any], str]] = [
 
 @pytest.mark.parametrize(("policy", "name", "good", "bad", "text"), SETTINGS, ids=count())
 def test_settings_are_checked(policy: type[Any], name: str, good: list[Any], bad: list[Any], text: str) -> None:
-    """A setting that cannot be meant is refused with its name and what is wanted: NaN and booleans too."""
+    """A wrong setting is refused by name, with what it must be; so are NaN and booleans."""
     check_setting(policy, name, good, bad, text)
 
 
 def test_every_setting_is_in_the_table() -> None:
-    """The table above knows each field of each policy."""
+    """The table above has each field of each policy."""
     check_table(SETTINGS, Timeouts, RetryPolicy)

@@ -1,4 +1,4 @@
-"""What texts and refusals of the service mean, and that every part of it can be replaced."""
+"""The meaning of the service's texts and 404s, each part of it replaceable."""
 
 import pickle
 import re
@@ -34,7 +34,7 @@ SIGNALS = UpdateSignals()
     ],
 )
 def test_join(text: str, *, joined: bool) -> None:
-    """The seen text reads as a join, and so do others that say the same; near misses do not."""
+    """The seen text and similar ones read as a join; others do not."""
     assert SIGNALS.reads_as_join(text) is joined
 
 
@@ -64,12 +64,12 @@ def test_join(text: str, *, joined: bool) -> None:
     ],
 )
 def test_end(text: str, reason: EndReason | None) -> None:
-    """The documented names read as their ends wherever they stand; a plain end only if the text says no more."""
+    """The documented names are recognized anywhere in a text; a plain end only if the text says nothing else."""
     assert SIGNALS.reads_as_end(text) is reason
 
 
 def test_gone() -> None:
-    """By default, a conversation that is gone failed if it never was ready, and is completed if it was."""
+    """By default a conversation that is gone has failed before readiness, and is completed after it."""
     assert SIGNALS.gone(ready=False) is EndReason.FAILED
     assert SIGNALS.gone(ready=True) is EndReason.COMPLETED
 
@@ -83,7 +83,7 @@ def test_any_text(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["bot joined daily room", "duration_limit_reached", "conversation ended"])
 def test_long_text(text: str) -> None:
-    """A text of more than a thousand characters means nothing, however it begins, and costs no time."""
+    """A text of more than a thousand characters is ignored, and costs no time."""
     long = text + "!" * (LONGEST_TEXT - len(text))
     assert SIGNALS.reads_as_join(long) or SIGNALS.reads_as_end(long)
     assert not SIGNALS.reads_as_join(f"{long}!")
@@ -92,7 +92,7 @@ def test_long_text(text: str) -> None:
 
 
 def test_every_part_can_be_replaced() -> None:
-    """Each pattern and each meaning of silence can be replaced by itself."""
+    """Each pattern and each end reason can be replaced alone."""
     word = re.compile("xyz")
     assert attrs.evolve(SIGNALS, joined=word).reads_as_join("xyz")
     for name, reason in (
@@ -109,7 +109,7 @@ def test_every_part_can_be_replaced() -> None:
 
 
 def test_is_a_value() -> None:
-    """Signals are a frozen value that compares, hashes, pickles, and is what the machine asks for."""
+    """Signals are a frozen value that compares, hashes and pickles, and fit the state machine's protocol."""
     signals: Signals = SIGNALS
     assert signals == UpdateSignals()
     assert hash(SIGNALS) == hash(UpdateSignals())

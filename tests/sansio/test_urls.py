@@ -1,4 +1,4 @@
-"""The API key travels over https or stays on this machine, and below the base URL."""
+"""The API key is sent over https or stays on this machine, and below the base URL."""
 
 from itertools import count
 from typing import Any
@@ -50,7 +50,7 @@ def test_loopback(host: str | None, *, loopback: bool) -> None:
     ids=count(),
 )
 def test_base_urls(url: str, kept: str) -> None:
-    """Any https host will do, http for loopback, and slashes at the end do not matter."""
+    """Any https host is accepted, and http for loopback; trailing slashes are dropped."""
     assert check_base_url(url) == kept
 
 
@@ -120,7 +120,7 @@ SPACE = "it contains white space or control characters"
     ids=count(),
 )
 def test_other_base_urls_are_refused(url: Any, problem: str) -> None:
-    """All else is refused with the reason and an example, and without the password that may stand in it."""
+    """Other URLs are refused with the reason and an example, without a password that they may contain."""
     with pytest.raises(ConfigurationError) as caught:
         check_base_url(url)
     assert str(caught.value) == f"base_url: {problem}{ADVICE}"
@@ -132,7 +132,7 @@ authorities = st.text("ab1.:@[]\\%/?#-", max_size=12) | st.sampled_from(["localh
 
 @given(st.sampled_from(["http://", "https://", "HTTP://", "http:", "//", ""]), authorities, st.text(max_size=8))
 def test_no_base_url_is_open(scheme: str, authority: str, rest: str) -> None:
-    """Whatever is let through is https or loopback, and means the same to the library that sends."""
+    """Every accepted URL is https or loopback, and yarl reads the same host."""
     try:
         url = check_base_url(scheme + authority + rest)
     except ConfigurationError:
@@ -149,7 +149,7 @@ def test_no_base_url_is_open(scheme: str, authority: str, rest: str) -> None:
     "path", ["/", "/scenarios/", "/a/b-c_d.e~f/", "/%20/%C3%BC/", "/...", "/.b/..c/", "/a:b@c/!$&'()*+,;=", "/%2f"]
 )
 def test_paths(path: str) -> None:
-    """A path as RFC 3986 writes it is used as it is."""
+    """A path that follows RFC 3986 is used unchanged."""
     assert check_path(path) == path
 
 
@@ -165,13 +165,13 @@ def test_paths(path: str) -> None:
     ],
 )  # fmt: skip
 def test_other_paths_are_refused(path: Any) -> None:
-    """What would leave the base URL, or is not of a path, is refused with what is wanted."""
+    """A path that would leave the base URL, or has characters that paths cannot have, is refused."""
     with pytest.raises(ConfigurationError, match=r"^path must be a path such as '/scenarios/', .*, not "):
         check_path(path)
 
 
 def test_a_token_in_a_path_is_not_shown() -> None:
-    """Who puts the query into the path, or a token into the base URL's, does not find it in the log."""
+    """A token in a path, or in the base URL, is masked in the error."""
     with pytest.raises(ConfigurationError, match=r", not '/x/\?token=\*\*\*'?$"):
         check_path("/x/?token=hunter2")
     with pytest.raises(ConfigurationError, match=r"^base_url: 'http://10\.0\.0\.1/\*\*\*' would send"):
@@ -181,7 +181,7 @@ def test_a_token_in_a_path_is_not_shown() -> None:
 @given(st.text("ab./\\%2eEfF5cC?#\n@:", max_size=14).map(lambda text: f"/{text}"))
 @example("/a/%2e%2e%2fb")
 def test_paths_stay_below(path: str) -> None:
-    """Whatever path is let through is below the base URL, also for one who decodes it first."""
+    """Every accepted path is below the base URL, even if it is decoded first."""
     try:
         check_path(path)
     except ConfigurationError:
@@ -258,7 +258,7 @@ def test_redirects(location: str, base: str, target: str | None) -> None:
     st.sampled_from([BASE, LOCAL]),
 )
 def test_redirects_lead_nowhere_else(scheme: str, authority: str, rest: str, base: str) -> None:
-    """Whatever a peer answers, what is followed is https or from loopback to loopback, to the sending library too."""
+    """Every followed redirect is https, or from loopback to loopback, and yarl reads the same host."""
     target = redirect_target(scheme + authority + rest, base)
     if target is None:
         return

@@ -1,4 +1,4 @@
-"""Servers of recordings, and what tests of them share."""
+"""Servers of recordings, and helpers for their tests."""
 
 import random
 from pathlib import Path
@@ -23,7 +23,7 @@ def store(
     ranges: bool = True,
     content_range: str | None = None,
 ) -> Behaviour:
-    """Serve bytes, with Range and If-Range, and break the connection after some of them if told so."""
+    """Serve bytes with Range and If-Range; with `stop`, break the connection after that many bytes."""
 
     async def behave(peer: Peer, seen: Seen) -> None:
         wanted = seen.headers.get("range", "")
@@ -44,14 +44,14 @@ def store(
 
 
 def chunked(content: bytes, *, whole: bool, etag: str | None = '"v1"') -> Behaviour:
-    """Serve bytes without saying how many."""
+    """Serve bytes without a length."""
     head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n" + (f"ETag: {etag}\r\n" if etag else "") + "\r\n"
     data = f"{len(content):x}\r\n".encode() + content + (b"\r\n0\r\n\r\n" if whole else b"")
     return raw(head.encode(), data)
 
 
 def too_long() -> Behaviour:
-    """Serve the rest that is asked for, and more in the same body."""
+    """Serve the requested rest, and more in the same body."""
 
     async def behave(peer: Peer, seen: Seen) -> None:
         first = int(seen.headers["range"].removeprefix("bytes=").removesuffix("-"))
@@ -64,7 +64,7 @@ def too_long() -> Behaviour:
 
 
 def without_ranges(*, stop: int | None = None) -> Behaviour:
-    """Serve the whole as `store()`, and refuse whoever asks for a range."""
+    """Serve the whole like `store()`, and refuse ranges."""
     whole, refusal = store(stop=stop), answer({}, 416)
 
     async def behave(peer: Peer, seen: Seen) -> None:
@@ -74,12 +74,12 @@ def without_ranges(*, stop: int | None = None) -> Behaviour:
 
 
 def redirect(location: str | None, status: int = 302) -> Behaviour:
-    """Lead elsewhere."""
+    """Redirect to a location."""
     return answer(body=b"", status=status, headers={} if location is None else {"Location": location})
 
 
 def files(folder: Path) -> list[str]:
-    """Return the names in a folder, the parts without what makes them unique."""
+    """Return the names in a folder, with the unique names of parts shortened to `.part`."""
     return sorted(".part" if path.name.endswith(".part") else path.name for path in folder.iterdir())
 
 
@@ -90,12 +90,12 @@ async def read(client: AkapuluClient) -> bytes:
 
 
 async def download(client: AkapuluClient, target: Path, **options: Any) -> Path:
-    """Download the recording of the tests."""
+    """Download the tests' recording."""
     return await client.conversations.download_recording(SESSION, target, **options)
 
 
 async def ended(simulator: Simulator, client: AkapuluClient) -> str:
-    """Let a conversation happen, and end."""
+    """Run a conversation to its end, and return its id."""
     connection = await client.conversations.connect(attrs.evolve(REQUEST, record_conversation=True))
     simulator.advance(60)
     simulator.end(connection.conversation_session_id)
