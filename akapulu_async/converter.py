@@ -40,7 +40,7 @@ _FULL = 100.0  # percent
 
 
 class PayloadError(ValueError):
-    """A payload is not what the interface says. `field` names the culprit; None means the payload as a whole."""
+    """The interface does not allow a payload. `field` is the offending field; None is the payload as a whole."""
 
     def __init__(self, field: str | None, problem: str) -> None:
         super().__init__(field, problem)
@@ -72,7 +72,7 @@ def optional_text(value: object, _: object) -> str | None:
 
 
 def percent(value: object, _: object) -> float:
-    """Read a percent that is for people and gates nothing: clamped to 0 to 100, null is 0."""
+    """Read a percent for display: clamped to 0 to 100; null is 0."""
     if value is None:
         return 0.0
     if value.__class__ not in _NUMBERS:  # isinstance() takes a boolean for a number
@@ -210,7 +210,7 @@ def structure(payload: object, model: type[Model]) -> Model:
     """Read a registered model from parsed JSON.
 
     Raises:
-        PayloadError: The payload is not what the interface says.
+        PayloadError: The interface does not allow the payload.
     """
     read = _reader(model)  # type: ignore[arg-type]  # a class can be hashed
     try:
@@ -228,7 +228,7 @@ def structure(payload: object, model: type[Model]) -> Model:
 
 
 def _payload_error(error: Exception) -> PayloadError:
-    """Return what is wrong, and where, of the first of a validation's errors."""
+    """Return the problem and the field of the first of a validation's errors."""
     first = cattrs.transform_error(error, path="", format_exception=_problem)[0]
     problem, _, path = first.rpartition(" @ ")
     return PayloadError(path.removeprefix("."), problem) if path else PayloadError(None, f"it {problem}")

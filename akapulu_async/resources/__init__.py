@@ -1,1 +1,1 @@
-"""What the service offers, a module a resource: its calls. Their values are in `models`."""
+"""Requests to the service, one module per resource."""
