@@ -12,7 +12,7 @@
     ├── ClosedError (also RuntimeError)        a client or manager is not open, or belongs to another event loop
     │   └── ManagerClosedError                 the session manager accepts no more sessions
     ├── StartTimeoutError (also TimeoutError)  a session did not start within the caller's timeout
-    ├── WaitTimeoutError (also TimeoutError)   a wait exceeded the caller's timeout; the session goes on
+    ├── WaitTimeoutError (also TimeoutError)   a wait exceeded the caller's timeout; the session continues
     ├── RecordingNotReadyError                 the recording is not ready yet
     │   └── RecordingTimeoutError (also TimeoutError)
     └── ApiError                               the service refused
@@ -227,7 +227,7 @@ class SessionEndedError(AkapuluError):
 
 
 class WaitTimeoutError(AkapuluError, TimeoutError):
-    """The `timeout` of a wait passed. The session goes on.
+    """The `timeout` of a wait passed. The session continues.
 
     Attributes:
         session_id: The conversation; None if its connect was not answered yet.
@@ -251,7 +251,7 @@ class WaitTimeoutError(AkapuluError, TimeoutError):
         return _sentences(
             f"{_conversation(self.session_id)} did not reach {self.awaited} within {self.timeout:g} s: "
             f"it is {self.state} ({self.progress})",
-            "The session goes on; wait again, or leave it",
+            "The session continues; wait again, or leave it",
         )
 
 
@@ -271,7 +271,7 @@ class StartTimeoutError(AkapuluError, TimeoutError):
     Attributes:
         timeout: Seconds waited.
         connecting: True if its connect was under way.
-        goes_on: True if the manager goes on starting the session.
+        goes_on: True if the manager continues to start the session.
         running: Number of running sessions.
         waiting: Number of other starts that wait.
     """
@@ -288,7 +288,7 @@ class StartTimeoutError(AkapuluError, TimeoutError):
 
     def __str__(self) -> str:
         if self.goes_on:
-            then = "Its connect is under way; the session goes on in the manager"
+            then = "Its connect is under way; the session continues in the manager"
         elif self.connecting:
             then = "Its connect was under way; the session was ended"
         else:

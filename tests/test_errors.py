@@ -163,14 +163,14 @@ TEXTS: list[tuple[AkapuluError, str]] = [
     (
         WaitTimeoutError(session_id=None, awaited="bot_ready", state="connecting", timeout=5.0, progress="0 %"),
         ("The conversation did not reach bot_ready within 5 s: it is connecting (0 %). "
-        "The session goes on; wait again, or leave it."),
+        "The session continues; wait again, or leave it."),
     ),
     (
         WaitTimeoutError(
             session_id=ID, awaited="bot_ready", state="room_joined", timeout=5.0, progress="63.6 %"
         ),
         (f"Conversation {ID} did not reach bot_ready within 5 s: it is room_joined (63.6 %). "
-        "The session goes on; wait again, or leave it."),
+        "The session continues; wait again, or leave it."),
     ),
     (ClosedError("the client is not open"), "the client is not open"),
     (ManagerClosedError("the session manager is closed"), "the session manager is closed"),
@@ -192,7 +192,7 @@ TEXTS: list[tuple[AkapuluError, str]] = [
         StartTimeoutError(timeout=5.0, connecting=True, goes_on=True, running=20, waiting=0),
         (
             "The session did not start within 5 s (20 running, 0 waiting). "
-            "Its connect is under way; the session goes on in the manager."
+            "Its connect is under way; the session continues in the manager."
         ),
     ),
 ]  # fmt: skip

@@ -118,7 +118,7 @@ class ConversationDetail:
         avatar: Its avatar.
         scenario_id: The UUID of its scenario.
         recording: The state of its recording.
-        transcript_rows: The transcript, in order; it grows while the conversation goes on.
+        transcript_rows: The transcript, in order; it grows during the conversation.
         raw: The JSON of the answer.
     """
 

@@ -558,7 +558,7 @@ async def test_start_gives_up_connecting_in_time() -> None:
     """A start whose connect takes longer than its caller says leaves the session to the manager, and says so."""
     async with crowded() as world, SessionManager(world.client) as manager:
         world.crowd.gate.clear()
-        with pytest.raises(StartTimeoutError, match="the session goes on in the manager") as caught:
+        with pytest.raises(StartTimeoutError, match="the session continues in the manager") as caught:
             await manager.start(REQUEST, timeout=0.05)
         assert (caught.value.connecting, caught.value.goes_on) == (True, True)
         assert (manager.sessions, manager.statistics().live[CONNECTING]) == ((), 1)
