@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Self
 from uuid import UUID
@@ -14,6 +14,7 @@ from akapulu_async.checks import check_count, check_kind, shown
 from akapulu_async.errors import ApiError, ConfigurationError
 from akapulu_async.http.transport import POOL_SIZE, Transport
 from akapulu_async.models.connection import ConnectRequest, check_request
+from akapulu_async.observing import Observer, Observers
 from akapulu_async.resources.conversations import RECORDING_PATH, Conversations, check_recording_path
 from akapulu_async.sansio.http import Request, check_error_types
 from akapulu_async.sansio.json_body import encode_json
@@ -71,6 +72,7 @@ class AkapuluClient(AsyncContextManagerMixin):
         error_types: Mapping[str, type[ApiError]] | None = None,
         pool_size: int = POOL_SIZE,
         recording_path: str = RECORDING_PATH,
+        observers: Iterable[Observer] = (),
     ) -> None:
         # First of all, so that no frame shows the key, should a setting be refused.
         source = "AKAPULU_API_KEY" if api_key is None else "api_key"
@@ -88,6 +90,7 @@ class AkapuluClient(AsyncContextManagerMixin):
             http=http,
             timeouts=timeouts,
             retry=retry,
+            observers=Observers(observers),
             error_types=check_error_types({} if error_types is None else error_types),
             pool_size=pool_size,
         )

@@ -1,34 +1,41 @@
-"""Observers: told of attempts, session events and waiting starts, for telemetry, recordings and logs."""
+"""Observers of a client's attempts, session events and waiting starts: for telemetry, recordings and logs."""
 
-import logging
-from collections.abc import Callable, Iterable, Mapping
+import asyncio
+import inspect
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 import attrs
 
 from akapulu_async.errors import ConfigurationError, ErrorKind
 from akapulu_async.log import logger
 from akapulu_async.sansio.lifecycle import SessionEvent
+from akapulu_async.secret import MASK, Secret, redact
 
 TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
 """The headers that an observer may add to a request."""
 
+_SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie"})
+
 
 @attrs.frozen(kw_only=True)
 class Attempt:
-    """One attempt of a call: a request on the wire, and what came of it."""
+    """One attempt of a call: a request on the wire, and its outcome.
+
+    Each redirect of a recording is an attempt with the same number.
+    """
 
     method: str
     template: str
-    """The path below the base URL, with a name in braces for each id: `/conversations/{session_id}/updates/`."""
+    """The path below the base URL, with `{session_id}` in the place of the id. Of `client.request()`, the path."""
 
     host: str
-    """The host that was asked: the service's, or where a recording's redirect led."""
+    """The host of the service, or the target of a recording's redirect."""
 
     session_id: str | None
-    """The conversation that it is about; None if it is about none, or the connect was not answered yet."""
+    """The conversation; None for a connect, and for other calls that concern no conversation."""
 
     started_at: datetime
     """When it began, in UTC."""
@@ -37,7 +44,7 @@ class Attempt:
     """Which attempt of its call it is, from 1."""
 
     seconds: float | None = None
-    """How long it took, until the whole answer was read; None while it is under way."""
+    """How long it took until the whole answer was read, or a recording began; None while it is under way."""
 
     sent: bool = False
     """Whether the service may have received the request. False is certain, True is not."""
@@ -54,20 +61,45 @@ class Attempt:
 
 @attrs.frozen(kw_only=True)
 class ExchangeRecord:
-    """An attempt with its headers and bodies, secrets masked."""
+    """A finished attempt with its headers and bodies, secrets masked."""
 
     attempt: Attempt
     request_headers: Mapping[str, str]
+    """Those that the library sets."""
+
     request_body: str
     """Empty if there was none."""
 
     response_headers: Mapping[str, str]
     response_body: str
-    """Empty if there was none, or it was read in pieces, as recordings are."""
+    """Empty if there was none, or it is read in pieces, as recordings are."""
+
+    @classmethod
+    def masked(
+        cls,
+        attempt: Attempt,
+        request: tuple[Mapping[str, str], bytes],
+        response: tuple[Mapping[str, str], bytes],
+        secrets: Collection[Secret],
+    ) -> Self:
+        """Return the record of an attempt: mask the given secrets in headers and bodies, and what looks like one."""
+        return cls(
+            attempt=attempt,
+            request_headers=_masked(request[0], secrets),
+            request_body=redact(request[1].decode("utf-8", "replace"), secrets),
+            response_headers=_masked(response[0], secrets),
+            response_body=redact(response[1].decode("utf-8", "replace"), secrets),
+        )
+
+
+def _masked(headers: Mapping[str, str], secrets: Collection[Secret]) -> dict[str, str]:
+    return {
+        name: MASK if name.lower() in _SECRET_HEADERS else redact(value, secrets) for name, value in headers.items()
+    }
 
 
 class GateStep(StrEnum):
-    """What happened to a start of a manager. Compares as its text."""
+    """A step of a manager's start. Compares as its text."""
 
     WAITING = "waiting"
     """It waits: for `max_sessions`, the pace of connects, or a slot of the account."""
@@ -92,98 +124,111 @@ class GateEvent:
 
 
 class Observer:
-    """What an observer may define. Override any of the methods; those that are not overridden cost nothing.
+    """The base of observers. Override any of the methods; those that are not overridden cost nothing.
 
-    They are called in the event loop and must return at once. An observer that raises is reported once in the log,
-    and disturbs nothing.
+    They are called in the event loop and must return at once. If an observer raises, that is logged once and has no
+    other effect.
     """
 
     def attempt_started(self, attempt: Attempt) -> Mapping[str, str] | None:
-        """An attempt begins. May return the headers `traceparent` and `tracestate`, which are sent with it."""
+        """Called when an attempt begins. Of the headers that it returns, `traceparent` and `tracestate` are sent."""
 
     def attempt_finished(self, attempt: Attempt) -> None:
-        """An attempt ended. `started_at` and `number` are those it began with."""
+        """Called when an attempt ended, with the `started_at` and `number` that it began with."""
 
     def session_event(self, event: SessionEvent) -> None:
-        """A session entered a state, or its progress changed."""
+        """Called when a session entered a state, or its progress changed."""
 
     def gate(self, event: GateEvent) -> None:
-        """A start of a manager waits, was refused by the account, or was admitted."""
+        """Called when a start of a manager waits, was refused by the account, or was admitted."""
 
     def exchange(self, exchange: ExchangeRecord) -> None:
-        """An attempt ended: its headers and bodies."""
-
-
-class Observers:
-    """The observers of a client, by what they define. A hook that nobody defines is an empty tuple."""
-
-    def __init__(self, observers: Iterable[Observer] = ()) -> None:
-        watching = tuple(observers)
-        self.attempt_started = _hooks(watching, "attempt_started")
-        self.attempt_finished = _hooks(watching, "attempt_finished")
-        self.session_event = _hooks(watching, "session_event")
-        self.gate = _hooks(watching, "gate")
-        self.exchange = _hooks(watching, "exchange")
-        self._reported: set[int] = set()
-        for observer in watching:
-            if not any(_defined(observer, name) for name in _HOOKS):
-                raise ConfigurationError(
-                    f"observers: {type(observer).__name__} defines none of {', '.join(_HOOKS)}; see Observer"
-                )
-
-    def tell(self, hooks: Iterable[Callable[[Any], object]], fact: object) -> None:
-        """Call the hooks with a fact, whatever they raise."""
-        for hook in hooks:
-            self._call(hook, fact)
-
-    def headers(self, attempt: Attempt) -> dict[str, str]:
-        """Tell of an attempt that begins, and return the headers that observers add."""
-        added: dict[str, str] = {}
-        for hook in self.attempt_started:
-            headers = self._call(hook, attempt)
-            if isinstance(headers, Mapping):
-                added |= {name: str(headers[name]) for name in headers if str(name).lower() in TRACE_HEADERS}
-        return added
-
-    def _call(self, hook: Callable[[Any], object], fact: object) -> object:
-        try:
-            return hook(fact)
-        except Exception:  # noqa: BLE001 - whatever it raises
-            owner = getattr(hook, "__self__", hook)
-            if id(owner) not in self._reported:
-                self._reported.add(id(owner))
-                logger.exception("observer %s raised; further errors of it are not logged", type(owner).__name__)
-            return None
+        """Called when an attempt ended, with its headers and bodies."""
 
 
 _HOOKS = ("attempt_started", "attempt_finished", "session_event", "gate", "exchange")
 
 
+class Observers:
+    """The observers of a client, by the hooks that they define. A hook that nobody defines is an empty tuple.
+
+    Attributes:
+        attempts: Whether an observer, other than the log's, is called for attempts.
+
+    Raises:
+        ConfigurationError: An observer defines no hook, or an async one.
+    """
+
+    def __init__(self, observers: Iterable[Observer] = ()) -> None:
+        if not isinstance(observers, Iterable):
+            raise ConfigurationError(f"observers must be a list of observers, not {type(observers).__name__}")
+        watching = tuple(observers)
+        for observer in watching:
+            hooks = [hook for name in _HOOKS for hook in _hooks((observer,), name)]
+            if not hooks or any(inspect.iscoroutinefunction(hook) for hook in hooks):
+                raise ConfigurationError(
+                    f"observers: {type(observer).__name__} must define one or more of {', '.join(_HOOKS)}, none async"
+                )
+        log = LogObserver()
+        self.attempt_started = (log.attempt_started, *_hooks(watching, "attempt_started"))
+        self.attempt_finished = (log.attempt_finished, *_hooks(watching, "attempt_finished"))
+        self.session_event = _hooks(watching, "session_event")
+        self.gate = _hooks(watching, "gate")
+        self.exchange = _hooks(watching, "exchange")
+        self.attempts = bool(self.attempt_started[1:] or self.attempt_finished[1:] or self.exchange)
+        self._reported: set[object] = set()
+
+    def tell(
+        self, hooks: Iterable[Callable[[Any], object]], fact: object, take: Callable[[Any], object] = lambda _: None
+    ) -> None:
+        """Call hooks with a fact, whatever they raise, and `take` with each result."""
+        for hook in hooks:
+            try:
+                take(hook(fact))
+            except (Exception, asyncio.CancelledError):
+                observer = getattr(hook, "__self__", hook)
+                if id(observer) not in self._reported:
+                    self._reported.add(id(observer))
+                    logger.exception("Observer %s raised; its further errors are not logged", type(observer).__name__)
+
+    def headers(self, attempt: Attempt) -> dict[str, str]:
+        """Call the observers for an attempt that begins, and return the headers that they add."""
+        added: dict[str, str] = {}
+        self.tell(self.attempt_started, attempt, lambda headers: added.update(_trace_headers(headers or {})))
+        return added
+
+
 def _hooks(observers: Iterable[Observer], name: str) -> tuple[Callable[[Any], Any], ...]:
-    return tuple(getattr(observer, name) for observer in observers if _defined(observer, name))
+    """Return the hooks of one name, without that of `Observer`, which does nothing."""
+    hooks = (getattr(observer, name, None) for observer in observers)
+    return tuple(
+        hook for hook in hooks if callable(hook) and getattr(hook, "__func__", None) is not vars(Observer)[name]
+    )
 
 
-def _defined(observer: Observer, name: str) -> bool:
-    """Return True if an observer has a hook of its own, not only the one of `Observer` that does nothing."""
-    return callable(getattr(observer, name, None)) and getattr(type(observer), name, None) is not vars(Observer)[name]
+def _trace_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    added = {name.lower(): value for name, value in headers.items() if name.lower() in TRACE_HEADERS}
+    if not all(value.isascii() and value.isprintable() for value in added.values()):
+        raise ValueError("traceparent and tracestate must be printable ASCII")
+    return added
 
 
 class LogObserver(Observer):
-    """Writes the log lines of attempts: `>` sent, `<` answered (status and milliseconds), `!` failed."""
+    """Writes the log lines of attempts: `>` sent, `<` answered (status and milliseconds), `!` not answered."""
 
     def attempt_started(self, attempt: Attempt) -> None:
-        """Log that it is sent."""
-        _log(attempt, "> %s %s attempt %d", attempt.method, attempt.template, attempt.number)
+        """Log the request."""
+        _log(attempt, ">", f"attempt {attempt.number}")
 
     def attempt_finished(self, attempt: Attempt) -> None:
-        """Log the answer, and the failure if it failed."""
-        if attempt.status is not None:
+        """Log the answer, or that none came."""
+        if attempt.status is None:
+            _log(attempt, "!", attempt.error or "cancelled")
+        else:
             milliseconds = (attempt.seconds or 0.0) * 1000
-            _log(attempt, "< %s %s %d %.0f ms", attempt.method, attempt.template, attempt.status, milliseconds)
-        if attempt.status is None or attempt.error is not None:
-            why = attempt.error or "cancelled"
-            _log(attempt, "! %s %s %s", attempt.method, attempt.template, why)
+            _log(attempt, "<", f"{attempt.status} {milliseconds:.0f} ms {attempt.error or ''}".rstrip())
 
 
-def _log(attempt: Attempt, message: str, *values: object) -> None:
-    logger.log(logging.DEBUG, message, *values, extra={"session_id": attempt.session_id})
+def _log(attempt: Attempt, mark: str, what: str) -> None:
+    path = attempt.template.replace("{session_id}", attempt.session_id or "")
+    logger.debug("%s %s %s %s", mark, attempt.method, path, what, extra={"session_id": attempt.session_id})

@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from akapulu_async import AkapuluClient, ApiError, BadRequestError, ConfigurationError, InvalidResponseError, Secret
+from akapulu_async import (
+    AkapuluClient,
+    ApiError,
+    BadRequestError,
+    ClosedError,
+    ConfigurationError,
+    InvalidResponseError,
+    Secret,
+)
 from tests.support.calls import error_of
 from tests.support.misbehaving import API_KEY, REQUEST, SESSION, UPDATE, Server, answer, client_of, poll, raw
 
@@ -228,7 +236,7 @@ async def test_client_is_a_context_manager() -> None:
                     await poll(client)
                     raise LookupError
             await server.abandoned()
-            assert type(await error_of(poll(client))) is ConfigurationError
+            assert type(await error_of(poll(client))) is ClosedError
 
 
 # Any endpoint

@@ -16,10 +16,10 @@ async def test_log_tells_each_attempt(marks: Marks) -> None:
         await poll(client)
     wanted = [
         rf"> GET {UPDATES} attempt 1",
-        rf"! GET {UPDATES} TransportError",
+        rf"! GET {UPDATES} unreachable",
         rf"~ GET {UPDATES} again in \d+\.\d\d s",
         rf"> GET {UPDATES} attempt 2",
-        rf"< GET {UPDATES} 503 \d+ ms",
+        rf"< GET {UPDATES} 503 \d+ ms server",
         rf"~ GET {UPDATES} again in \d+\.\d\d s",
         rf"> GET {UPDATES} attempt 3",
         rf"< GET {UPDATES} 200 \d+ ms",

@@ -1,18 +1,34 @@
-"""How aiohttp is set up, and what its exceptions mean."""
+"""How aiohttp is set up, and what its exceptions mean.
+
+The library leans on these parts of aiohttp that are not documented, or not to be relied on. Each is guarded: if it
+changes, calls take longer or are retried less; none is sent twice, and none fails for it.
+
+=================================================  ===============================================================
+`http_exceptions` (here)                           looked up by name: without its parser in C, aiohttp raises them raw
+`TCPConnector.connect()`, `protocol.should_close`  without them, a kept connection is used although something came on it
+(`CleanConnector`)                                 unasked; the check of an answer's id then finds the wrong answer
+the first step of `connector.close()`              a client that was never closed may leave sockets to the system
+(`close_at_once()`)
+`server_hostname` as a key of the pool             POSTs may go over kept connections; one that breaks is not retried
+(`Transport`)
+`writer.protocol.force_close()` (`Body`)           the same
+`Payload.write()`, `Payload.decode()` (`Body`)     documented as abstract; no other way leads to the body's bytes
+a `ClientRequest` and its handler, used again      tried at the first use, see `reused_request`
+=================================================  ===============================================================
+"""
 
 import os
 import platform
 import re
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
+from contextlib import suppress
 from http.cookies import BaseCookie, SimpleCookie
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 import aiohttp
-from aiohttp.client_middlewares import ClientHandlerType
-from aiohttp.http_exceptions import HttpProcessingError, TransferEncodingError
 from yarl import URL
 
 from akapulu_async.errors import ConfigurationError
@@ -21,19 +37,24 @@ from akapulu_async.secret import excerpt
 from akapulu_async.version import __version__
 
 KEEPALIVE = 30.0
-"""Seconds that an idle connection is kept: longer than the pause between two polls, shorter than what servers
-commonly keep (60 s and more), so that seldom one is used that the other side is just closing."""
+"""Seconds that an idle connection is kept: longer than the pause between two polls, shorter than servers commonly keep
+one (60 s and more), so that the other side is seldom just closing it."""
 
 DNS_TTL = 60
 """Seconds that an address is remembered."""
 
-
 USER_AGENT = f"akapulu_async/{__version__} Python/{platform.python_version()}"
-"""What this library calls itself."""
+
+_undocumented = getattr(aiohttp, "http_exceptions", None)
+HttpProcessingError: type[Exception] = getattr(_undocumented, "HttpProcessingError", aiohttp.ClientResponseError)
+TransferEncodingError: type[Exception] = getattr(_undocumented, "TransferEncodingError", aiohttp.ClientPayloadError)
+
+READ_ERRORS = (aiohttp.ClientError, OSError, HttpProcessingError)
+"""The exceptions of reading an answer with aiohttp; the last only where aiohttp has no parser in C."""
 
 
 class NoCookies(aiohttp.DummyCookieJar):
-    """Keeps no cookies, and does not make a new empty jar to say so for each request."""
+    """Keeps no cookies, without making a new empty jar for each request."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,35 +66,33 @@ class NoCookies(aiohttp.DummyCookieJar):
 
 
 class CleanConnector(aiohttp.TCPConnector):
-    """Uses no kept connection again on which something came that nobody asked for.
+    """Never reuses a kept connection on which something came unasked.
 
-    A service, or a proxy, that sends an answer twice would else have its second read as the answer to whatever is asked
-    next, and so on for as long as the connection is kept.
+    A service, or a proxy, that sends an answer twice would else have the second read as the answer to the next request,
+    and so on for as long as the connection is kept.
     """
 
-    async def connect(
-        self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
-    ) -> aiohttp.connector.Connection:
+    async def connect(self, *args: Any, **options: Any) -> Any:
         """Return a connection, new or kept."""
-        connection = await super().connect(req, traces, timeout)
+        connection = await super().connect(*args, **options)
         tries = 1
-        while connection.protocol and connection.protocol.should_close and tries <= self.limit:  # as many may be kept
+        while getattr(connection.protocol, "should_close", False) and tries <= self.limit:  # as many may be kept
             connection.close()
-            connection = await super().connect(req, traces, timeout)
+            connection = await super().connect(*args, **options)
             tries += 1
         return connection
 
 
 def make_http(base_url: str, connections: int) -> tuple[aiohttp.ClientSession, aiohttp.ClientSession]:
-    """Return a session for one service, and one for whom it redirects to: on the same bounded pool.
+    """Return a session for the service, and one for the hosts that it redirects to: on the same bounded pool.
 
-    Both are without cookies. The first is behind the environment's proxy if there is one for the service, which is
-    looked up once, since aiohttp's `trust_env` starts a thread a request for it; with the second, each request has to
-    say its own. A custom CA is found as OpenSSL finds it, by `SSL_CERT_FILE`.
+    Both are without cookies. The first uses the environment's proxy for the service, which is looked up once, since
+    aiohttp's `trust_env` starts a thread for it at each request; with the second, each request has to name its own. A
+    custom CA is found as OpenSSL finds it, by `SSL_CERT_FILE`.
 
     Args:
         base_url: Of the service.
-        connections: How many there may be.
+        connections: The most there may be.
     """
     connector = CleanConnector(limit=connections, keepalive_timeout=KEEPALIVE, ttl_dns_cache=DNS_TTL)
     proxy, cookies = environment_proxy(base_url), NoCookies()
@@ -84,25 +103,25 @@ def make_http(base_url: str, connections: int) -> tuple[aiohttp.ClientSession, a
     return service, foreign
 
 
-def let_go(service: aiohttp.ClientSession, foreign: aiohttp.ClientSession) -> None:
-    """Close both at once, as far as their loop lets them, so that they do not complain of having been dropped."""
-    connector = service.connector
-    foreign.detach()
-    service.detach()
+def close_at_once(*sessions: aiohttp.ClientSession) -> None:
+    """Close sessions on one connector without waiting, so that they do not complain about having been dropped."""
+    connector = sessions[0].connector
+    for session in sessions:
+        session.detach()
     if connector is not None:
-        closing = connector.close()
-        if isinstance(closing, Coroutine):
-            closing.send(None)  # its first step closes; the rest would wait
+        closing = connector.close().__await__()
+        with suppress(StopIteration):
+            next(closing)  # its first step closes; the rest would wait
             closing.close()
 
 
 def environment_proxy(url: str) -> str | None:
-    """Return the proxy for a URL, as `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say; None for none.
+    """Return the proxy for a URL by `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`; None for none.
 
     Loopback is never behind a proxy.
 
     Raises:
-        ConfigurationError: It is not an HTTP proxy, or not the URL of one.
+        ConfigurationError: The variable is not the URL of an HTTP proxy.
     """
     parts = urlsplit(url)
     if is_loopback(parts.hostname) or not getproxies_environment() or proxy_bypass(parts.netloc):
@@ -114,16 +133,16 @@ def environment_proxy(url: str) -> str | None:
 
 
 def _read_proxy(scheme: str) -> tuple[str | None, str]:
-    """Return a scheme's proxy, and what is wrong with it: without its URL, in which a password may stand."""
+    """Return a scheme's proxy, and the problem with it: without its URL, which may contain a password."""
     proxies = getproxies_environment()
     proxy = proxies.get(scheme) or proxies.get("all")
     if not proxy:
         return None, ""
     proxy = proxy if "://" in proxy else f"http://{proxy}"
     if proxy.partition("://")[0].lower() not in {"http", "https"}:
-        return None, "only HTTP proxies are supported; pass http= for a session that does more"
+        return None, "only HTTP proxies are supported; for another, pass an aiohttp session as http="
     try:
-        beyond = str(URL(proxy).relative())  # which there is only if there is a host
+        beyond = str(URL(proxy).relative())  # raises if there is no host
     except ValueError:
         beyond = "@"
     if "@" in beyond:  # a password with a slash can look like a port and a path
@@ -135,8 +154,8 @@ class BrokenConnectionError(aiohttp.ClientConnectionError):
     """A connection broke; unlike aiohttp's own exceptions for that, it does not make aiohttp send a GET again."""
 
 
-async def sent_once(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
-    """Keep aiohttp from sending a request again by itself: how often it is tried is the retry policy's to say."""
+async def sent_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keep aiohttp from sending a request again by itself: the retry policy says how often it is tried."""
     try:
         return await handler(request)
     except aiohttp.ClientConnectorError:
@@ -145,22 +164,24 @@ async def sent_once(request: aiohttp.ClientRequest, handler: ClientHandlerType) 
         raise BrokenConnectionError(str(error)) from error
 
 
-async def without_credentials(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
-    """Strip what a borrowed session adds to each request that only its own host may see."""
+async def without_credentials(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Strip the credentials that a borrowed session adds to each request."""
     for name in ("Authorization", "Cookie"):
         request.headers.popall(name, None)
     return await sent_once(request, handler)
 
 
 def never_sent(error: Exception) -> bool:
-    """Whether an exception of aiohttp's proves that the request did not leave: no connection was made."""
+    """Return True if an exception of aiohttp's proves that the request did not leave: no connection was made."""
     return isinstance(
         error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.ClientHttpProxyError
     )
 
 
 def failure_reason(error: Exception) -> str:
-    """Return in words what an exception of aiohttp's means."""
+    """Return the meaning of an exception of aiohttp's in words."""
     for kind, reason in _REASONS:
         if isinstance(error, kind):
             return reason(error)
@@ -175,27 +196,26 @@ def _certificate_reason(error: aiohttp.ClientConnectorCertificateError) -> str:
 
 
 def _system_text(error: OSError) -> str:
-    # asyncio puts a sentence of its own in the place of the system's.
+    # asyncio replaces the system's sentence with its own.
     return os.strerror(error.errno) if error.errno else str(error.strerror)
 
 
 def _without_quote(message: str) -> str:
-    """Leave out what aiohttp quotes of the answer: it may be any part of it, a token's too."""
-    # Below a long quote is a line of as many blanks, over which the search would take its square.
+    """Remove aiohttp's quote of the answer: it may be any part of it, a token's too."""
+    # Below a long quote is a line of as many blanks, for which the search would take quadratic time.
     return excerpt(re.split(r":?\s+(?:bytearray\()?b?['\"]", message[:200])[0])
 
 
-def _not_http(error: aiohttp.ClientResponseError | HttpProcessingError) -> str:
-    complaint, seen = _without_quote(error.message), error.__cause__
-    broken_chunk = isinstance(error, TransferEncodingError)
+def _not_http(error: Any) -> str:
+    complaint, broken_chunk, seen = _without_quote(error.message), False, error
     while seen is not None:
         broken_chunk |= isinstance(seen, TransferEncodingError)
         seen = seen.__cause__
-    # aiohttp's parser in Python says nothing of a broken chunk but what stands in it.
-    return f"what came is not HTTP: {'a chunk of it is broken' if broken_chunk else complaint}"
+    # Of a broken chunk, aiohttp's parser in Python gives nothing but the content.
+    return f"the answer is not HTTP: {'a chunk of it is broken' if broken_chunk else complaint}"
 
 
-# The first that fits counts: subclasses stand before their bases.
+# The first that fits counts: subclasses come before their bases.
 _REASONS: tuple[tuple[type[Exception], Callable[[Any], str]], ...] = (
     (aiohttp.ClientConnectorDNSError, lambda error: f"the host name {error.host} could not be resolved"),
     (aiohttp.ClientConnectorCertificateError, _certificate_reason),
@@ -226,8 +246,8 @@ def _verify_message(error: aiohttp.ClientConnectorCertificateError) -> str:
 def system_cause(error: BaseException) -> OSError | None:
     """Return the operating system's own error below an exception of aiohttp's, without frames; None if there is none.
 
-    aiohttp's exceptions, and the variables of its frames, hold the request's headers, and with them the API key.
-    So they are not chained to ours.
+    aiohttp's exceptions, and the variables of its frames, hold the request's headers with the API key. So they are not
+    chained to ours.
     """
     seen: BaseException | None = error
     while seen is not None:

@@ -1,16 +1,12 @@
-"""One call on its way through the transport: what it says in its log lines and in its errors."""
+"""One attempt of a call: a request on the wire, how far it came, and its answer."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Mapping
+from types import MappingProxyType
+from typing import Any
 
 import aiohttp
 import attrs
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.http_writer import StreamWriter
 from yarl import URL
 
 from akapulu_async.errors import (
@@ -20,90 +16,115 @@ from akapulu_async.errors import (
     RequestTimeoutError,
     TransportError,
 )
-from akapulu_async.http.aiohttp_session import failure_reason, never_sent, system_cause
-from akapulu_async.http.limits import Deadline, Places
-from akapulu_async.log import logger
+from akapulu_async.http.aiohttp_session import READ_ERRORS, failure_reason, never_sent, system_cause
+from akapulu_async.http.limits import Deadline
 from akapulu_async.sansio.http import Request, Response, invalid_response
 from akapulu_async.sansio.json_body import MAX_JSON_BYTES
 from akapulu_async.sansio.retry import Timeouts
 
-T = TypeVar("T")
-
-READ_ERRORS = (aiohttp.ClientError, OSError, HttpProcessingError)
-"""What reading an answer with aiohttp raises; the last only where aiohttp has no parser in C."""
-
 REQUEST_ERRORS = (*READ_ERRORS, ValueError)
-"""What sending a request with aiohttp raises; see `Call.failure()`."""
+"""The exceptions of sending a request with aiohttp; see `Exchange.failure()`."""
+
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class Headers(dict[str, str]):
-    """Headers with the API key, which tools that show a traceback's variables must not show."""
+    """Headers with the API key, hidden from tools that show a traceback's variables."""
 
     def __repr__(self) -> str:
         return f"<headers {', '.join(self)}>"
 
 
 @attrs.define(eq=False, repr=False)
-class Call:
-    """Where a call is just now, for its log lines and for the error that its deadline may raise."""
+class Exchange:
+    """One attempt: what is sent, and how far it came. Not shown in a repr, since it holds headers and bodies."""
 
     request: Request[Any]
     url: URL
     timeouts: Timeouts
-    attempt: int = 1
-    doing: str = ""
-    sent: bool = False
-    status: int | None = None
-    last_failure: str = ""
-    deadline: Deadline | None = None
-    over: bool = False
-    """Whether it has ended, or was given up: what was not sent by then must not be sent any more."""
+    deadline: Deadline
+    """Of the call."""
 
-    def begin(self) -> None:
-        """Let it be sent now. Until its body's sending begins, what has one is not known to be under way."""
-        self.sent = self.request.safe
+    number: int = 1
+    """Which attempt of the call it is."""
+
+    headers: Mapping[str, str] = NO_HEADERS
+    """Sent in addition to those of every request."""
+
+    foreign: bool = False
+    """Whether it goes to a host to which the service redirected: without credentials."""
+
+    doing: str = ""
+    """For the error that the deadline raises."""
+
+    before: str = ""
+    """How the attempt before it failed; empty for the first."""
+
+    sent: bool = False
+    """Whether the service may have received it, or, until it begins, an attempt before it. False is certain."""
+
+    trace: Mapping[str, str] = attrs.field(init=False, default=NO_HEADERS)
+    """The headers that observers add."""
+
+    given_up: bool = attrs.field(init=False, default=False)
+    """Whether it must not be sent any more."""
+
+    status: int | None = attrs.field(init=False, default=None)
+    answer_headers: Mapping[str, str] = attrs.field(init=False, default=NO_HEADERS)
+    answer_body: bytes = attrs.field(init=False, default=b"")
+
+    async def begin(self, sending: Awaitable[aiohttp.ClientResponse]) -> aiohttp.ClientResponse:
+        """Send it, and return the beginning of the answer."""
+        # Assumed from here on. Only a body that is still in our hands proves the opposite, see `Body`.
+        self.sent = not self.request.body
         self.doing = "while waiting for the answer" if self.sent else "while connecting"
+        try:
+            response = await sending
+        except REQUEST_ERRORS as error:
+            failure = self.failure(error)
+        else:
+            self.status, self.answer_headers = response.status, response.headers
+            return response
+        finally:
+            self.given_up = self.status is None
+        raise failure
 
     def failure(self, error: Exception) -> AkapuluError:
-        """Return what an exception of aiohttp's means for the caller."""
+        """Return the error for the caller that an exception of aiohttp's stands for."""
         if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError):
+            self.sent = False
             return ConfigurationError(
                 f"http: aiohttp does not send with this session: {error}; "
                 "it must have no auth= of its own, and with trust_env no .netrc entry for the service"
             )
+        never = never_sent(error)
+        self.sent = not never  # whatever the body knows: only our own giving up leaves that in no doubt
         kind, reason = TransportError, failure_reason(error)
         if isinstance(error, TimeoutError):
-            never = never_sent(error)
             limit = self.timeouts.connect if never else self.timeouts.total
             what = "no connection was made" if never else "nothing came"
             kind, reason = RequestTimeoutError, what if limit is None else f"{what} in {limit:g} s"
-        failure = kind(
-            method=self.request.method,
-            path=self.request.path,
-            reason=reason,
-            sent=self.sent and not never_sent(error),
-            attempts=self.attempt,
-        )
+        failure = self.failed(kind, reason)
         failure.__cause__ = system_cause(error)
         return failure
 
-    def too_late(self) -> RequestTimeoutError:
-        """Return what says that the deadline has passed, and in doing what."""
-        before = f"; before that: {self.last_failure}" if self.last_failure else ""
-        return RequestTimeoutError(
-            method=self.request.method,
-            path=self.request.path,
-            reason=f"{self.timeouts.total:g} s passed {self.doing}{before}",
-            sent=self.sent,
-            attempts=self.attempt,
+    def too_late(self) -> TransportError:
+        """Return the error that says that the deadline passed, and during what."""
+        before = f"; before that: {self.before}" if self.before else ""
+        return self.failed(RequestTimeoutError, f"{self.timeouts.total:g} s passed {self.doing}{before}")
+
+    def failed(self, kind: type[TransportError], reason: str) -> TransportError:
+        """Return the error that says that no complete answer came."""
+        return kind(
+            method=self.request.method, path=self.request.path, reason=reason, sent=self.sent, attempts=self.number
         )
 
     def invalid(self, response: aiohttp.ClientResponse, problem: str) -> InvalidResponseError:
-        """Return what says that an answer makes no sense, whatever its body."""
+        """Return the error that says that an answer makes no sense, whatever its body."""
         return invalid_response(self.request, Response(response.status, response.headers, b""), problem)
 
     async def read_in_time(self, response: aiohttp.ClientResponse) -> Response:
-        """Return the whole answer to a call whose own deadline does not count any more."""
+        """Return the whole answer to a call whose own deadline no longer counts."""
         limit = asyncio.timeout(self.timeouts.total)
         try:
             async with limit:
@@ -114,7 +135,7 @@ class Call:
         raise self.too_late()
 
     def at_hand(self, response: aiohttp.ClientResponse) -> Response | None:
-        """Return the answer if all of it came with its headers, as short ones do, and if it is in order; else None."""
+        """Return the answer if all of it came with its headers, as short ones do, and is in order; else None."""
         content = response.content
         if not content.is_eof() or content.exception() is not None:
             return None
@@ -136,31 +157,9 @@ class Call:
     def _whole(self, response: aiohttp.ClientResponse, body: bytes | None) -> Response:
         if body is None or len(body) > MAX_JSON_BYTES:
             raise self.invalid(response, f"it is larger than {MAX_JSON_BYTES // 2**20} MiB")
-        # As a value that does not show its body: it may bear a token, and tracebacks may show variables.
+        self.answer_body = body
+        # As a value that does not show its body: it may contain a token, and tracebacks may show variables.
         return Response(response.status, response.headers, body)
-
-    async def logged(self, attempt: Callable[["Call"], Awaitable[T]]) -> T:
-        """Make an attempt, and log what became of it."""
-        what = f"{self.request.method} {self.request.path}"
-        logger.debug("> %s attempt %d", what, self.attempt)
-        began, self.status = time.perf_counter(), None
-        try:
-            return await attempt(self)
-        except (TransportError, asyncio.CancelledError) as error:
-            logger.debug("! %s %s", what, type(error).__name__)
-            raise
-        finally:
-            if self.status is not None:
-                logger.debug("< %s %d %.0f ms", what, self.status, (time.perf_counter() - began) * 1000)
-
-    async def wait(self, seconds: float) -> None:
-        """Wait before the next attempt."""
-        self.attempt += 1
-        # What is tried again although it is not safe was not received, or refused before any work.
-        self.sent = self.sent and self.request.safe
-        self.doing = f"in the pause before attempt {self.attempt}"
-        logger.debug("~ %s %s again in %.2f s", self.request.method, self.request.path, seconds)
-        await asyncio.sleep(seconds)
 
 
 @attrs.define(eq=False, repr=False)
@@ -168,11 +167,11 @@ class Stream:
     """An answer whose body is read in pieces."""
 
     url: URL
-    """Where it comes from; a signed link, so it is not for logs."""
+    """Where it comes from; a signed link, so it must not be logged."""
 
-    _call: Call
+    _exchange: Exchange
     _response: aiohttp.ClientResponse
-    _places: Places
+    _places: asyncio.Semaphore
 
     @property
     def status(self) -> int:
@@ -191,10 +190,10 @@ class Stream:
             InvalidResponseError: It is longer.
             TransportError: It broke off, or was not complete after the timeouts' total.
         """
-        return await self._call.read_in_time(self._response)
+        return await self._exchange.read_in_time(self._response)
 
     async def read_some(self) -> bytes:
-        """Return what has come, at least one byte; nothing at the end.
+        """Return the bytes that have come, at least one; none at the end.
 
         Raises:
             TransportError: It broke off, or nothing came for the timeouts' total.
@@ -202,38 +201,51 @@ class Stream:
         try:
             return await self._response.content.readany()
         except READ_ERRORS as error:
-            failure = self._call.failure(error)
+            failure = self._exchange.failure(error)
         raise failure
 
     def close(self) -> None:
-        """Close its connection, unless it was read to the end, and let another download have its place."""
+        """Close its connection, unless it was read to the end, and free its place for another download."""
         self._response.close()
-        self._places.give_back()
+        self._places.release()
 
 
-class Body(aiohttp.BytesPayload):
-    """A body that tells when its sending begins: before that, the service cannot have acted on the request.
+class Body(aiohttp.Payload):
+    """A JSON body that knows whether its sending began: before that, the service cannot have acted on the request.
 
-    Its connection is not kept, even if the service means to. It is sent once: when the connection breaks, a borrowed
-    session would by itself send again what aiohttp takes for idempotent. Without its body, no head leaves either.
+    That is a proof, whichever of aiohttp's ways to send a body is taken: only `write()` and `decode()` give the bytes
+    away. Its connection is not kept, even if the service means to keep it. It is sent once: when the connection
+    breaks, a borrowed session would by itself send again the methods that aiohttp considers idempotent.
     """
 
-    def __init__(self, call: Call) -> None:
-        super().__init__(call.request.body or b"", content_type="application/json")
-        self._call = call
-        self._begun = False
+    def __init__(self, exchange: Exchange) -> None:
+        super().__init__(None, content_type="application/json")
+        self.__exchange, self.__bytes = exchange, exchange.request.body or b""
+        self.__written = False
 
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        return len(self.__bytes)
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Return it as text; whoever asks for it may send it."""
+        self.__exchange.sent = True
+        return self.__bytes.decode(encoding, errors)
+
+    async def write(self, writer: Any) -> None:
         """Send it."""
-        if self._call.over:  # aiohttp writes in a task of its own, which may begin after its request was cancelled
+        exchange = self.__exchange
+        if exchange.given_up:  # aiohttp writes in a task of its own, which may begin after its request was cancelled
             raise ConnectionAbortedError("the call was given up before it was sent")
-        if self._begun:
+        if self.__written:
             raise RuntimeError("it was sent before, and may have arrived")
-        self._begun = True
-        self._call.sent, self._call.doing = True, "while waiting for the answer"
-        if isinstance(writer, StreamWriter) and isinstance(writer.protocol, ResponseHandler):
-            writer.protocol.force_close()
-        await super().write_with_length(writer, content_length)
+        self.__written = exchange.sent = True
+        exchange.doing = "while waiting for the answer"
+        force_close = getattr(getattr(writer, "protocol", None), "force_close", None)
+        if callable(force_close):
+            force_close()
+        await writer.write(self.__bytes)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes | None:

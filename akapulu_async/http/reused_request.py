@@ -1,41 +1,152 @@
-"""A request that aiohttp makes once and that is sent again and again."""
+"""Requests that aiohttp makes once and that are sent again and again.
 
+They lean on undocumented parts of aiohttp: a `ClientRequest` and the handler that a middleware gets work after the
+request is done, `request.url` and `request.original_url` can be set, and `request.headers` is read at each sending. So
+`reuse_works()` tries exactly that at the first use, without a network. If it does not hold for the installed aiohttp,
+each request is made anew, which costs more time and nothing else.
+"""
+
+import asyncio
 from collections.abc import Awaitable, Mapping
 from typing import Any
 
 import aiohttp
-from aiohttp.client_middlewares import ClientHandlerType
 from yarl import URL
 
-from akapulu_async.http.aiohttp_session import sent_once
+from akapulu_async.http.aiohttp_session import close_at_once, sent_once
+from akapulu_async.log import logger
 
 
 class ReusedRequest:
-    """A GET that aiohttp makes once, and that is sent again and again, to one URL of the service after the other.
+    """A GET that aiohttp makes once, and that is sent to one URL of the service after the other.
 
-    To make a request (merge headers, look for cookies, proxy and hooks) takes half of what a short call costs, and
+    Making a request (merging headers, looking for cookies, proxy and hooks) takes half of the cost of a short call, and
     gives the same each time but for the URL. So the request and its handler are kept, as a middleware gets them.
-    It sends one at a time, and is not to be used again when that failed.
+    It sends one at a time, and must not be used again when that failed.
 
     Args:
-        http: A session of our own. What a borrowed one has to do for each request would not be done.
-        options: What `http.request()` is called with, besides the URL.
+        http: A session of our own. A borrowed one may have work to do for each request, which would be skipped.
+        options: The arguments of `http.request()`, besides URL and middlewares.
     """
 
     def __init__(self, http: aiohttp.ClientSession, options: Mapping[str, Any]) -> None:
         self._http = http
         self._options = options
-        self._made: tuple[aiohttp.ClientRequest, ClientHandlerType] | None = None
+        self._made: tuple[aiohttp.ClientRequest, aiohttp.ClientHandlerType] | None = None
+        self._added: Mapping[str, str] = {}
 
-    def send(self, url: URL) -> Awaitable[aiohttp.ClientResponse]:
-        """Send it; what is returned waits for the answer's beginning, and raises what aiohttp does, or OSErrors."""
+    def send(self, url: URL, headers: Mapping[str, str]) -> Awaitable[aiohttp.ClientResponse]:
+        """Send it, with these headers for this once. The result waits for the answer's beginning."""
         if self._made is None:
-            return self._http.request("GET", url, middlewares=(self._keep,), **self._options)
+            return self._http.request("GET", url, middlewares=(self._keep(headers),), **self._options)
         request, handler = self._made
         request.url = request.original_url = url
+        if headers or self._added:
+            self._set_headers(request, headers)
         return handler(request)
 
-    async def _keep(self, request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
-        if request.proxy is None:  # to reach one changes the request, and with it whose connections it may use
-            self._made = request, handler
-        return await sent_once(request, handler)
+    def _set_headers(self, request: aiohttp.ClientRequest, headers: Mapping[str, str]) -> None:
+        for name in self._added:
+            request.headers.popall(name, None)
+        request.headers.update(headers)
+        self._added = headers
+
+    def _keep(self, headers: Mapping[str, str]) -> aiohttp.ClientMiddlewareType:
+        async def keep(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+            self._set_headers(request, headers)
+            if request.proxy is None:  # to reach one changes the request, and with it whose connections it may use
+                self._made = request, handler
+            return await sent_once(request, handler)
+
+        return keep
+
+
+class ReusedRequests:
+    """The reused GETs of one session, at most as many as are under way at once. Arguments as of `ReusedRequest`."""
+
+    def __init__(self, http: aiohttp.ClientSession, options: Mapping[str, Any]) -> None:
+        self._http = http
+        self._options = options
+        self._free: list[ReusedRequest] = []
+        self._works: bool | None = None
+
+    def take(self) -> ReusedRequest | None:
+        """Return a free one; None if requests must be made anew each time."""
+        if self._free:
+            return self._free.pop()
+        if self._works is None:
+            self._works = reuse_works()
+            if not self._works:
+                logger.info("aiohttp %s sends no request twice: polls work, but take more time", aiohttp.__version__)
+        return ReusedRequest(self._http, self._options) if self._works else None
+
+    def give_back(self, request: ReusedRequest) -> None:
+        """Let one whose request was answered be used again."""
+        self._free.append(request)
+
+
+def reuse_works() -> bool:
+    """Return True if the installed aiohttp lets `ReusedRequest` keep its promises. Sends nothing and never raises."""
+    try:
+        first, second = _heads()
+    except Exception:  # noqa: BLE001 - whatever aiohttp changed
+        return False
+    return (
+        first.startswith(b"GET /1 ")
+        and b"\r\nA: b\r\n" in first
+        and first.count(b"traceparent: c") == 1
+        and second == first.replace(b"/1", b"/2", 1).replace(b"\r\ntraceparent: c", b"")
+    )
+
+
+def _heads() -> list[bytes]:
+    """Return the two heads that a reused request writes, the first with a header for that once."""
+    connector = _Nowhere()
+    http = aiohttp.ClientSession(connector=connector, headers={"A": "b"})
+    try:
+        get = ReusedRequest(http, {})
+        for path, headers in (("1", {"traceparent": "c"}), ("2", {})):
+            sending = get.send(URL(f"http://canary.invalid/{path}"), headers).__await__()
+            try:
+                next(sending)  # nothing that it waits for is still to come
+            except StopIteration:
+                continue
+            sending.close()
+        return bytes(connector.written).split(b"\r\n\r\n")[:-1]
+    finally:
+        close_at_once(http)
+
+
+class _Nowhere(aiohttp.BaseConnector):
+    """Connects to a `_Wire`."""
+
+    written: bytearray
+
+    async def _create_connection(self, *_: Any) -> Any:
+        protocol: Any = self._factory()
+        wire = _Wire(protocol)
+        self.written = wire.written
+        protocol.connection_made(wire)
+        return protocol
+
+
+class _Wire(asyncio.Transport):
+    """Keeps the requests that are written, and answers each at once."""
+
+    def __init__(self, protocol: Any) -> None:
+        super().__init__()
+        self._protocol = protocol
+        self.written = bytearray()
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: Any) -> None:
+        self.written += data
+        if self.written.endswith(b"\r\n\r\n"):
+            self._protocol.data_received(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    def close(self) -> None:
+        self._protocol.connection_lost(None)
+
+    abort = close

@@ -1,8 +1,9 @@
-"""The thin shell around aiohttp: sends requests and brings answers, within a deadline and a bounded pool."""
+"""The thin shell around aiohttp: sends requests and returns answers, within a deadline and a bounded pool."""
 
 import asyncio
 import logging
 import random
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -10,40 +11,47 @@ from functools import partial
 from typing import Any, TypeVar
 
 import aiohttp
+import attrs
 from yarl import URL
 
-from akapulu_async.errors import AkapuluError, ApiError, ConfigurationError, TransportError
-from akapulu_async.http.aiohttp_session import USER_AGENT, environment_proxy, let_go, make_http, without_credentials
-from akapulu_async.http.exchange import REQUEST_ERRORS, Body, Call, Headers, Stream
-from akapulu_async.http.limits import Deadline, Deadlines, Places
-from akapulu_async.http.reused_request import ReusedRequest
+from akapulu_async.errors import AkapuluError, ApiError, ClosedError, ConfigurationError, ErrorKind, TransportError
+from akapulu_async.http.aiohttp_session import (
+    USER_AGENT,
+    close_at_once,
+    environment_proxy,
+    make_http,
+    without_credentials,
+)
+from akapulu_async.http.exchange import NO_HEADERS, Body, Exchange, Headers, Stream
+from akapulu_async.http.limits import Deadline, Deadlines
+from akapulu_async.http.reused_request import ReusedRequests
 from akapulu_async.leak_warnings import warn_unless_closed
 from akapulu_async.log import logger
-from akapulu_async.observing import Observers
+from akapulu_async.observing import Attempt, ExchangeRecord, Observers
 from akapulu_async.sansio.http import ERROR_TYPES, ErrorTypes, Request, Response, decipher
 from akapulu_async.sansio.retry import RetryPolicy, Timeouts
 from akapulu_async.sansio.urls import redirect_target
-from akapulu_async.secret import Secret
+from akapulu_async.secret import MASK, Secret
 from akapulu_async.tasks import is_cancelled, settle
 
 T = TypeVar("T")
 
 POOL_SIZE = 64
-"""Connections for calls. A call holds one for milliseconds, so that these bear thousands of conversations; a socket
-a conversation was measured a hundred times slower to react (6,000 of them, event-loop lag p99)."""
+"""Connections for calls. A call holds one for milliseconds, so these serve thousands of conversations; a socket a
+conversation was measured a hundred times slower to react (6,000 of them, event-loop lag p99)."""
 
 DOWNLOAD_POOL_SIZE = 8
-"""Connections for recordings, apart from the others: a download takes minutes, and no poll shall wait for it."""
+"""Connections for recordings, apart from the others: a download takes minutes, and no poll should wait for it."""
 
 LATE_ANSWER = 5.0
-"""Seconds that a cancelled connect stays for the answer to what was sent: else a slot would be held by nobody knows
-which conversation. A connect returns at once [documented]."""
+"""Seconds that a cancelled connect waits for the answer to a request that was sent: else a slot would be held by a
+conversation that nobody knows. A connect returns at once [documented]."""
 
 MAX_REDIRECTS = 5
 """How often a recording may be redirected."""
 
 _AS_IT_COMES: Mapping[str, Any] = {"allow_redirects": False, "raise_for_status": False, "auto_decompress": False}
-"""What each of aiohttp's requests is made with: answers are ours to read."""
+"""The options of each of aiohttp's requests: answers are ours to read."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -52,17 +60,18 @@ class Transport:
     """Sends requests on an aiohttp session, its own or a borrowed one.
 
     With its own session, an attempt is one request on the wire. A borrowed one may send a GET a second time by
-    itself when a connection breaks, as aiohttp does. What is not a GET goes over a connection of its own, since a
-    kept one may be closing just then, and then nobody could tell whether the request arrived.
+    itself when a connection breaks, as aiohttp does. Every other method gets a connection of its own, since a kept
+    one may be closing at that moment, and then nobody could tell whether the request arrived.
 
     Args:
         base_url: Checked, without its last slash.
         api_key: Sent as a bearer token with each call, to the base URL and nowhere else.
         timeouts: See `Timeouts`.
         retry: See `RetryPolicy`.
+        observers: Called for attempts here, and for other facts by session and manager.
         error_types: Exact error codes and the errors that they mean.
-        http: A borrowed session, which is never closed; None to have one between `open()` and `aclose()`.
-        pool_size: How many calls may be on their way at once, on as many connections.
+        http: A borrowed session, which is never closed; None for an own one between `open()` and `aclose()`.
+        pool_size: How many calls may be under way at once, on as many connections.
         rng: Gives random numbers from 0 to 1, for the pauses.
     """
 
@@ -73,15 +82,16 @@ class Transport:
         api_key: Secret,
         timeouts: Timeouts,
         retry: RetryPolicy,
+        observers: Observers,
         error_types: ErrorTypes = ERROR_TYPES,
         http: aiohttp.ClientSession | None = None,
         pool_size: int = POOL_SIZE,
         rng: Callable[[], float] = random.random,
     ) -> None:
         self.base_url = base_url
-        self.observers = Observers()
         self.secrets = (api_key,)
-        """What no error may show."""
+        """Never shown by an error or an observer's record."""
+        self.observers = observers
         self._borrowed = http
         self._http: aiohttp.ClientSession | None = None
         """None: it is not open."""
@@ -89,58 +99,74 @@ class Transport:
         self._retry = retry
         self._error_types = error_types
         self._pool_size = pool_size
-        self._wait_for_place = f"while waiting for one of the {pool_size} connections to get free"
         self._rng = rng
-        self._foreign_headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
+        self._foreign_headers = Headers({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
         # With each request, not as a session's own: aiohttp would send those to a proxy, too.
         self._headers = Headers(self._foreign_headers, Authorization=f"Bearer {api_key.reveal()}")
         self._unsafe_headers = Headers(self._headers, Connection="close")
-        # Only the making of a connection is aiohttp's to time: the whole has our deadline.
+        # aiohttp only times the making of a connection: the whole has our deadline.
         self._call_timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect)
         self._stream_timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=timeouts.connect, sock_read=timeouts.total
         )
 
     async def open(self) -> None:
-        """Make the session, unless one is borrowed. Sends nothing; does nothing if it is open."""
-        if self._http is None:
-            self._places = Places(self._pool_size)
-            self._download_places = Places(DOWNLOAD_POOL_SIZE)
-            self._deadlines = Deadlines(self._timeouts.total)
-            # As many as are under way at once, at the most. Of this session: one that ends late puts none to the next.
-            self._prepared: list[ReusedRequest] = []
-            if self._borrowed is None:
-                connections = self._pool_size + DOWNLOAD_POOL_SIZE
-                self._http, self._foreign_http = make_http(self.base_url, connections)
-                self._closes = warn_unless_closed(
-                    self,
-                    "AkapuluClient",
-                    "use `async with`, or aclose()",
-                    partial(let_go, self._http, self._foreign_http),
-                )
-            else:
-                self._http = self._foreign_http = self._borrowed
+        """Make the session, unless one is borrowed. Sends nothing; does nothing if it is open.
+
+        Raises:
+            ClosedError: It is open in another event loop.
+        """
+        if self._http is not None:
+            self._check_loop()
+            return
+        self._loop = asyncio.get_running_loop()
+        self._places = asyncio.Semaphore(self._pool_size)
+        self._download_places = asyncio.Semaphore(DOWNLOAD_POOL_SIZE)
+        self._deadlines = Deadlines(self._timeouts.total)
+        if self._borrowed is not None:
+            self._http = self._foreign_http = self._borrowed
+            return
+        self._http, self._foreign_http = make_http(self.base_url, self._pool_size + DOWNLOAD_POOL_SIZE)
+        self._reused = ReusedRequests(
+            self._http, {**_AS_IT_COMES, "headers": self._headers, "timeout": self._call_timeout}
+        )
+        self._closed = warn_unless_closed(
+            self,
+            "AkapuluClient",
+            "use `async with`, or aclose()",
+            partial(close_at_once, self._http, self._foreign_http),
+        )
 
     async def aclose(self) -> None:
-        """Close the own session and its connections. Does nothing if it is closed; it can be opened again."""
+        """Close the own session and its connections. Does nothing if it is closed; it can be opened again.
+
+        Raises:
+            ClosedError: It is open in another event loop that is not closed.
+        """
+        if self._http is None:
+            return
+        if not self._loop.is_closed():
+            self._check_loop()
         http, self._http = self._http, None
-        if http is not None:
-            self._prepared = []
-            self._deadlines.close()
-            if http is not self._borrowed:
-                self._closes()
+        self._deadlines.close()
+        if http is not self._borrowed:
+            self._closed()
+            if self._loop.is_closed():
+                close_at_once(http, self._foreign_http)
+            else:
                 await self._foreign_http.close()
                 await http.close()
 
     def send(self, request: Request[T], *, attempts: int | None = None) -> Coroutine[Any, Any, T]:
-        """Send a request and return what its answer says.
+        """Send a request and return the value that its answer is read as.
 
         Args:
-            request: What to ask.
-            attempts: How often to try at the most, if the retry policy allows as many; None as that says.
+            request: The request.
+            attempts: The most attempts, if the retry policy allows as many; None for the policy's.
 
         Raises:
-            ConfigurationError: The transport is not open.
+            ClosedError: The transport is not open, or open in another event loop.
+            ConfigurationError: aiohttp cannot send with the borrowed session.
             TransportError: No complete answer came; a `RequestTimeoutError` if none came in time.
             InvalidResponseError: The answer makes no sense.
             ApiError: The service refused.
@@ -150,256 +176,298 @@ class Transport:
         return self._send_to(self._url(request), request, attempts)
 
     def sender(self, request: Request[T], *, attempts: int | None = None) -> Callable[[], Coroutine[Any, Any, T]]:
-        """Return what sends a request each time it is called, as `send()` does: for what is asked again and again."""
+        """Return a function that sends a request each time it is called, as `send()` does: for polls."""
         # A partial is smaller than a closure: thousands of sessions keep one each.
         return partial(self._send_to, self._url(request), request, attempts)
 
     def _send_to(self, url: URL, request: Request[T], attempts: int | None) -> Coroutine[Any, Any, T]:
-        exchange = self._exchange if request.on_late_answer is None else self._seen_through
-        return self._call(Call(request, url, self._timeouts), exchange, attempts)
+        run = self._exchange if request.on_late_answer is None else self._shielded_exchange
+        return self._call(request, url, run, attempts=attempts)
 
     @asynccontextmanager
     async def stream(self, request: Request[Any], headers: Mapping[str, str]) -> AsyncGenerator[Stream]:
         """Send a GET whose answer is read in pieces, following redirects without the API key.
 
         Args:
-            request: What to ask.
-            headers: Sent besides, also to where a redirect leads.
+            request: The request.
+            headers: Sent in addition, also to the target of a redirect.
 
         Raises:
-            ConfigurationError, TransportError, InvalidResponseError, ApiError: As `send()`. A refusal by the host
-            to which it was redirected is a `TransportError`.
+            ClosedError, ConfigurationError, TransportError, InvalidResponseError, ApiError: As `send()`. A refusal by
+            the target of a redirect is a `TransportError`.
         """
-        call = Call(request, self._url(request), self._timeouts)
-        stream = await self._call(call, lambda call: self._begin_stream(call, headers), None)
+        stream = await self._call(request, self._url(request), self._open_stream, headers=headers)
         try:
             yield stream
         finally:
             stream.close()
 
     def pause_after(self, error: TransportError, attempt: int) -> float | None:
-        """Return how many seconds to wait before a stream that broke off is asked for again; None to give up."""
+        """Return how many seconds to wait before resuming a stream that broke off; None to give up."""
         return self._retry.pause(error, attempt=attempt, safe=True, remaining=None, rng=self._rng)
 
-    async def _call(self, call: Call, attempt: Callable[[Call], Awaitable[T]], attempts: int | None) -> T:
+    async def _call(
+        self,
+        request: Request[Any],
+        url: URL,
+        run: Callable[[Exchange], Awaitable[T]],
+        *,
+        attempts: int | None = None,
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> T:
         """Make attempts, with pauses between them, until one succeeds or the deadline passes."""
-        http = self._http
-        if http is None:
-            raise _not_open()
-        deadline = call.deadline = Deadline(self._deadlines)
+        http = self._service_http()
+        deadline = Deadline(self._deadlines)
+        begin = partial(Exchange, request, url, self._timeouts, deadline, headers=headers)
+        exchange = begin()
         try:
             with deadline:
                 while True:
                     try:
-                        return await (call.logged(attempt) if logger.isEnabledFor(logging.DEBUG) else attempt(call))
+                        return await run(exchange)
                     except (TransportError, ApiError) as error:
-                        if call.attempt == attempts:
+                        number = exchange.number
+                        if number == attempts:
                             raise
                         pause = self._retry.pause(
-                            error,
-                            attempt=call.attempt,
-                            safe=call.request.safe,
-                            remaining=deadline.remaining(),
-                            rng=self._rng,
+                            error, attempt=number, safe=request.safe, remaining=deadline.remaining(), rng=self._rng
                         )
                         if pause is None:
                             raise
-                        call.last_failure = str(error)
-                    await call.wait(pause)
+                        exchange = begin(
+                            number=number + 1,
+                            doing=f"in the pause before attempt {number + 1}",
+                            before=str(error),
+                            # An unsafe request is only tried again if it did not arrive, or did nothing.
+                            sent=exchange.sent and request.safe,
+                        )
+                    logger.debug(
+                        "~ %s %s again in %.2f s",
+                        request.method,
+                        request.path,
+                        pause,
+                        extra={"session_id": request.session_id},
+                    )
+                    await asyncio.sleep(pause)
         except TimeoutError:
             if not deadline.expired:
                 raise
-            failure: AkapuluError = call.too_late()
+            failure: AkapuluError = exchange.too_late()
         except asyncio.CancelledError as error:
-            # aiohttp's connector, when it is closed, cancels what waits for it.
+            # aiohttp's connector, when it is closed, cancels the tasks that wait for it.
             if is_cancelled(asyncio.current_task()) or not http.closed:
                 # In aiohttp's frames are the headers, and with them the API key.
                 raise error.with_traceback(None)  # noqa: B904 - it is the same
-            failure = _was_closed() if http is self._borrowed else _not_open()
-        finally:
-            call.deadline, call.over = None, True
+            failure = _session_closed() if http is self._borrowed else _not_open()
         raise failure
 
-    async def _exchange(self, call: Call) -> Any:
-        places = self._places  # which others are when the client was closed and opened again meanwhile
-        if not places.taken():
-            call.doing = self._wait_for_place
-            await places.take()
+    async def _exchange(self, exchange: Exchange) -> Any:
+        """Make one attempt, once a connection is free."""
+        places = self._places  # replaced when the client is closed and opened again meanwhile
+        if places.locked():
+            exchange.doing = f"while waiting for one of the {self._pool_size} connections to get free"
+        await places.acquire()
         try:
-            http, prepared = self._service_http(), self._prepared
-            get = self._prepared_get(http, prepared) if call.request.method == "GET" else None
-            call.begin()
-            try:
-                response = await (self._request(http, call) if get is None else get.send(call.url))
-            except REQUEST_ERRORS as error:
-                failure = call.failure(error)
-            else:
-                if get is not None:
-                    prepared.append(get)
-                call.status = response.status
-                answer = call.at_hand(response) or await call.read(response)
-                del response  # which shows its headers, as tracebacks may show variables
-                return self._decipher(call, answer)
-            raise failure
+            return await self._attempt(exchange, self._ask)
         finally:
-            places.give_back()
+            places.release()
 
-    def _prepared_get(self, http: aiohttp.ClientSession, prepared: list[ReusedRequest]) -> ReusedRequest | None:
-        """Return a prepared request that is free, or a new one; None for a borrowed session, with its own ways."""
-        if prepared:
-            return prepared.pop()
-        if http is self._borrowed:
-            return None
-        return ReusedRequest(http, {**_AS_IT_COMES, "headers": self._headers, "timeout": self._call_timeout})
-
-    def _request(self, http: aiohttp.ClientSession, call: Call) -> Awaitable[aiohttp.ClientResponse]:
-        """Send one request; what is returned waits for the answer's beginning, and raises `REQUEST_ERRORS`."""
-        safe = call.request.safe
-        return http.request(
-            call.request.method,
-            call.url,
-            data=None if safe else Body(call),
-            headers=self._headers if safe else self._unsafe_headers,
-            timeout=self._call_timeout,
-            # A name of its own in the pool, see the class.
-            server_hostname=None if safe else call.url.raw_host,
-            **_AS_IT_COMES,
-        )
-
-    async def _seen_through(self, call: Call) -> Any:
-        """Exchange in a task of its own, so that a cancel does not lose an answer that is on its way."""
-        task = asyncio.create_task(self._exchange(call))
+    async def _shielded_exchange(self, exchange: Exchange) -> Any:
+        """Make one attempt in a task of its own, so that a cancel does not lose an answer that is on its way."""
+        request, task = exchange.request, asyncio.create_task(self._exchange(exchange))
         try:
             await asyncio.wait((task,))
         except asyncio.CancelledError:
-            # The deadline cancels too, and is not to be stretched.
-            bears_waiting = call.sent and not (call.deadline and call.deadline.expired)
-            call.over = not call.sent
+            # The deadline cancels too, and must not be stretched.
+            waits = exchange.sent and not exchange.deadline.expired
+            exchange.given_up = not exchange.sent
             with suppress(asyncio.CancelledError):
-                await settle((task,), LATE_ANSWER if bears_waiting else 0)
+                await settle((task,), LATE_ANSWER if waits else 0)
             if not task.done():
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await settle((task,), None)
-            if call.request.on_late_answer is not None and not task.cancelled() and task.exception() is None:
-                call.request.on_late_answer(task.result())
-            elif bears_waiting:
-                what = f"{call.request.method} {call.request.path}"
-                logger.warning("! %s was cancelled, and its answer did not come: it may have been done", what)
+            if request.on_late_answer is not None and not task.cancelled() and task.exception() is None:
+                request.on_late_answer(task.result())
+            elif waits:
+                logger.warning(
+                    "%s %s was cancelled, and its answer did not come: it may have been done",
+                    request.method,
+                    request.path,
+                    extra={"session_id": request.session_id},
+                )
             raise
         try:
             return task.result()
         finally:
-            del task  # which an error's frames would keep, and it them
+            del task  # an error's frames would keep it, and it them
 
-    async def _begin_stream(self, call: Call, headers: Mapping[str, str]) -> Stream:
-        call.doing = f"while waiting for one of the {DOWNLOAD_POOL_SIZE} downloads to end"
+    async def _open_stream(self, exchange: Exchange) -> Stream:
+        """Make one attempt at a stream, following redirects, each of which is an exchange of its own."""
+        exchange.doing = f"while waiting for one of the {DOWNLOAD_POOL_SIZE} downloads to end"
         places = self._download_places
-        await places.take()
+        await places.acquire()
         try:
-            response = await self._follow(call, headers)
+            response, redirects = await self._attempt(exchange, self._ask_in_pieces), 0
+            while response.status in _REDIRECTS:
+                response.close()
+                if redirects == MAX_REDIRECTS:
+                    raise exchange.invalid(response, f"it redirects more than {MAX_REDIRECTS} times")
+                target = redirect_target(response.headers.get("Location", ""), str(response.url))
+                if target is None:
+                    raise exchange.invalid(response, "it redirects to where it must not be followed: only to https")
+                exchange = attrs.evolve(exchange, url=URL(target, encoded=True), foreign=True)
+                response = await self._attempt(exchange, self._ask_in_pieces)
+                redirects += 1
         except BaseException:
-            places.give_back()
+            places.release()
             raise
-        return Stream(response.url, call, response, places)
+        return Stream(response.url, exchange, response, places)
 
-    async def _follow(self, call: Call, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
-        """Return the answer at the end of the redirects."""
-        response = await self._begun(call, call.url, headers)
-        if response.status not in _REDIRECTS:
-            return await self._accept(call, response)
-        for _ in range(MAX_REDIRECTS):
-            response.close()
-            target = redirect_target(response.headers.get("Location", ""), str(response.url))
-            if target is None:
-                raise call.invalid(response, "it redirects to where it must not be followed: only to https")
-            response = await self._begun(call, URL(target, encoded=True), headers, foreign=True)
-            if response.status not in _REDIRECTS:
-                return self._accept_foreign(call, response)
-        response.close()
-        raise call.invalid(response, f"it redirects more than {MAX_REDIRECTS} times")
+    def _attempt(self, exchange: Exchange, ask: Callable[[Exchange], Awaitable[T]]) -> Awaitable[T]:
+        """Make one exchange, and tell observers and log if there are any."""
+        if self.observers.attempts or logger.isEnabledFor(logging.DEBUG):
+            return self._observed(exchange, ask)
+        return ask(exchange)
 
-    async def _accept(self, call: Call, response: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
-        if not _succeeded(response):
-            self._decipher(call, await call.read(response))
-        return response
-
-    def _accept_foreign(self, call: Call, response: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
-        if not _succeeded(response):
-            response.close()
-            raise TransportError(
-                method=call.request.method,
-                path=call.request.path,
-                reason=foreign_refusal(response.status),
-                sent=True,
-                attempts=call.attempt,
+    async def _observed(self, exchange: Exchange, ask: Callable[[Exchange], Awaitable[T]]) -> T:
+        observers, request, began = self.observers, exchange.request, time.perf_counter()
+        attempt = Attempt(
+            method=request.method,
+            template=request.template or request.path,
+            host=exchange.url.host or "",
+            session_id=request.session_id,
+            started_at=datetime.now(UTC),
+            number=exchange.number,
+        )
+        exchange.trace = observers.headers(attempt)
+        error: ErrorKind | None = None
+        retry_after: float | None = None
+        try:
+            return await ask(exchange)
+        except AkapuluError as failure:
+            error, retry_after = failure.kind, getattr(failure, "retry_after", None)
+            raise
+        finally:
+            if error is None and exchange.deadline.expired:
+                error = exchange.too_late().kind
+            attempt = attrs.evolve(
+                attempt,
+                seconds=time.perf_counter() - began,
+                sent=exchange.sent,
+                status=exchange.status,
+                error=error,
+                retry_after=retry_after,
             )
-        return response
+            observers.tell(observers.attempt_finished, attempt)
+            if observers.exchange:
+                observers.tell(observers.exchange, self._record(exchange, attempt))
 
-    async def _begun(
-        self, call: Call, url: URL, headers: Mapping[str, str], *, foreign: bool = False
-    ) -> aiohttp.ClientResponse:
-        """Return the beginning of an answer that is read in pieces; a foreign host is asked without credentials."""
-        service_http = self._service_http()
-        http = self._foreign_http if foreign else service_http
-        asked = http.request(
-            "GET",
-            url,
-            # In no variable: tools that show those look into mappings, and here stands the API key, or a password.
-            headers=Headers(self._foreign_headers if foreign else self._headers, **headers),
-            proxy=self._foreign_proxy(url) if foreign else None,
-            timeout=self._stream_timeout,
-            middlewares=(without_credentials,) if foreign else None,
+    def _record(self, exchange: Exchange, attempt: Attempt) -> ExchangeRecord:
+        # A bad answer may be damaged in the very name that marks a credential.
+        unreadable = exchange.request.confidential and attempt.error is ErrorKind.INVALID_RESPONSE
+        answer = MASK.encode() if unreadable else exchange.answer_body
+        asked = self._headers_of(exchange), exchange.request.body or b""
+        return ExchangeRecord.masked(attempt, asked, (exchange.answer_headers, answer), self.secrets)
+
+    async def _ask(self, exchange: Exchange) -> Any:
+        """Send a request, and return the value that its answer is read as."""
+        http, reused, get = self._service_http(), None, None
+        if exchange.request.method == "GET" and http is not self._borrowed:  # which has its own ways for each request
+            reused = self._reused
+            get = reused.take()
+        if get is None or reused is None:
+            response = await exchange.begin(self._request(http, exchange))
+        else:
+            response = await exchange.begin(get.send(exchange.url, exchange.trace))
+            reused.give_back(get)
+        answer = exchange.at_hand(response) or await exchange.read(response)
+        del response  # it shows its headers, as tracebacks may show variables
+        return self._decipher(exchange, answer)
+
+    def _request(self, http: aiohttp.ClientSession, exchange: Exchange) -> Awaitable[aiohttp.ClientResponse]:
+        """Send one request; the result waits for the answer's beginning, and raises `REQUEST_ERRORS`."""
+        safe = exchange.request.safe
+        return http.request(
+            exchange.request.method,
+            exchange.url,
+            data=None if safe else Body(exchange),
+            headers=self._headers_of(exchange),
+            timeout=self._call_timeout,
+            # A name of its own in the pool, see the class.
+            server_hostname=None if safe else exchange.url.raw_host,
             **_AS_IT_COMES,
         )
-        call.begin()
-        try:
-            response = await asked
-        except REQUEST_ERRORS as error:
-            failure = call.failure(error)
-        else:
-            call.status = response.status
+
+    async def _ask_in_pieces(self, exchange: Exchange) -> aiohttp.ClientResponse:
+        """Send a GET, and return the beginning of its answer; a foreign host is asked without credentials."""
+        http, foreign = self._service_http(), exchange.foreign
+        response = await exchange.begin(
+            (self._foreign_http if foreign else http).request(
+                "GET",
+                exchange.url,
+                # In no variable: tools that show those look into mappings, and here is the API key, or a password.
+                headers=self._headers_of(exchange),
+                proxy=self._foreign_proxy(exchange.url) if foreign else None,
+                timeout=self._stream_timeout,
+                middlewares=(without_credentials,) if foreign else None,
+                **_AS_IT_COMES,
+            )
+        )
+        if 200 <= response.status < 300 or response.status in _REDIRECTS:  # noqa: PLR2004 - the 2xx
             return response
-        raise failure
+        if foreign:
+            response.close()
+            raise exchange.failed(TransportError, foreign_refusal(response.status))
+        return self._decipher(exchange, await exchange.read(response))  # raises, since it is a refusal
+
+    def _headers_of(self, exchange: Exchange) -> Headers:
+        safe = exchange.request.safe
+        base = self._foreign_headers if exchange.foreign else self._headers if safe else self._unsafe_headers
+        return Headers(base, **exchange.headers, **exchange.trace) if exchange.headers or exchange.trace else base
 
     def _service_http(self) -> aiohttp.ClientSession:
         if self._http is None:
             raise _not_open()
+        self._check_loop()
         if self._http.closed:
-            raise _was_closed()
+            raise _session_closed()
         return self._http
 
+    def _check_loop(self) -> None:
+        if self._loop is not asyncio.get_running_loop():
+            raise ClosedError(
+                "the client was opened in another event loop: use one client for each loop, "
+                "or await client.aclose() before its loop ends"
+            )
+
     def _foreign_proxy(self, url: URL) -> str | None:
-        """Return the environment's proxy for where a redirect leads; None also for a borrowed session's own."""
+        """Return the environment's proxy for the target of a redirect; None also for a borrowed session's own."""
         return None if self._foreign_http is self._borrowed else environment_proxy(str(url))
 
     def _url(self, request: Request[Any]) -> URL:
         url = URL(self.base_url + request.path, encoded=True)
         return url.with_query(request.params) if request.params else url
 
-    def _decipher(self, call: Call, response: Response) -> Any:
+    def _decipher(self, exchange: Exchange, response: Response) -> Any:
         return decipher(
-            call.request,
+            exchange.request,
             response,
             now=datetime.now(UTC),
             error_types=self._error_types,
-            attempts=call.attempt,
+            attempts=exchange.number,
             secrets=self.secrets,
         )
 
 
 def foreign_refusal(status: int) -> str:
-    """Return the reason of the error when the host that the service redirects to answers with a failure."""
+    """Return the reason of the error when a host to which the service redirects answers with a failure."""
     return f"the host to which the service redirected answered {status}"
 
 
-def _not_open() -> ConfigurationError:
-    return ConfigurationError("the client is not open: use `async with client:`, or await client.open()")
+def _not_open() -> ClosedError:
+    return ClosedError("the client is not open: use `async with client:`, or await client.open()")
 
 
-def _was_closed() -> ConfigurationError:
+def _session_closed() -> ConfigurationError:
     return ConfigurationError("the aiohttp session that the client works with was closed")
-
-
-def _succeeded(response: aiohttp.ClientResponse) -> bool:
-    return 200 <= response.status < 300  # noqa: PLR2004 - the 2xx

@@ -189,7 +189,7 @@ async def test_prepared_get_is_made_once(monkeypatch: pytest.MonkeyPatch) -> Non
         get = ReusedRequest(session, {"params": {"a": "b"}})
         for path in ("/first", "/second", "/third"):
             try:
-                response = await get.send(URL(server.url + path))
+                response = await get.send(URL(server.url + path), {})
             except aiohttp.ServerDisconnectedError:
                 assert path == "/third"
             else:
@@ -204,7 +204,7 @@ async def test_prepared_get_is_sent_once_the_first_time_too() -> None:
     """When the connection of a prepared GET's first sending breaks, aiohttp does not send it a second time."""
     async with Server(close, answer(UPDATE)) as server, aiohttp.ClientSession() as session:
         with pytest.raises(BrokenConnectionError):
-            await ReusedRequest(session, {}).send(URL(server.url))
+            await ReusedRequest(session, {}).send(URL(server.url), {})
     assert len(server.requests) == 1
 
 
@@ -364,7 +364,7 @@ def test_parsers_complaint_is_told_without_its_quote(complaint: str, reason: str
     """What aiohttp quotes of a broken answer may be part of a token, so it is left out."""
     info: Any = None
     error = aiohttp.ClientResponseError(info, (), message=complaint)
-    assert failure_reason(error) == f"what came is not HTTP: {reason}"
+    assert failure_reason(error) == f"the answer is not HTTP: {reason}"
 
 
 @pytest.mark.parametrize(
@@ -381,7 +381,7 @@ def test_parsers_complaint_is_told_without_its_quote(complaint: str, reason: str
 )
 def test_complaint_of_the_parser_in_python_is_told_without_its_quote(error: Exception, reason: str) -> None:
     """What aiohttp's parser in Python says of a broken answer is told without its quote, which may be all it says."""
-    assert failure_reason(error) == f"what came is not HTTP: {reason}"
+    assert failure_reason(error) == f"the answer is not HTTP: {reason}"
 
 
 def test_library_installs_no_handler() -> None:

@@ -56,12 +56,12 @@ LOST: dict[str, tuple[Behaviour, str]] = {
     "closed": (close, "the connection was closed before the answer"),
     "closed in the head": (raw(b"HTTP/1.1 200 OK\r\nContent-"), "the connection was closed before the answer"),
     "body too short": (raw(http(200, JSON, GOOD, length=10_000)), "closed in the middle of the answer"),
-    "body too long": (raw(http(200, JSON, GOOD + b"extra", length=len(GOOD))), "what came is not HTTP"),
+    "body too long": (raw(http(200, JSON, GOOD + b"extra", length=len(GOOD))), "the answer is not HTTP"),
     "chunk cut off": (raw(CHUNKED, b'40\r\n{"conv'), "closed in the middle of the answer"),
-    "chunk of nonsense": (raw(CHUNKED, b'5\r\n{"con\r\nzz\r\nversation\r\n'), "what came is not HTTP"),
+    "chunk of nonsense": (raw(CHUNKED, b'5\r\n{"con\r\nzz\r\nversation\r\n'), "the answer is not HTTP"),
     "two lengths": (raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}"), "is not HTTP"),
     "length and chunks": (raw(CHUNKED.replace(b"\r\n\r\n", b"\r\nContent-Length: 2\r\n\r\n"), b"2\r\n{}"), "not HTTP"),
-    "another protocol": (raw(b"SSH-2.0-OpenSSH_9.6\r\n"), "what came is not HTTP: Bad status line"),
+    "another protocol": (raw(b"SSH-2.0-OpenSSH_9.6\r\n"), "the answer is not HTTP: Bad status line"),
     "endless headers": (flood(b"HTTP/1.1 200 OK\r\n", b"X-A: " + b"a" * 4000 + b"\r\n", 10_000), "Too many headers"),
     "an endless header": (flood(b"HTTP/1.1 200 OK\r\nX: ", b"a" * 65_536, 600), "Got more than 8190 bytes"),
 }
@@ -139,7 +139,7 @@ async def test_broken_chunk_is_told_where_aiohttp_has_no_parser_in_c() -> None:
     lines = output.decode().splitlines()
     kinds = ["TransportError", "ConnectOutcomeUnknownError", "TransportError"]
     assert [line.partition(" ")[0] for line in lines] == kinds * 2, errors.decode()
-    assert [line for line in lines if "what came is not HTTP: a chunk of it is broken" not in line] == []
+    assert [line for line in lines if "the answer is not HTTP: a chunk of it is broken" not in line] == []
     assert [part for part in TOKEN.split(".") if part in output.decode() + errors.decode()] == []
 
 
@@ -151,7 +151,7 @@ async def test_what_follows_a_long_answer_costs_no_time() -> None:
         error = await error_of(client.conversations.updates(SESSION, attempts=1))
     assert time.monotonic() - began < 2
     assert isinstance(error, TransportError)
-    assert "what came is not HTTP" in error.reason
+    assert "the answer is not HTTP" in error.reason
 
 
 async def test_get_recovers() -> None:

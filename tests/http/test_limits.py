@@ -1,4 +1,4 @@
-"""Places and deadlines: in order, none lost, and no cancel mistaken for another."""
+"""Deadlines: each passes in time, and no cancel is mistaken for another."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from collections.abc import Callable
 import anyio
 import pytest
 
-from akapulu_async.http.limits import Deadline, Deadlines, Places
+from akapulu_async.http.limits import Deadline, Deadlines
 
 LOOPS = pytest.mark.parametrize(
     "anyio_backend", [("asyncio", {"debug": False}), ("asyncio", {"use_uvloop": True})], ids=["asyncio", "uvloop"]
@@ -17,65 +17,6 @@ async def turn() -> None:
     """Let the others run until they wait."""
     for _ in range(3):
         await asyncio.sleep(0)
-
-
-# Places
-
-
-async def test_places_are_had_in_order() -> None:
-    """Who comes when all are taken waits, and the first who came is the first who gets one."""
-    places, order = Places(2), list[int]()
-
-    async def use(number: int) -> None:
-        await places.take()
-        order.append(number)
-
-    users = [asyncio.create_task(use(number)) for number in range(5)]
-    await turn()
-    assert order == [0, 1]
-    for had in (3, 4, 5):
-        places.give_back()
-        await turn()
-        assert order == list(range(had))
-    await asyncio.gather(*users)
-
-
-async def test_a_place_given_back_is_free() -> None:
-    """When nobody waits, a place that is given back can be had at once."""
-    places = Places(1)
-    for _ in range(3):
-        await places.take()
-        places.give_back()
-
-
-async def test_a_cancelled_wait_takes_no_place() -> None:
-    """Who is cancelled while waiting is passed over."""
-    places = Places(1)
-    await places.take()
-    leaving, staying = (asyncio.create_task(places.take()) for _ in range(2))
-    await turn()
-    leaving.cancel()
-    await turn()
-    places.give_back()
-    await staying
-    assert leaving.cancelled()
-    places.give_back()
-    await asyncio.wait_for(places.take(), 1)
-
-
-async def test_a_place_had_by_one_who_is_cancelled_goes_on() -> None:
-    """Who is cancelled in the turn in which it gets a place gives it on."""
-    places = Places(1)
-    await places.take()
-    leaving, staying = (asyncio.create_task(places.take()) for _ in range(2))
-    await turn()
-    places.give_back()
-    leaving.cancel()
-    await staying
-    assert leaving.cancelled()
-
-
-# Deadlines
 
 
 async def wait_for_ever() -> None:

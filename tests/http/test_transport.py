@@ -18,6 +18,7 @@ from yarl import URL
 from akapulu_async import (
     AkapuluClient,
     ApiError,
+    ClosedError,
     ConcurrencyLimitError,
     ConfigurationError,
     ConnectOutcomeUnknownError,
@@ -157,9 +158,9 @@ async def test_call_without_a_connection_never_reached_the_service(call: Call) -
     """A call that found all connections taken until its deadline says that, and that it was not sent."""
     timeouts = Timeouts(total=0.2)
     async with Server(hang) as server, client_of(server, pool_size=1, timeouts=timeouts) as client:
-        await client._transport._places.take()
+        await client._transport._places.acquire()
         error = await timed_out(call(client), 0.2)
-        client._transport._places.give_back()
+        client._transport._places.release()
     assert type(error) is RequestTimeoutError
     assert error.reason == "0.2 s passed while waiting for one of the 1 connections to get free"
     assert not error.sent
@@ -174,12 +175,12 @@ async def test_connect_that_was_refused_and_then_waits_is_not_sent() -> None:
     async with Server(*script) as server, client_of(server, pool_size=1, timeouts=Timeouts(total=0.4)) as client:
         connecting = asyncio.create_task(error_of(connect(client)))
         await server.seen(1)
-        taking = asyncio.create_task(client._transport._places.take())
+        taking = asyncio.create_task(client._transport._places.acquire())
         await asyncio.sleep(0)
         gate.set()
         await taking
         error = await connecting
-        client._transport._places.give_back()
+        client._transport._places.release()
     assert type(error) is RequestTimeoutError
     assert not error.sent
     assert len(server.requests) == 1
@@ -483,7 +484,7 @@ async def test_open_and_close_twice_and_again() -> None:
 
 @pytest.mark.parametrize("opened", [False, True], ids=["never opened", "closed"])
 async def test_closed_client_says_what_to_do(opened: bool) -> None:
-    """A call before `open()` or after `aclose()` is a ConfigurationError that says what to do."""
+    """A call before `open()` or after `aclose()` is a ClosedError that says what to do."""
     client = AkapuluClient(API_KEY, base_url="http://127.0.0.1:9")
     if opened:
         async with client:
@@ -495,7 +496,7 @@ async def test_closed_client_says_what_to_do(opened: bool) -> None:
         client.conversations.recording(SESSION).__aenter__(),
     ):
         error = await error_of(call)
-        assert type(error) is ConfigurationError
+        assert type(error) is ClosedError
         assert str(error) == "the client is not open: use `async with client:`, or await client.open()"
 
 
@@ -536,7 +537,7 @@ async def test_reopened_while_a_call_waits_for_another() -> None:
         await client.aclose()
         await client.open()
         assert [type(await call) for call in calls] == [RequestTimeoutError] * 2
-        assert client._transport._places._free == 1
+        assert client._transport._places._value == 1
         await client.aclose()
 
 
@@ -549,7 +550,7 @@ async def test_close_under_way_ends_calls() -> None:
         await server.seen(1)
         await client.aclose()
         error = await task
-        assert isinstance(error, TransportError | ConfigurationError)
+        assert isinstance(error, TransportError | ClosedError)
         await server.abandoned()
 
 
@@ -569,7 +570,7 @@ async def test_close_ends_the_search_for_an_address(monkeypatch: pytest.MonkeyPa
     await asked.wait()
     await client.aclose()
     error = await task
-    assert type(error) is ConfigurationError
+    assert type(error) is ClosedError
     assert "the client is not open" in str(error)
 
 

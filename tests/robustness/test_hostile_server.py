@@ -168,7 +168,7 @@ async def test_endless_head_is_cut_off(behaviour: Behaviour, call: Call) -> None
             error = await error_of(call(client))
         await server.abandoned()
     assert isinstance(error, AkapuluError)
-    assert "what came is not HTTP" in str(error) or "closed in the middle of the answer" in str(error)
+    assert "the answer is not HTTP" in str(error) or "closed in the middle of the answer" in str(error)
     assert server.bytes_sent < 32 * MIB
 
 

@@ -187,7 +187,7 @@ async def test_connect_failed(options: Any, fault: Fault | None, error: type[Exc
 async def test_client_not_open() -> None:
     """A session of a client that is not open cannot be entered, and says what to do."""
     session = AkapuluClient("key", base_url="http://127.0.0.1:9").session(REQUEST)
-    with pytest.raises(ConfigurationError, match="not open"):
+    with pytest.raises(ClosedError, match="not open"):
         async with session:
             pass
     assert session.end_reason is EndReason.CONNECT_FAILED

@@ -31,7 +31,7 @@ async def observed(row: Row, operation: str, cell: Cell, folder: Path, start: as
         assert service.simulator.count("connect") - connects <= 1
         assert service.simulator.leaked_credentials == 0
         places, downloads = client._transport._places, client._transport._download_places
-        assert (places._free, downloads._free) == (POOL_SIZE, DOWNLOAD_POOL_SIZE)
+        assert (places._value, downloads._value) == (POOL_SIZE, DOWNLOAD_POOL_SIZE)
         link = service.link.bytes_passed / LINK_SPEED + service.link.delays * LEAST_DELAY
         when = cell.when.value if cell.fits(took, link) else f"after {took:.3f} s"
         return words(told(error), service.seen() - seen, when)
