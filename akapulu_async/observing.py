@@ -185,7 +185,7 @@ class Observers:
         for hook in hooks:
             try:
                 take(hook(fact))
-            except (Exception, asyncio.CancelledError):
+            except (Exception, asyncio.CancelledError):  # noqa: BLE001 - whatever an observer raises
                 observer = getattr(hook, "__self__", hook)
                 if id(observer) not in self._reported:
                     self._reported.add(id(observer))

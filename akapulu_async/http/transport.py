@@ -123,19 +123,14 @@ class Transport:
         self._places = asyncio.Semaphore(self._pool_size)
         self._download_places = asyncio.Semaphore(DOWNLOAD_POOL_SIZE)
         self._deadlines = Deadlines(self._timeouts.total)
-        if self._borrowed is not None:
-            self._http = self._foreign_http = self._borrowed
-            return
-        self._http, self._foreign_http = make_http(self.base_url, self._pool_size + DOWNLOAD_POOL_SIZE)
-        self._reused = ReusedRequests(
-            self._http, {**_AS_IT_COMES, "headers": self._headers, "timeout": self._call_timeout}
-        )
-        self._closed = warn_unless_closed(
-            self,
-            "AkapuluClient",
-            "use `async with`, or aclose()",
-            partial(close_at_once, self._http, self._foreign_http),
-        )
+        http = foreign = self._borrowed
+        if http is None or foreign is None:
+            http, foreign = make_http(self.base_url, self._pool_size + DOWNLOAD_POOL_SIZE)
+            self._closed = warn_unless_closed(
+                self, "AkapuluClient", "use `async with`, or aclose()", partial(close_at_once, http, foreign)
+            )
+        self._http, self._foreign_http = http, foreign
+        self._reused = ReusedRequests(http, {**_AS_IT_COMES, "headers": self._headers, "timeout": self._call_timeout})
 
     async def aclose(self) -> None:
         """Close the own session and its connections. Does nothing if it is closed; it can be opened again.
@@ -303,26 +298,31 @@ class Transport:
             del task  # an error's frames would keep it, and it them
 
     async def _open_stream(self, exchange: Exchange) -> Stream:
-        """Make one attempt at a stream, following redirects, each of which is an exchange of its own."""
+        """Make one attempt at a stream."""
         exchange.doing = f"while waiting for one of the {DOWNLOAD_POOL_SIZE} downloads to end"
         places = self._download_places
         await places.acquire()
         try:
-            response, redirects = await self._attempt(exchange, self._ask_in_pieces), 0
-            while response.status in _REDIRECTS:
-                response.close()
-                if redirects == MAX_REDIRECTS:
-                    raise exchange.invalid(response, f"it redirects more than {MAX_REDIRECTS} times")
-                target = redirect_target(response.headers.get("Location", ""), str(response.url))
-                if target is None:
-                    raise exchange.invalid(response, "it redirects to where it must not be followed: only to https")
-                exchange = attrs.evolve(exchange, url=URL(target, encoded=True), foreign=True)
-                response = await self._attempt(exchange, self._ask_in_pieces)
-                redirects += 1
+            exchange, response = await self._follow(exchange)
         except BaseException:
             places.release()
             raise
         return Stream(response.url, exchange, response, places)
+
+    async def _follow(self, exchange: Exchange) -> tuple[Exchange, aiohttp.ClientResponse]:
+        """Return the answer at the end of the redirects, and the exchange that it came with: each has its own."""
+        response, redirects = await self._attempt(exchange, self._ask_in_pieces), 0
+        while response.status in _REDIRECTS:
+            response.close()
+            if redirects == MAX_REDIRECTS:
+                raise exchange.invalid(response, f"it redirects more than {MAX_REDIRECTS} times")
+            target = redirect_target(response.headers.get("Location", ""), str(response.url))
+            if target is None:
+                raise exchange.invalid(response, "it redirects to where it must not be followed: only to https")
+            exchange = attrs.evolve(exchange, url=URL(target, encoded=True), foreign=True)
+            response = await self._attempt(exchange, self._ask_in_pieces)
+            redirects += 1
+        return exchange, response
 
     def _attempt(self, exchange: Exchange, ask: Callable[[Exchange], Awaitable[T]]) -> Awaitable[T]:
         """Make one exchange, and tell observers and log if there are any."""
@@ -372,11 +372,10 @@ class Transport:
 
     async def _ask(self, exchange: Exchange) -> Any:
         """Send a request, and return the value that its answer is read as."""
-        http, reused, get = self._service_http(), None, None
-        if exchange.request.method == "GET" and http is not self._borrowed:  # which has its own ways for each request
-            reused = self._reused
-            get = reused.take()
-        if get is None or reused is None:
+        http, reused = self._service_http(), self._reused
+        # A borrowed session may have work to do for each request.
+        get = reused.take() if exchange.request.method == "GET" and http is not self._borrowed else None
+        if get is None:
             response = await exchange.begin(self._request(http, exchange))
         else:
             response = await exchange.begin(get.send(exchange.url, exchange.trace))

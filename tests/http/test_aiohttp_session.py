@@ -208,6 +208,39 @@ async def test_prepared_get_is_sent_once_the_first_time_too() -> None:
     assert len(server.requests) == 1
 
 
+_WITHOUT = """
+import asyncio, sys
+import aiohttp, aiohttp.client_middlewares, aiohttp.client_proto, aiohttp.http_exceptions, aiohttp.http_writer
+del aiohttp.client_proto.ResponseHandler.force_close, aiohttp.client_proto.ResponseHandler
+del aiohttp.client_middlewares, aiohttp.http_exceptions, aiohttp.http_writer
+for name in ("client_middlewares", "client_proto", "http_exceptions", "http_writer"):
+    sys.modules["aiohttp." + name] = None
+from akapulu_async import RetryPolicy
+from tests.support.misbehaving import CONNECTION, UPDATE, Server, answer, client_of, close, connect, poll
+
+async def main():
+    async with Server(answer(UPDATE), answer(UPDATE), answer(CONNECTION), close) as server:
+        async with client_of(server, retry=RetryPolicy(attempts=1)) as client:
+            for call in (poll, poll, connect, connect):
+                try:
+                    print(type(await call(client)).__name__)
+                except Exception as error:
+                    print(type(error).__name__)
+
+asyncio.run(main())
+"""
+
+
+async def test_undocumented_parts_of_aiohttp_may_be_gone() -> None:
+    """Without the modules of aiohttp that are not documented, the library is imported, and calls are answered."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", _WITHOUT), cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    output, errors = await process.communicate()
+    kinds = ["ConversationUpdate", "ConversationUpdate", "Connection", "ConnectOutcomeUnknownError"]
+    assert output.decode().split() == kinds, errors.decode()
+
+
 async def test_calls_through_the_environments_proxy(tmp_path: Path) -> None:
     """Behind a proxy each call over a new connection asks for a tunnel, through which alone the key goes."""
     authority = trustme.CA()

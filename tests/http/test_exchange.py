@@ -2,13 +2,16 @@
 
 import asyncio
 import gzip
+import json
 import os
 import re
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 
 from akapulu_async import (
@@ -26,6 +29,7 @@ from tests.support.misbehaving import (
     CONNECTION,
     OTHER_SESSION,
     QUICK,
+    REQUEST,
     SESSION,
     TOKEN,
     UPDATE,
@@ -169,6 +173,46 @@ async def test_request_without_a_body_knows_that_it_was_sent(method: str) -> Non
     assert isinstance(error, TransportError)
     assert error.sent
     assert len(server.requests) == 1
+
+
+async def by_write(request: Any, writer: Any, *_: object) -> None:
+    """Send a body by `write()`, where aiohttp uses `write_with_length()`."""
+    await request._body.write(writer)
+    await writer.write_eof()
+
+
+async def by_bytes(request: Any, writer: Any, *_: object) -> None:
+    """Send a body's bytes, so that its own way of writing is never called."""
+    await writer.write(await request._body.as_bytes())
+    await writer.write_eof()
+
+
+@pytest.mark.parametrize("writes", [by_write, by_bytes])
+@pytest.mark.parametrize("behaviour", [close, hang])
+async def test_connect_is_sent_once_however_aiohttp_writes_it(
+    monkeypatch: pytest.MonkeyPatch, writes: Any, behaviour: Behaviour
+) -> None:
+    """A connect that arrived is known to be sent, and is not sent again, whichever way aiohttp writes bodies."""
+    monkeypatch.setattr(aiohttp.ClientRequest, "write_bytes", writes)
+    async with Server(behaviour) as server, client_of(server, timeouts=Timeouts(total=0.5)) as client:
+        error = await error_of(connect(client))
+    assert type(error) is ConnectOutcomeUnknownError
+    assert json.loads(server.requests[0].body)["scenario_id"] == REQUEST.scenario_id
+    assert len(server.requests) == 1
+
+
+async def test_connect_that_breaks_off_unwritten_counts_as_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a connection breaks on which aiohttp never asked for the body, the connect is not sent again either."""
+
+    async def never(request: Any, writer: Any, *_: object) -> None:
+        writer.send_headers()
+        writer.transport.abort()
+
+    monkeypatch.setattr(aiohttp.ClientRequest, "write_bytes", never)
+    async with Server(answer(CONNECTION)) as server, client_of(server) as client:
+        error = await error_of(connect(client))
+    assert type(error) is ConnectOutcomeUnknownError
+    assert server.connections == 1
 
 
 @both_calls

@@ -500,6 +500,22 @@ async def test_closed_client_says_what_to_do(opened: bool) -> None:
         assert str(error) == "the client is not open: use `async with client:`, or await client.open()"
 
 
+def test_second_loop_is_refused() -> None:
+    """A client that is open in a loop says so in another one, with the remedy, and can be closed when that is over."""
+    client = AkapuluClient(API_KEY, base_url="http://127.0.0.1:9")
+    with asyncio.Runner() as first, asyncio.Runner() as second:
+        first.run(client.open())
+        for call in (poll(client), connect(client), read(client), client.open(), client.aclose()):
+            error = second.run(error_of(call))
+            assert type(error) is ClosedError
+            assert "opened in another event loop: use one client for each loop" in str(error)
+        first.close()
+        second.run(client.aclose())
+        second.run(client.open())
+        assert isinstance(second.run(error_of(poll(client))), TransportError)
+        second.run(client.aclose())
+
+
 async def test_reopened_while_a_call_is_under_way() -> None:
     """A client that is closed and opened again in the middle of a call serves those that come then."""
     gate = asyncio.Event()

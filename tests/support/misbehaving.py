@@ -284,12 +284,12 @@ class Server:
 async def _read_request(reader: asyncio.StreamReader, connection: int) -> Seen | None:
     try:
         head = await reader.readuntil(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        method, target, _ = first.split(" ")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines if line)}
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
     except asyncio.IncompleteReadError:
         return None
-    first, *lines = head.decode().split("\r\n")
-    method, target, _ = first.split(" ")
-    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines if line)}
-    body = await reader.readexactly(int(headers.get("content-length", "0")))
     return Seen(method, target, headers, body, connection)
 
 
