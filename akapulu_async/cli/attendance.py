@@ -9,8 +9,7 @@ import attrs
 import typer
 
 from akapulu_async.cli import values
-from akapulu_async.cli.dialogue import rows_json, show_dialogue
-from akapulu_async.cli.display import follow, verdict
+from akapulu_async.cli.display import follow, rows_json, show_dialogue, verdict
 from akapulu_async.cli.exits import ExitCode
 from akapulu_async.cli.screen import Screen
 from akapulu_async.cli.target import Target

@@ -1,15 +1,18 @@
 """What a load test found, for people in a table, and for scripts as one object."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import attrs
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from akapulu_async.load.criteria import Verdict
-from akapulu_async.load.metrics import FAMILIES, STATISTICS, metrics
-from akapulu_async.load.results import Latencies, LoadResult
+from akapulu_async.cli.screen import Screen
+from akapulu_async.errors import ConfigurationError
+from akapulu_async.load.metrics import FAMILIES, STATISTICS, Verdict, metrics
+from akapulu_async.load.results import Latencies, LoadResult, write_csv
 
 TITLES = {
     "connect": "connect",
@@ -103,3 +106,41 @@ def _how_measured(result: LoadResult) -> str:
     if result.cpu_share is not None:
         said.append(f"The load generator used {result.cpu_share:.0%} of a core.")
     return " ".join(said)
+
+
+@attrs.frozen(kw_only=True)
+class Files:
+    """What to write; None for nothing.
+
+    Raises:
+        ConfigurationError: A file could not be written there. Known before the test, so that its result is not lost.
+    """
+
+    report: Path | None
+    csv: Path | None
+
+    def __attrs_post_init__(self) -> None:
+        for option, path in (("--report", self.report), ("--csv", self.csv)):
+            if path is not None and not path.parent.is_dir():
+                raise ConfigurationError(f"{option} {path}: there is no folder {path.parent}")
+            if path is not None and path.is_dir():
+                raise ConfigurationError(f"{option} {path}: it is a folder; a file is wanted")
+
+    def write(self, result: LoadResult, screen: Screen) -> None:
+        """Write them; raises `OSError`."""
+        if self.csv is not None:
+            write_csv(result, self.csv)
+            screen.note(f"attempts: {self.csv}")
+        if self.report is not None:
+            from akapulu_async.load.report import write_report  # noqa: PLC0415 - its charts take long to import
+
+            write_report(result, self.report)
+            screen.note(f"report: {self.report}")
+
+
+def tell(result: LoadResult, verdicts: Sequence[Verdict], screen: Screen) -> None:
+    """Show the result: to people as tables, to scripts as one object."""
+    if screen.json:
+        screen.emit(as_json(result, verdicts))
+    else:
+        show(screen.out, result, verdicts)

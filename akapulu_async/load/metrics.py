@@ -1,7 +1,13 @@
 """The figures of a load test by their names, for thresholds, the summary and scripts alike. Pure."""
 
+import math
+import operator
+import re
 from collections.abc import Callable, Mapping
 
+import attrs
+
+from akapulu_async.errors import ConfigurationError
 from akapulu_async.load.results import Latencies, LoadResult
 
 FAMILIES: Mapping[str, Callable[[LoadResult], Latencies]] = {
@@ -50,3 +56,79 @@ def metric(result: LoadResult, name: str) -> float | None:
 def metrics(result: LoadResult) -> dict[str, float | None]:
     """Return all figures by their names."""
     return {name: metric(result, name) for name in NAMES}
+
+
+OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+
+_FORM = re.compile(r"\s*(\w+)\s*(>=|<=|>|<)\s*(\S+)\s*", re.ASCII)
+
+
+@attrs.frozen
+class Criterion:
+    """One threshold: the test fails if it is crossed."""
+
+    metric: str
+    """One of `metrics.NAMES`."""
+
+    sign: str
+    """One of `OPERATORS`."""
+
+    limit: float
+
+    def __str__(self) -> str:
+        limit = repr(self.limit).removesuffix(".0")
+        return f"{self.metric}{self.sign}{limit}"
+
+
+@attrs.frozen
+class Verdict:
+    """What became of a threshold."""
+
+    criterion: Criterion
+
+    value: float | None
+    """The figure; None if there was nothing to measure."""
+
+    @property
+    def crossed(self) -> bool:
+        """Whether the test failed by it. A figure that there is not counts: nothing got as far as it."""
+        return self.value is None or OPERATORS[self.criterion.sign](self.value, self.criterion.limit)
+
+    def __str__(self) -> str:
+        found = "nothing was measured" if self.value is None else f"it is {self.value:.6g}"
+        return f"{self.criterion}: {'crossed' if self.crossed else 'kept'}, {found}"
+
+
+def parse(text: str) -> Criterion:
+    """Read a threshold.
+
+    Raises:
+        ConfigurationError: It is none; the message shows the text and says what is wanted.
+    """
+    match = _FORM.fullmatch(text)
+    if match is None:
+        raise _unusable(text, "wanted is a figure, one of > >= < <=, and a number, such as ready_p95>20")
+    name, sign, number = match.groups()
+    if name not in NAMES:
+        raise _unusable(text, f"there is no figure {name:.80}; there are {NAMES_IN_SHORT}")
+    try:
+        limit = float(number)
+    except ValueError:
+        limit = math.nan
+    if not math.isfinite(limit):
+        raise _unusable(text, f"{number:.80} is no number")
+    return Criterion(name, sign, limit)
+
+
+def judge(criterion: Criterion, result: LoadResult) -> Verdict:
+    """Hold a threshold against what was measured."""
+    return Verdict(criterion, metric(result, criterion.metric))
+
+
+def _unusable(text: str, why: str) -> ConfigurationError:
+    return ConfigurationError(f"{text!r:.100}: {why}")

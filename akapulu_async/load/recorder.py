@@ -1,12 +1,17 @@
 """What is noted while a load test runs."""
 
+import asyncio
+import logging
+import re
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from akapulu_async.load.lag import LagMeter
 from akapulu_async.load.results import Attempt, Latencies, Sample
-from akapulu_async.load.spread import Spread
+from akapulu_async.load.series import Spread
+from akapulu_async.log import logger
 from akapulu_async.sansio.statistics import ManagerStatistics
 
 CLOSE = 1e-4
@@ -110,3 +115,61 @@ class Recorder:
                 loop_lag=self.lag.take_worst(),
             )
         )
+
+
+INTERVAL = 0.01
+"""Seconds between two looks."""
+
+
+class LagMeter:
+    """Sleeps again and again, and notes how much later than asked it comes up."""
+
+    def __init__(self) -> None:
+        self.lag = Latencies()
+        self._worst = 0.0
+
+    async def watch(self) -> None:
+        """Note until cancelled."""
+        while True:
+            due = time.monotonic() + INTERVAL
+            await asyncio.sleep(INTERVAL)
+            self.note(max(0.0, time.monotonic() - due))
+
+    def note(self, late: float) -> None:
+        """Count by how many seconds it was late, and all the looks that fell into that time."""
+        self.lag.add(late, every=INTERVAL)
+        self._worst = max(self._worst, late)
+
+    def take_worst(self) -> float:
+        """Return the longest since this was last asked for."""
+        worst, self._worst = self._worst, 0.0
+        return worst
+
+
+_ID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
+
+
+class Complaints(logging.Handler):
+    """Counts warnings; those that differ in the conversation alone count together."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._counts: Counter[str] = Counter()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Count one."""
+        self._counts[_ID.sub("...", record.getMessage()).removeprefix("! ")] += 1
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Listen to the library for the time of a block."""
+        logger.addHandler(self)
+        try:
+            yield
+        finally:
+            logger.removeHandler(self)
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What was warned of, in a sentence each, with how often if more than once."""
+        return tuple(f"{text}." if count == 1 else f"{text} ({count:,} times)." for text, count in self._counts.items())

@@ -12,9 +12,9 @@ from string import Template
 from plotly.offline import get_plotlyjs
 
 from akapulu_async.load.charts import MOST_BINS, MOST_DOTS, MOST_MOMENTS, Chart
-from akapulu_async.load.course_charts import failures_charts, loop_lag_chart, ordered, sessions_chart
 from akapulu_async.load.latency_charts import connect_latency, latency_charts, time_to_ready
 from akapulu_async.load.results import LoadResult
+from akapulu_async.load.timeline_charts import failures_charts, loop_lag_chart, ordered, sessions_chart
 from akapulu_async.load.wording import latency, share, span
 from akapulu_async.version import __version__
 

@@ -1,8 +1,10 @@
 """What a load test measured, as plain values. All times are seconds since the test began, unless they say otherwise."""
 
+import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 
 import attrs
 from hdrh.histogram import HdrHistogram
@@ -185,3 +187,52 @@ class LoadResult:
 
     warnings: tuple[str, ...] = ()
     """What makes the figures doubtful: the load generator was the bottleneck, it was interrupted, ..."""
+
+
+COLUMNS = (*(field.name for field in attrs.fields(Attempt)), "connect_latency", "time_to_ready")
+"""What `Attempt` has, by the same names. What is None is left empty."""
+
+
+def write_csv(result: LoadResult, path: Path) -> None:
+    """Write all attempts, with a line of names above; raises `OSError`."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows(map(_row, result.attempts))
+
+
+def _row(attempt: Attempt) -> list[object]:
+    return [_cell(getattr(attempt, name)) for name in COLUMNS]
+
+
+def _cell(value: object) -> object:
+    return f"{value:.6f}" if isinstance(value, float) else value
+
+
+MOST_LAG = 0.05
+"""Seconds by which the loop or the arrivals may be late, at their 99th percentile."""
+
+MOST_CPU = 0.9
+"""Share of a core past which more load could not have been sent. One event loop uses one core."""
+
+_REMEDY = "leave it a core to itself, or use fewer conversations a process, or a longer --poll-interval"
+
+
+def doubts(result: LoadResult) -> Iterator[str]:
+    """Yield what makes the figures doubtful, each in a sentence or two."""
+    if result.interrupted:
+        yield "It was interrupted: what ran was ended, and the figures are those of what was measured until then."
+    lag = result.loop_lag.at(0.99)
+    if lag is not None and lag > MOST_LAG:
+        yield (
+            f"The load generator was the bottleneck: its event loop was up to {lag:.3f} s late (p99), "
+            f"which makes latencies too long by as much; {_REMEDY}."
+        )
+    late = result.arrival_lag.at(0.99)
+    if late is not None and late > MOST_LAG:
+        yield (
+            f"The load generator did not keep its schedule: arrivals were up to {late:.3f} s late (p99), "
+            f"which the latencies include; {_REMEDY}, or a lower --rate."
+        )
+    if result.cpu_share is not None and result.cpu_share > MOST_CPU:
+        yield f"The load generator used {result.cpu_share:.0%} of a core, which is all that it can use; {_REMEDY}."

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from akapulu_async.load.recorder import Recorder
-from akapulu_async.load.spread import Bar
+from akapulu_async.load.series import Bar
 from akapulu_async.sansio.lifecycle import SessionState
 
 BARS = 10

@@ -1,6 +1,21 @@
 """`doctor` says what is in place, and what to do."""
 
-from akapulu_async.simulator import Simulator
+import os
+import platform
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import aiohttp
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from akapulu_async.cli import doctor
+from akapulu_async.cli.doctor import Finding, Status, clock_ahead, clock_finding, examine, key_finding, version_findings
+from akapulu_async.cli.exits import ExitCode
+from akapulu_async.cli.target import Target
+from akapulu_async.simulator import Fault, Simulator
+from akapulu_async.version import __version__
 from tests.cli.running import COLOURS, CONTROL_CODES, run, terminal
 
 
@@ -50,3 +65,199 @@ async def test_bad_use() -> None:
     done = await run("doctor", "--base-url", "akapulu")
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
     assert "--base-url: 'akapulu' is not an http(s) URL" in done.err
+
+
+def test_a_finding_as_json() -> None:
+    """For scripts a finding is an object of texts; the exit code is the command's business."""
+    finding = Finding("clock", Status.WARNING, "is late", "Set it", ExitCode.FAILURE)
+    assert finding.to_json() == {"name": "clock", "status": "warning", "found": "is late", "do": "Set it"}
+
+
+def test_versions() -> None:
+    """Python and what was installed are told with their versions."""
+    python, packages = version_findings()
+    assert python.found.startswith(platform.python_version())
+    assert packages.found.startswith(f"akapulu-async {__version__}, aiohttp {aiohttp.__version__}, ")
+    assert {python.status, packages.status} == {Status.OK}
+
+
+def test_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is optional and not there is left out."""
+    monkeypatch.setattr(doctor, "OPTIONAL", ("no-such-distribution", "attrs"))
+    *_, packages = version_findings()
+    names = [package.split()[0] for package in packages.found.split(", ")]
+    assert "no-such-distribution" not in names
+    assert names[-1] == "attrs"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment with a key and no address."""
+    for name in os.environ:
+        if name.startswith("AKAPULU_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AKAPULU_API_KEY", "simulator-key")
+    return monkeypatch
+
+
+async def found(sim: Simulator) -> dict[str, Finding]:
+    return {finding.name: finding for finding in await examine(Target(base_url=sim.base_url))}
+
+
+def told(findings: dict[str, Finding]) -> dict[str, str]:
+    return {name: finding.status.value for name, finding in findings.items()}
+
+
+async def test_all_is_found_well(still: Simulator) -> None:
+    """With a key that is accepted, all is well; nothing is connected to find that out."""
+    findings = await found(still)
+    assert told(findings) == {"key": "ok", "address": "ok", "service": "ok", "clock": "ok", "account": "ok"}
+    assert findings["address"].found == f"{still.base_url} (--base-url)"
+    assert [(request.method, request.status) for request in still.requests] == [("GET", 404), ("GET", 401)]
+
+
+async def test_no_key(still: Simulator, environment: pytest.MonkeyPatch) -> None:
+    """Without a key, the service is asked all the same, and the line says what to set."""
+    environment.delenv("AKAPULU_API_KEY")
+    findings = await found(still)
+    assert told(findings) == {"key": "problem", "address": "ok", "service": "ok", "clock": "ok"}
+    assert findings["key"].code is ExitCode.BAD_USE
+    assert "Set AKAPULU_API_KEY" in findings["key"].do
+
+
+async def test_a_wrong_key(still: Simulator, environment: pytest.MonkeyPatch) -> None:
+    """A key that is not accepted is a problem of its own, and is shown nowhere."""
+    environment.setenv("AKAPULU_API_KEY", "very-wrong-key")
+    findings = await found(still)
+    assert (findings["service"].status, findings["account"].status) == (Status.OK, Status.PROBLEM)
+    assert findings["account"].code is ExitCode.NOT_AUTHORISED
+    assert "very-wrong-key" not in str(findings)
+
+
+@pytest.mark.parametrize("key", ["", "two words", "schl\u00fcssel"])
+async def test_an_unusable_key(still: Simulator, environment: pytest.MonkeyPatch, key: str) -> None:
+    """A key that cannot be sent is told without showing it."""
+    environment.setenv("AKAPULU_API_KEY", key)
+    finding = key_finding()
+    assert (finding.status, finding.code) == (Status.PROBLEM, ExitCode.BAD_USE)
+    assert not key or key not in str(finding)
+    assert told(await found(still))["key"] == "problem"
+
+
+async def test_a_key_that_may_not(still: Simulator) -> None:
+    """A key that is known but may not read conversations is a problem."""
+    still.add_fault(Fault(status=403))
+    assert (await found(still))["account"].code is ExitCode.NOT_AUTHORISED
+
+
+async def test_an_address_where_any_key_is_as_good(still: Simulator) -> None:
+    """Where any key gets 404, that says nothing about one's own."""
+    still.add_fault(Fault(status=404, times=2))
+    findings = await found(still)
+    assert (findings["service"].status, findings["account"].status) == (Status.OK, Status.WARNING)
+    assert "address" in findings["account"].do
+
+
+@pytest.mark.parametrize(("status", "name"), [(429, "account"), (400, "account")])
+async def test_what_cannot_be_told(still: Simulator, status: int, name: str) -> None:
+    """An answer that says nothing about the key is a warning that quotes it."""
+    still.add_fault(Fault(status=status))
+    finding = (await found(still))[name]
+    assert finding.status is Status.WARNING
+    assert str(status) in finding.found
+
+
+@pytest.mark.parametrize(
+    ("fault", "named"),
+    [
+        (Fault(status=503), "503"),
+        (Fault(status=200, body="<html>", content_type="text/html"), "not JSON"),
+        (Fault(reset="before"), "got no answer"),
+    ],
+)
+async def test_a_service_that_is_unwell(still: Simulator, fault: Fault, named: str) -> None:
+    """What is no answer of the service's is a problem of the service, not of the key."""
+    still.add_fault(fault)
+    findings = await found(still)
+    assert named in findings["service"].found
+    assert findings["service"].code is ExitCode.UNREACHABLE
+    assert findings["service"].do
+
+
+async def test_nobody_is_there() -> None:
+    """An address where nobody listens is told with what to check."""
+    async with Simulator() as sim:
+        base_url = sim.base_url
+    findings = {finding.name: finding for finding in await examine(Target(base_url=base_url))}
+    assert told(findings) == {"key": "ok", "address": "ok", "service": "problem"}
+    assert "network" in findings["service"].do
+
+
+async def test_a_bad_address(environment: pytest.MonkeyPatch) -> None:
+    """An address that the key may not be sent to is not asked."""
+    environment.setenv("AKAPULU_BASE_URL", "http://akapulu.example/api")
+    findings = {finding.name: finding for finding in await examine(Target())}
+    assert told(findings) == {"key": "ok", "address": "problem"}
+    assert "unencrypted" in findings["address"].found
+    assert findings["address"].code is ExitCode.BAD_USE
+
+
+async def test_where_the_address_comes_from(still: Simulator, environment: pytest.MonkeyPatch) -> None:
+    """The source of the address is told, and the host of a proxy without its password."""
+    environment.setenv("AKAPULU_BASE_URL", still.base_url)
+    [_, address, *_] = await examine(Target())
+    assert address.found == f"{still.base_url} (AKAPULU_BASE_URL)"
+    environment.setenv("AKAPULU_BASE_URL", "https://akapulu.example/api")
+    environment.setenv("HTTPS_PROXY", "http://me:secret@127.0.0.1:9")
+    [_, address, service] = await examine(Target())
+    assert address.found == "https://akapulu.example/api (AKAPULU_BASE_URL), through the proxy 127.0.0.1"
+    assert service.status is Status.PROBLEM
+    assert "secret" not in str([address, service])
+
+
+async def test_embedded() -> None:
+    """The embedded simulator needs no key."""
+    findings = await examine(Target(simulator=True))
+    assert {finding.status for finding in findings} == {Status.OK}
+
+
+async def test_a_clock_that_is_wrong(still: Simulator) -> None:
+    """A clock that differs from the answer's date is a warning that says by how much."""
+    late = datetime.now(UTC) - timedelta(hours=1)
+    still.add_fault(Fault(headers={"Date": format_datetime(late, usegmt=True)}, times=None))
+    finding = (await found(still))["clock"]
+    assert finding.status is Status.WARNING
+    assert "ahead of" in finding.found
+    assert "NTP" in finding.do
+
+
+@given(st.integers(0, 2_000_000_000), st.integers(-1_000_000, 1_000_000))
+def test_clocks(moment: int, ahead: int) -> None:
+    """The difference is exact but for half a second, since dates are cut."""
+    date = format_datetime(datetime.fromtimestamp(moment, UTC), usegmt=True)
+    measured = clock_ahead(date, moment + ahead)
+    assert measured is not None
+    assert abs(measured - ahead) <= 0.5
+
+
+@pytest.mark.parametrize("date", [None, "", "yesterday", "0"])
+def test_no_date(date: str | None) -> None:
+    """Without a date that can be read there is nothing to compare, and the finding says so."""
+    assert clock_ahead(date, 0) is None
+    assert clock_finding(None).status is Status.WARNING
+
+
+@pytest.mark.parametrize(
+    ("ahead", "status", "text"),
+    [
+        (0.2, Status.OK, "within 1 s"),
+        (-5, Status.OK, "within 5 s"),
+        (5.1, Status.WARNING, "ahead of"),
+        (-61, Status.WARNING, "is 61 s behind"),
+    ],
+)
+def test_what_is_wrong_with_a_clock(ahead: float, status: Status, text: str) -> None:
+    """Five seconds are borne; more is told with its direction."""
+    finding = clock_finding(ahead)
+    assert finding.status is status
+    assert text in finding.found

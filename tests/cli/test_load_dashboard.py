@@ -14,7 +14,7 @@ from akapulu_async.cli import load_dashboard
 from akapulu_async.cli.load_dashboard import MOST_CAUSES, follow, line, picture
 from akapulu_async.cli.screen import Screen
 from akapulu_async.load.recorder import Recorder
-from akapulu_async.load.spread import Bar
+from akapulu_async.load.series import Bar
 from akapulu_async.load.view import View
 
 VIEW = View(

@@ -1,8 +1,13 @@
 """The figures of a load test by their names."""
 
-import pytest
+from typing import Any
 
-from akapulu_async.load.metrics import NAMES, NAMES_IN_SHORT, metric, metrics
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from akapulu_async import ConfigurationError
+from akapulu_async.load.metrics import NAMES, NAMES_IN_SHORT, OPERATORS, Criterion, judge, metric, metrics, parse
 from tests.support.measured import attempt, latencies, result
 
 
@@ -51,3 +56,74 @@ def test_all_names_are_told_in_short() -> None:
     families, statistics = (group.strip("{}").split("|") for group in products.split("}_{"))
     assert set(NAMES) == set(plain.split(", ")) | {f"{one}_{other}" for one in families for other in statistics}
     assert metrics(result()).keys() == set(NAMES)
+
+
+MEASURED = result([attempt(0), attempt(1, failure="failed")])  # two connected after 0.25 s and ready after 2 s
+
+
+@pytest.mark.parametrize(
+    ("text", "crossed"),
+    [
+        ("ready_p95>1.9", True),
+        ("ready_p95 > 2.1", False),
+        ("failures>=1", True),
+        ("failures>1", False),
+        (" connected < 3 ", True),
+        ("connected<2", False),
+        ("connected<=2", True),
+        ("failure_rate>0.01", True),
+        ("failure_rate>5e-1", False),
+    ],
+)
+def test_a_threshold_is_held_against_its_figure(text: Any, crossed: Any) -> None:
+    """A test fails by a threshold exactly if the relation that it states holds."""
+    assert judge(parse(text), MEASURED).crossed is crossed
+
+
+def test_a_figure_that_there_is_not_counts_as_crossed() -> None:
+    """If nothing got ready, no threshold on readiness is kept, whatever its sign."""
+    nothing = result([attempt(0, ready=None, failure="ready_timeout")])
+    verdicts = [judge(parse(f"ready_p50{sign}5"), nothing) for sign in OPERATORS]
+    assert [each.crossed for each in verdicts] == [True] * 4
+    assert str(verdicts[0]) == "ready_p50>=5: crossed, nothing was measured"
+
+
+def test_a_verdict_says_what_was_found() -> None:
+    """A verdict names the threshold, whether it was crossed, and the figure."""
+    assert str(judge(parse("failure_rate>0.01"), MEASURED)) == "failure_rate>0.01: crossed, it is 0.5"
+    assert str(judge(parse("failures > 3"), MEASURED)) == "failures>3: kept, it is 1"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "wanted is a figure, one of"),
+        ("ready_p95", "wanted is a figure, one of"),
+        ("ready_p95=20", "wanted is a figure, one of"),
+        ("ready_p95>", "wanted is a figure, one of"),
+        ("ready_p98>2", "there is no figure ready_p98; there are conversations, connected, ready, failures"),
+        ("ready_p95>fast", "fast is no number"),
+        ("ready_p95>nan", "nan is no number"),
+        ("ready_p95>inf", "inf is no number"),
+    ],
+)
+def test_what_is_no_threshold_is_told_in_one_line(text: Any, said: Any) -> None:
+    """A text that is no threshold is shown with what is wanted, in one line."""
+    with pytest.raises(ConfigurationError) as caught:
+        parse(text)
+    assert said in str(caught.value)
+    assert repr(text) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@given(
+    st.builds(
+        Criterion,
+        st.sampled_from(NAMES),
+        st.sampled_from(sorted(OPERATORS)),
+        st.floats(allow_nan=False, allow_infinity=False),
+    )
+)
+def test_a_threshold_reads_as_it_is_written(criterion: Any) -> None:
+    """Any threshold written as text is read as itself."""
+    assert parse(str(criterion)) == criterion

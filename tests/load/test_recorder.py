@@ -1,12 +1,17 @@
 """What is noted while a load test runs."""
 
+import asyncio
+import time
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 
 from akapulu_async import SessionState
-from akapulu_async.load.recorder import Recorder
+from akapulu_async.load.recorder import INTERVAL, Complaints, LagMeter, Recorder
+from akapulu_async.log import logger
 from akapulu_async.sansio.statistics import Tally
+from tests.support.managed import until
 from tests.support.measured import attempt
 
 
@@ -66,3 +71,44 @@ def test_the_end_is_noted_once_it_is_there() -> None:
     recorder.close()
     assert 0 < recorder.seconds <= recorder.clock()
     assert 0 < recorder.cpu_share < 1.5
+
+
+async def test_a_blocked_loop_is_noticed() -> None:
+    """What blocks the loop for a quarter of a second is found as the longest lag, and asked for once."""
+    meter = LagMeter()
+    watching = asyncio.create_task(meter.watch())
+    await until(lambda: meter.lag.count)
+    time.sleep(0.25)  # noqa: ASYNC251 - this is the lag
+    await until(lambda: (meter.lag.highest or 0) > 0.2)
+    assert 0.24 - INTERVAL <= meter.take_worst() < 5
+    assert meter.take_worst() < 0.24
+    watching.cancel()
+
+
+def test_the_looks_that_it_missed_are_counted() -> None:
+    """A lag counts for all the looks that fell into it, so that one long one weighs as much as it lasted."""
+    meter = LagMeter()
+    meter.note(0.5)
+    assert meter.lag.count == pytest.approx(0.5 / INTERVAL, abs=1)
+    meter.note(0.0)
+    assert meter.lag.count == pytest.approx(0.5 / INTERVAL + 1, abs=1)
+
+
+def test_warnings_of_one_kind_count_together() -> None:
+    """Warnings that differ in the conversation alone are one sentence with their number; debug lines are none."""
+    complaints = Complaints()
+    with complaints.heard():
+        for _ in range(1200):
+            logger.warning("! conversation %s holds a slot", uuid4())
+        logger.warning("! a run could not be ended")
+        logger.debug("~ a pause")
+    assert complaints.told == ("conversation ... holds a slot (1,200 times).", "a run could not be ended.")
+
+
+def test_it_listens_for_its_block_alone() -> None:
+    """Before and after the block, warnings go where they always go."""
+    complaints = Complaints()
+    with complaints.heard():
+        assert complaints in logger.handlers
+    assert complaints not in logger.handlers
+    assert complaints.told == ()

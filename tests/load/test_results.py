@@ -1,15 +1,18 @@
 """What a load test measured, as values."""
 
+import csv
 import math
 import statistics
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from akapulu_async.load.results import HIGHEST, Latencies
-from tests.support.measured import attempt, latencies
+from akapulu_async import EndReason
+from akapulu_async.load.results import COLUMNS, HIGHEST, Attempt, Latencies, doubts, write_csv
+from tests.support.measured import attempt, latencies, result
 
 DURATIONS = st.lists(st.floats(0.001, 3600), min_size=1, max_size=300)
 
@@ -57,3 +60,42 @@ def test_latencies_count_from_when_an_attempt_was_due() -> None:
     assert (late.connect_latency, late.time_to_ready) == (4.5, 6.0)
     never = attempt(connected=None, ready=None)
     assert (never.connect_latency, never.time_to_ready) == (None, None)
+
+
+def test_each_attempt_is_a_row(tmp_path: Path) -> None:
+    """All that is known of an attempt is in its row, by the names of the values; what is not known is empty."""
+    path = tmp_path / "load.csv"
+    never = Attempt(index=1, due=2.5, ended=3.0, failure='Odd,"Error"\n503')
+    write_csv(result([attempt(0), never]), path)
+    with path.open(encoding="utf-8", newline="") as file:
+        first, second = csv.DictReader(file)
+    assert tuple(first) == COLUMNS
+    assert (first["index"], first["end_reason"], first["failure"]) == ("0", str(EndReason.LEFT), "")
+    assert float(first["connect_latency"]) == pytest.approx(0.25)
+    assert float(first["time_to_ready"]) == pytest.approx(2.0)
+    assert (second["due"], second["began"], second["ready"], second["failure"]) == ("2.500000", "", "", never.failure)
+
+
+def test_a_calm_load_generator_raises_no_doubt() -> None:
+    """Milliseconds of lag, on a loop that is idle most of the time, are not worth a word."""
+    assert list(doubts(result(loop_lag=latencies(0.02), arrival_lag=latencies(0.02), cpu_share=0.8))) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"loop_lag": latencies(0.2)}, "was the bottleneck: its event loop was up to 0.200 s late (p99)"),
+        ({"arrival_lag": latencies(0.3)}, "did not keep its schedule: arrivals were up to 0.300 s late (p99)"),
+        ({"cpu_share": 0.97}, "used 97% of a core"),
+        ({"interrupted": True}, "It was interrupted"),
+    ],
+)
+def test_each_doubt_is_told(fields: Any, said: Any) -> None:
+    """What makes the figures doubtful is said, with its own figure."""
+    (doubt,) = doubts(result(**fields))
+    assert said in doubt
+
+
+def test_a_single_outlier_is_no_doubt() -> None:
+    """One long pause among hundreds of looks does not make the loop a bottleneck."""
+    assert list(doubts(result(loop_lag=latencies(*[0.001] * 500, 1.0)))) == []

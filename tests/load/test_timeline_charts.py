@@ -4,8 +4,8 @@ import attrs
 import pytest
 
 from akapulu_async.load.charts import COLOURS, FAILED, MOST_CAUSES, MOST_MOMENTS
-from akapulu_async.load.course_charts import failures_charts, loop_lag_chart, ordered, sessions_chart
 from akapulu_async.load.results import LoadResult, Sample
+from akapulu_async.load.timeline_charts import failures_charts, loop_lag_chart, ordered, sessions_chart
 from akapulu_async.sansio.lifecycle import SessionState
 from tests.support.made_loads import drawing, made_result
 
