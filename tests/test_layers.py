@@ -1,4 +1,4 @@
-"""Imports go one way, the pure layers are pure, and the simulator stands alone."""
+"""Imports go one way, the pure layers are pure, the simulator stands alone, and the load test is a user like others."""
 
 import ast
 from collections.abc import Iterator
@@ -134,6 +134,15 @@ def test_the_simulator_stands_alone() -> None:
             assert ours(name) == of_simulator, name
         elif wing(name) not in ENTRANCES:
             assert of_simulator == set(), name
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if wing(name) == "load"])
+def test_the_load_test_uses_the_public_api(name: str) -> None:
+    """A module of `load` imports only public names of the library, from the package itself, and modules of `load`."""
+    public = {f"akapulu_async.{exported}" for exported in akapulu_async.__all__}
+    for target in imports_of(name):
+        if target.partition(".")[0] == "akapulu_async":
+            assert target in public or target.startswith("akapulu_async.load."), target
 
 
 @pytest.mark.parametrize(

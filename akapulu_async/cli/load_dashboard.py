@@ -1,63 +1,65 @@
-"""The live view of a load test: drawn anew in a terminal, a line now and then elsewhere."""
+"""The live view of a load test: redrawn in a terminal, a line now and then elsewhere."""
 
 import asyncio
 from collections.abc import Iterable
 from functools import partial
+from itertools import pairwise
 
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from akapulu_async import SessionState
 from akapulu_async.cli.screen import Screen
 from akapulu_async.load.recorder import Recorder
+from akapulu_async.load.series import Bins
 from akapulu_async.load.view import View, view
-from akapulu_async.sansio.lifecycle import SessionState
 from akapulu_async.tasks import in_thread
 
 REFRESH = 0.5
-"""Seconds from picture to picture."""
+"""Seconds between two redraws."""
 
 LINE_INTERVAL = 5.0
-"""Seconds from line to line where nothing can be drawn anew."""
+"""Seconds between two lines where nothing can be redrawn."""
 
 WIDEST = 40
 """Characters of the longest bar."""
 
 MOST_CAUSES = 5
-"""How many causes of failure are listed."""
+"""Most causes of failure listed."""
 
 
 async def follow(recorder: Recorder, screen: Screen, planned: int | None) -> None:
-    """Show how a test goes until cancelled; nothing to scripts.
+    """Show the progress of a test until cancelled; with JSON output, show nothing.
 
     Args:
-        recorder: What is noted of it.
-        screen: Where to show it.
-        planned: How many conversations there are to be; None if that is open.
+        recorder: The measurements so far.
+        screen: The output.
+        planned: Conversations in total; None if the plan has no limit.
     """
     if screen.redraws:
         await _draw(recorder, screen, planned)
     elif not screen.json:
-        await _tell(recorder, screen, planned)
+        await _print_lines(recorder, screen, planned)
 
 
 async def _draw(recorder: Recorder, screen: Screen, planned: int | None) -> None:
     with Live(console=screen.out, auto_refresh=False, transient=True) as live:
         while True:
-            # Drawing takes milliseconds, in which the loop would be late.
+            # In a thread: drawing takes milliseconds, which would delay the event loop.
             await in_thread(partial(live.update, picture(view(recorder, planned)), refresh=True))
             await asyncio.sleep(REFRESH)
 
 
-async def _tell(recorder: Recorder, screen: Screen, planned: int | None) -> None:
+async def _print_lines(recorder: Recorder, screen: Screen, planned: int | None) -> None:
     while True:
         await asyncio.sleep(LINE_INTERVAL)
         screen.note(line(view(recorder, planned)))
 
 
 def line(seen: View) -> str:
-    """Return a view in one line."""
+    """Return a view as one line."""
     parts = [f"{seen.at:7.1f} s", f"{_arrived(seen)} due"]
     parts += [f"{seen.waiting:,} waiting"] if seen.waiting else []
     parts += [f"{count:,} {state}" for state, count in seen.states.items() if count]
@@ -68,13 +70,13 @@ def line(seen: View) -> str:
 
 
 def picture(seen: View) -> RenderableType:
-    """Return a view as it is drawn, at most 80 columns wide."""
+    """Return a view as a drawing of at most 80 columns."""
     head = Text(f"{seen.at:,.0f} s   {_arrived(seen)} due, {seen.over:,} over", style="bold")
     if seen.stopping:
-        head.append("   stopping: what runs is being ended; Ctrl-C again leaves at once", style="yellow")
+        head.append("   stopping: ending the running conversations; Ctrl-C again quits at once", style="yellow")
     parts: list[RenderableType] = [head, Text(), _states(seen), Text(), _speeds(seen)]
-    if seen.bars:
-        parts += [Text(), Text(_readiness(seen), style="bold"), _histogram(seen)]
+    if seen.bins is not None:
+        parts += [Text(), Text(_readiness(seen), style="bold"), _histogram(seen.bins)]
     if seen.failures:
         parts += [Text(), Text(f"failed: {seen.failed:,}", style="bold red"), _causes(seen)]
     return Group(*parts)
@@ -90,9 +92,11 @@ def _states(seen: View) -> RenderableType:
     return _bars((name, count, styles.get(name, "green")) for name, count in counts.items())
 
 
-def _histogram(seen: View) -> RenderableType:
-    digits = 0 if seen.bars[0].high - seen.bars[0].low >= 1 else 2
-    return _bars((f"{bar.low:.{digits}f}-{bar.high:.{digits}f} s", bar.count, "green") for bar in seen.bars)
+def _histogram(bins: Bins) -> RenderableType:
+    return _bars(
+        (f"{low:g}-{high:g} s", count, "green")
+        for (low, high), count in zip(pairwise(bins.edges), bins.counts, strict=True)
+    )
 
 
 def _causes(seen: View) -> RenderableType:
@@ -111,7 +115,7 @@ def _bars(rows: Iterable[tuple[str, int, str]]) -> RenderableType:
     table.add_column(width=WIDEST)
     for name, count, style in listed:
         length = round(WIDEST * count / longest) if longest else 0
-        # What is there is seen, be it ever so few.
+        # Even the smallest count gets a mark.
         table.add_row(Text(name, overflow="ellipsis"), f"{count:,}", Text("#" * max(length, count > 0), style=style))
     return table
 

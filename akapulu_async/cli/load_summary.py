@@ -1,16 +1,16 @@
-"""What a load test found, for people in a table, and for scripts as one object."""
+"""The results of a load test: tables for people, one JSON object for scripts, and files."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from akapulu_async import ConfigurationError
 from akapulu_async.cli.screen import Screen
-from akapulu_async.errors import ConfigurationError
 from akapulu_async.load.metrics import FAMILIES, STATISTICS, Verdict, metrics
 from akapulu_async.load.results import Latencies, LoadResult, write_csv
 
@@ -22,8 +22,17 @@ TITLES = {
 }
 
 
+def show(result: LoadResult, verdicts: Sequence[Verdict], screen: Screen) -> None:
+    """Show the result: tables for people, one object for scripts."""
+    if screen.json:
+        screen.emit(as_json(result, verdicts))
+        return
+    for part in _parts(result, verdicts):
+        screen.out.print(part)
+
+
 def as_json(result: LoadResult, verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """Return the result as one JSON object. Figures that there are not are null; durations are seconds."""
+    """Return the result as a JSON object. Figures that were not measured are null; durations are in seconds."""
     return {
         "title": result.title,
         "settings": dict(result.settings),
@@ -40,19 +49,13 @@ def as_json(result: LoadResult, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     }
 
 
-def show(console: Console, result: LoadResult, verdicts: Sequence[Verdict]) -> None:
-    """Show the result to people."""
-    for part in _parts(result, verdicts):
-        console.print(part)
-
-
 def _parts(result: LoadResult, verdicts: Sequence[Verdict]) -> list[RenderableType]:
     parts: list[RenderableType] = [Text(f"{result.title}: took {result.seconds:,.1f} s", style="bold"), Text()]
     parts += [_counts(result), Text(), _latencies(result)]
     if result.failures:
         parts += [Text(), _failures(result)]
-    parts += [Text(), Text(_how_measured(result), style="dim")]
-    parts += [Text(f"! {warning}", style="yellow") for warning in result.warnings]
+    parts += [Text(), Text(_notes(result), style="dim")]
+    parts += [Text(f"Warning: {warning}", style="yellow") for warning in result.warnings]
     parts += [Text(str(each), style="red" if each.crossed else "green") for each in verdicts]
     return parts
 
@@ -66,14 +69,14 @@ def _table(*headings: str) -> Table:
 
 def _counts(result: LoadResult) -> RenderableType:
     table = _table("", "", "")
-    every = len(result.attempts)
+    total = len(result.attempts)
     for name, count in (
-        ("conversations", every),
+        ("conversations", total),
         ("connected", result.connect.count),
         ("ready", result.ready.count),
         ("failed", sum(result.failures.values())),
     ):
-        table.add_row(name, f"{count:,}", f"{count / every:.2%}" if every else "")
+        table.add_row(name, f"{count:,}", f"{count / total:.2%}" if total else "")
     return table
 
 
@@ -91,29 +94,29 @@ def _figures(latencies: Latencies) -> list[str]:
 
 
 def _failures(result: LoadResult) -> RenderableType:
-    table = _table("failed because of", "")
+    table = _table("cause of failure", "")
     for cause, count in sorted(result.failures.items(), key=lambda each: (-each[1], each[0])):
         table.add_row(Text(cause, overflow="ellipsis"), f"{count:,}")
     return table
 
 
-def _how_measured(result: LoadResult) -> str:
-    said = ["Latencies count from when a conversation was due."]
+def _notes(result: LoadResult) -> str:
+    notes = ["Latencies count from the time a conversation was due."]
     if result.ready.count < len(result.attempts):
-        said.append("The time to ready is that of those alone that got ready.")
+        notes.append("Time to ready covers only the conversations that became ready.")
     if result.resolution is not None:
-        said.append(f"A readiness is seen up to {result.resolution:.2g} s late, since it is polled for.")
+        notes.append(f"Polling sees readiness up to {result.resolution:.2g} s late.")
     if result.cpu_share is not None:
-        said.append(f"The load generator used {result.cpu_share:.0%} of a core.")
-    return " ".join(said)
+        notes.append(f"The load generator used {result.cpu_share:.0%} of a core.")
+    return " ".join(notes)
 
 
 @attrs.frozen(kw_only=True)
 class Files:
-    """What to write; None for nothing.
+    """The files to write; None: not wanted.
 
     Raises:
-        ConfigurationError: A file could not be written there. Known before the test, so that its result is not lost.
+        ConfigurationError: A file cannot be written there. Checked before the test, so that no result is lost.
     """
 
     report: Path | None
@@ -124,7 +127,7 @@ class Files:
             if path is not None and not path.parent.is_dir():
                 raise ConfigurationError(f"{option} {path}: there is no folder {path.parent}")
             if path is not None and path.is_dir():
-                raise ConfigurationError(f"{option} {path}: it is a folder; a file is wanted")
+                raise ConfigurationError(f"{option} {path}: must be a file, not a folder")
 
     def write(self, result: LoadResult, screen: Screen) -> None:
         """Write them; raises `OSError`."""
@@ -136,11 +139,3 @@ class Files:
 
             write_report(result, self.report)
             screen.note(f"report: {self.report}")
-
-
-def tell(result: LoadResult, verdicts: Sequence[Verdict], screen: Screen) -> None:
-    """Show the result: to people as tables, to scripts as one object."""
-    if screen.json:
-        screen.emit(as_json(result, verdicts))
-    else:
-        show(screen.out, result, verdicts)

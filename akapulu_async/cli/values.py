@@ -1,9 +1,9 @@
-"""What the texts of options mean. Each function raises a `ValueError` that shows the text and says what is wanted."""
+"""Reads the values of options. Each function raises a `ValueError` that shows the text and says what it must be."""
 
 import math
 
-from akapulu_async.checks import A_UUID, uuid_text
-from akapulu_async.errors import ConfigurationError
+from akapulu_async import ConfigurationError
+from akapulu_async.checks import uuid_text
 from akapulu_async.sansio.urls import check_base_url
 from akapulu_async.secret import excerpt
 
@@ -13,8 +13,13 @@ def seconds(text: str) -> float:
     return _number(text, "a number of seconds greater than 0")
 
 
+def seconds_from_0(text: str) -> float:
+    """Read seconds, 0 or more."""
+    return _number(text, "a number of seconds, 0 or more", zero=True)
+
+
 def seconds_or_none(text: str) -> float:
-    """Read seconds greater than 0, or `none` for no limit, which is infinity here."""
+    """Read seconds greater than 0, or `none` for no limit, returned as infinity."""
     return math.inf if text == "none" else _number(text, "a number of seconds greater than 0, or none for no limit")
 
 
@@ -32,7 +37,7 @@ def identifier(text: str) -> str:
 
 
 def variable(text: str) -> tuple[str, str]:
-    """Read NAME=VALUE. The value may be empty, and may have `=` in it."""
+    """Read NAME=VALUE. The value may be empty, and may contain `=`."""
     name, separator, value = text.partition("=")
     if not (name and separator):
         raise ValueError(f"{shown(text)} is not NAME=VALUE")
@@ -40,23 +45,23 @@ def variable(text: str) -> tuple[str, str]:
 
 
 def base_url(text: str) -> str:
-    """Read where the service is."""
+    """Read the base URL of the service."""
     try:
         return check_base_url(text)
     except ConfigurationError as error:
         raise ValueError(str(error).removeprefix("base_url: ")) from None
 
 
-def _number(text: str, wanted: str) -> float:
+def _number(text: str, expected: str, *, zero: bool = False) -> float:
     try:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not 0 < number < math.inf:
-        raise ValueError(f"{shown(text)} is not {wanted}")
+    if not (0 < number < math.inf or (zero and number == 0)):
+        raise ValueError(f"{shown(text)} is not {expected}")
     return number
 
 
 def shown(text: str) -> str:
-    """Return what somebody typed, for a message. It may be a token in the wrong place."""
+    """Return a value for a message, shortened and masked: it may be a token in the wrong place."""
     return excerpt(repr(text), limit=80)

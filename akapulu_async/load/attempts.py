@@ -1,27 +1,37 @@
-"""One conversation of a load test: begun, held, and noted."""
+"""One conversation of a load test: connect, wait for readiness, hold, leave, record."""
 
 from contextlib import suppress
 
-from akapulu_async.errors import AkapuluError, ApiError, ManagerClosedError, SessionEndedError, WaitTimeoutError
+from akapulu_async import (
+    AkapuluError,
+    ApiError,
+    ConnectRequest,
+    ConversationSession,
+    EndReason,
+    ManagerClosedError,
+    SessionEndedError,
+    SessionManager,
+    SessionState,
+    WaitTimeoutError,
+)
 from akapulu_async.load.recorder import Recorder
 from akapulu_async.load.results import Attempt
-from akapulu_async.manager import SessionManager
-from akapulu_async.models.connection import ConnectRequest
-from akapulu_async.sansio.lifecycle import EndReason, SessionState
-from akapulu_async.session import ConversationSession
+
+INTERRUPTED = "interrupted"
+"""The cause of failure of what was cut short because the test was stopped."""
 
 
 async def attempt(
     manager: SessionManager, recorder: Recorder, request: ConnectRequest, *, due: float | None, hold: float | None
 ) -> None:
-    """Connect, wait for the readiness, hold, leave, and note what came of it. Raises nothing of the library's.
+    """Run one conversation and record it. Raises none of the library's errors.
 
     Args:
-        manager: Where it runs.
-        recorder: Where it is noted.
-        request: What to connect.
-        due: When it was to begin, by the recorder's clock; None: now.
-        hold: Seconds to stay from the readiness on; None: until it ends by itself.
+        manager: Holds the session.
+        recorder: Gets the measurements.
+        request: The connect request.
+        due: When it should have started, by the recorder's clock; None: now.
+        hold: Seconds to stay once it is ready; None: until it ends by itself.
     """
     index, due = recorder.note_arrival(due)
     began: float | None = None
@@ -31,7 +41,7 @@ async def attempt(
         async with manager.session(request) as session:
             began = _began(session, recorder)
             recorder.note_connected(due, began + (session.time_to_connection or 0.0))
-            with suppress(SessionEndedError):  # the session tells why
+            with suppress(SessionEndedError):  # the session keeps its cause
                 await session.bot_ready.wait()
                 recorder.note_ready(due, began + (session.time_to_ready or 0.0))
                 await _stay(session, hold)
@@ -55,8 +65,8 @@ async def _stay(session: ConversationSession, hold: float | None) -> None:
 
 
 def _never_began(index: int, due: float, now: float, error: AkapuluError | None) -> Attempt:
-    broken_off = isinstance(error, ManagerClosedError | SessionEndedError)
-    reason = None if broken_off else EndReason.CONNECT_FAILED
+    stopped = isinstance(error, ManagerClosedError | SessionEndedError)
+    reason = None if stopped else EndReason.CONNECT_FAILED
     return Attempt(index=index, due=due, ended=now, end_reason=reason, failure=failure(reason, error, ready=False))
 
 
@@ -79,26 +89,21 @@ def _had_begun(index: int, due: float, began: float, session: ConversationSessio
     )
 
 
-INTERRUPTED = "interrupted"
-"""The load test itself was broken off."""
-
-
-def name_of(error: BaseException) -> str:
-    """Name an error by its kind, and by its status if it is a refusal."""
-    name = type(error).__name__
-    return f"{name} {error.status}" if isinstance(error, ApiError) else name
-
-
 def failure(reason: EndReason | None, cause: BaseException | None, *, ready: bool) -> str | None:
-    """Return why a conversation failed; None if it got ready and was not broken off by an error.
+    """Return the cause of failure in a word or two, equal for equal causes; None if the attempt succeeded.
+
+    An attempt succeeds if the bot became ready and no error ended the session.
 
     Args:
-        reason: Why it ended; None if it never began, since the load test was broken off before.
-        cause: The error that ended it, or kept it from beginning; None if none did.
-        ready: Whether it got ready.
+        reason: Why the session ended; None if it never began because the test was stopped.
+        cause: The error that ended the session or made its connect fail; None if there was none.
+        ready: True if the bot became ready.
     """
     if ready and reason is not EndReason.FAILED:
         return None
-    if reason in {None, EndReason.LEFT, EndReason.CANCELLED}:  # what is not ready is left only then
+    if reason in {None, EndReason.LEFT, EndReason.CANCELLED}:  # only a stopped test leaves before readiness
         return INTERRUPTED
-    return name_of(cause) if isinstance(cause, AkapuluError) else str(reason)
+    if not isinstance(cause, AkapuluError):
+        return str(reason)
+    name = type(cause).__name__
+    return f"{name} {cause.status}" if isinstance(cause, ApiError) else name

@@ -1,6 +1,6 @@
-"""What all charts of a load test share. Colours are the page's variables, so that charts follow its colour scheme.
+"""The common parts of the charts. Colours are CSS variables, so charts follow the page's colour scheme.
 
-Each chart holds a bounded number of marks, however long the test was: it is binned, rolling or thinned, and says so.
+Each chart has a bounded number of marks, however long the test was: it is binned, rolling or thinned, and says so.
 """
 
 from collections.abc import Mapping
@@ -9,44 +9,44 @@ from typing import Any
 import attrs
 import plotly.graph_objects as go
 
+from akapulu_async import SessionState
 from akapulu_async.load.series import nice_step
 from akapulu_async.load.wording import Unit, unit_of_test
-from akapulu_async.sansio.lifecycle import SessionState
 
 MOST_BINS, MOST_DOTS, MOST_MOMENTS, MOST_CAUSES = 40, 1_500, 600, 12
-"""How many marks of a kind a chart holds, about; the rest is told of in words."""
+"""About the most marks of each kind in a chart; the caption says what is left out."""
 
 COLOURS: Mapping[SessionState, str] = {
     SessionState.BOT_READY: "var(--bot-ready)",
     SessionState.ROOM_JOINED: "var(--room-joined)",
     SessionState.CONNECTING: "var(--connecting)",
 }
-"""The colour of what belongs to a state, in every chart; in the order of areas, from the ground up."""
+"""The colour of each state in all charts, in the order of the stacked areas, from the bottom up."""
 
 FAILED, WAITING, TEXT, GRID, SURFACE = (f"var(--{name})" for name in ("failed", "waiting", "text", "grid", "surface"))
 
 HEIGHT, TOP, BOTTOM, LINE = 340, 64, 52, 17
-"""Pixels: of a chart, of what is above and below its axes at most, and of a line of its text."""
+"""Pixels: height of a chart, of the space above and below its axes, and of a line of text."""
 
 
 @attrs.frozen(kw_only=True)
 class Chart:
-    """A chart and its words."""
+    """A chart with its heading and caption."""
 
     name: str
-    """What the page calls it; letters and hyphens."""
+    """Its id in the page; letters and hyphens."""
 
     heading: str
 
     figure: go.Figure | None
-    """None if there is nothing to show."""
+    """None if there is no data."""
 
     caption: str
-    """What can be read from it, also for those who do not see it, and what it leaves out."""
+    """Its content in words, for readers who cannot see it, and what it leaves out."""
 
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
-    """Return an axis from zero, unless told otherwise."""
+    """Return an axis that starts at zero by default."""
     return {
         "title": {"text": title, "standoff": 8},
         "rangemode": "tozero",
@@ -65,7 +65,7 @@ def count_axis(title: str, highest: float, **more: Any) -> dict[str, Any]:
 
 
 def due_axis(arrivals: float) -> tuple[Unit, dict[str, Any]]:
-    """Return an axis for when conversations were due, the last after so many seconds, and its unit."""
+    """Return an axis for due times, the last of them after `arrivals` seconds, and its unit."""
     unit = unit_of_test(arrivals)
     end = unit.of(max(arrivals, 1.0))
     return unit, axis(f"due, {unit.name} since the test began", range=[-0.02 * end, 1.02 * end])
@@ -86,7 +86,7 @@ def drawn(traces: list[Any], *, x: dict[str, Any], y: dict[str, Any], **more: An
         "bargap": 0,
         "xaxis": x,
         "yaxis": y,
-        "uirevision": "kept",  # a change of colours leaves alone what the reader zoomed into or hid
+        "uirevision": "kept",  # zoom and hidden traces survive a change of colours
         **more,
     }
     return go.Figure(traces, layout)

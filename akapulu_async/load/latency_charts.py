@@ -1,4 +1,4 @@
-"""Charts of a latency: how it is distributed, and how it goes over the test."""
+"""Charts of a latency: its distribution, and its course over time."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 import plotly.graph_objects as go
 
+from akapulu_async import SessionState
 from akapulu_async.load.charts import (
     BOTTOM,
     COLOURS,
@@ -26,36 +27,35 @@ from akapulu_async.load.charts import (
 from akapulu_async.load.results import Latencies, LoadResult
 from akapulu_async.load.series import Rolling, bin_up, roll, thin
 from akapulu_async.load.wording import Unit, counted, figure, latency, unit_of_latency
-from akapulu_async.sansio.lifecycle import SessionState
 
 MARKED = ((0.5, "p50", "solid"), (0.95, "p95", "dash"), (0.99, "p99", "dot"))
 ROLLED = MARKED[:2]
 SOME, FEW, MANY = 200, {"size": 7, "opacity": 0.8}, {"size": 5, "opacity": 0.45}
-"""Up to how many dots are few, and how dots look that are few and many."""
+"""Most dots that count as few; the look of few dots, and of many."""
 
 ROOM = 0.35
-"""What a label needs of the width of the narrowest chart."""
+"""Share of the narrowest chart's width that a label takes."""
 
 TAIL = 1.5
-"""How many times as long as the 99th percentile an axis is, at most."""
+"""The longest axis, in multiples of the 99th percentile."""
 
 
 @attrs.frozen(kw_only=True)
 class Measure:
-    """A latency of many attempts, and how it is shown."""
+    """A latency of many attempts, and its look."""
 
     name: str
     title: str
-    """What axes and headings call it."""
+    """Its name on axes and in headings."""
 
     colour: str
     latencies: Latencies
     points: Sequence[tuple[float, float]]
-    """When each was due, and its latency, in the order of the first."""
+    """Due time and latency of each attempt, ordered by due time."""
 
 
 def connect_latency(result: LoadResult) -> Measure:
-    """Return the latency of connects."""
+    """Return the connect latency of a result."""
     points = [(attempt.due, attempt.connect_latency) for attempt in result.attempts]
     return Measure(
         name="connect",
@@ -67,7 +67,7 @@ def connect_latency(result: LoadResult) -> Measure:
 
 
 def time_to_ready(result: LoadResult) -> Measure:
-    """Return the time to ready."""
+    """Return the time to ready of a result."""
     points = [(attempt.due, attempt.time_to_ready) for attempt in result.attempts]
     return Measure(
         name="ready",
@@ -83,11 +83,11 @@ def _in_order(points: Sequence[tuple[float, float | None]]) -> list[tuple[float,
 
 
 def latency_charts(measure: Measure, arrivals: float) -> list[Chart]:
-    """Return the charts of a latency in a test whose last conversation was due after so many seconds."""
+    """Return the charts of a latency; `arrivals` is the last due time in seconds."""
     over_time = f"{measure.title.capitalize()} over time"
     distribution = f"{measure.title.capitalize()}, distribution"
     if not measure.points:
-        nothing = f"Nothing to show: no conversation has a {measure.title}."
+        nothing = f"No data: no conversation has a {measure.title}."
         return [
             Chart(name=f"{measure.name}-distribution", heading=distribution, figure=None, caption=nothing),
             Chart(name=f"{measure.name}-over-time", heading=over_time, figure=None, caption=nothing),
@@ -100,19 +100,19 @@ def latency_charts(measure: Measure, arrivals: float) -> list[Chart]:
             name=f"{measure.name}-distribution",
             heading=distribution,
             figure=_histogram(measure, top),
-            caption=_told(measure) + _left_out(measure, top),
+            caption=_quantiles(measure) + _left_out(measure, top),
         ),
         Chart(
             name=f"{measure.name}-over-time",
             heading=over_time,
-            figure=_course(measure, rolling, top_over_time, arrivals),
-            caption=_told_over_time(measure, rolling) + _left_out(measure, top_over_time),
+            figure=_dots(measure, rolling, top_over_time, arrivals),
+            caption=_over_time(measure, rolling) + _left_out(measure, top_over_time),
         ),
     ]
 
 
 def _top(measure: Measure) -> float:
-    """Return the end of the axis: a few far longer ones are not to press all others together."""
+    """Return the end of the axis, so that a few outliers do not squeeze all others."""
     longest, p99 = max(seconds for _, seconds in measure.points), measure.latencies.at(0.99)
     return longest if p99 is None else min(longest, TAIL * p99)
 
@@ -124,20 +124,24 @@ def _left_out(measure: Measure, top: float) -> str:
     return f" Beyond the chart: {len(beyond):,} longer than {latency(top)}, the longest {latency(max(beyond))}."
 
 
-def _told(measure: Measure) -> str:
-    told = ", ".join(f"{name} {latency(measure.latencies.at(share))}" for share, name, _ in MARKED)
-    return f"{counted(len(measure.points), 'conversation', 'conversations')}: {told}."
+def _quantiles(measure: Measure) -> str:
+    quantiles = ", ".join(f"{name} {latency(measure.latencies.at(share))}" for share, name, _ in MARKED)
+    return f"{counted(len(measure.points), 'conversation', 'conversations')}: {quantiles}."
 
 
-def _told_over_time(measure: Measure, rolling: Rolling) -> str:
+def _over_time(measure: Measure, rolling: Rolling) -> str:
     count = len(measure.points)
-    dots = "Each dot is a conversation" if count <= MOST_DOTS else f"{MOST_DOTS:,} dots, evenly chosen of {count:,}"
+    dots = "Each dot is a conversation" if count <= MOST_DOTS else f"{MOST_DOTS:,} dots, evenly sampled from {count:,}"
     ranges = [
-        f"{name} between {latency(min(told))} and {latency(max(told))}"
+        f"{name} between {latency(min(known))} and {latency(max(known))}"
         for (_, name, _), line in zip(ROLLED, rolling.quantiles, strict=True)
-        if (told := [value for value in line if value is not None])
+        if (known := [value for value in line if value is not None])
     ]
-    lines = f"; the lines, over {figure(rolling.window)} s each, are of all: {', '.join(ranges)}" if ranges else ""
+    lines = (
+        f"; the lines are quantiles of all in windows of {figure(rolling.window)} s: {', '.join(ranges)}"
+        if ranges
+        else ""
+    )
     return f"{dots}{lines}."
 
 
@@ -170,7 +174,7 @@ def _histogram(measure: Measure, top: float) -> go.Figure:
 def _marks(
     marks: Sequence[tuple[float, str, str]], unit: Unit, start: float, end: float
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return lines across the chart and their labels above it, each at a height of its own and before other lines."""
+    """Return vertical lines and their labels, each label at its own height and in front of the lines."""
     lines, labels = [], []
     step = LINE / (HEIGHT - TOP - BOTTOM)
     for number, (at, name, dash) in enumerate(marks):
@@ -194,7 +198,7 @@ def _marks(
     return lines, labels
 
 
-def _course(measure: Measure, rolling: Rolling, top: float, arrivals: float) -> go.Figure:
+def _dots(measure: Measure, rolling: Rolling, top: float, arrivals: float) -> go.Figure:
     unit, (time, x) = unit_of_latency(top), due_axis(arrivals)
     dots = [point for point in thin(measure.points, MOST_DOTS) if point[1] <= top]
     traces = [

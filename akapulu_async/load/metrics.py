@@ -1,4 +1,4 @@
-"""The figures of a load test by their names, for thresholds, the summary and scripts alike. Pure."""
+"""The figures of a load test by name, and thresholds on them such as `ready_p95>20`. Pure."""
 
 import math
 import operator
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
-from akapulu_async.errors import ConfigurationError
+from akapulu_async import ConfigurationError
 from akapulu_async.load.results import Latencies, LoadResult
 
 FAMILIES: Mapping[str, Callable[[LoadResult], Latencies]] = {
@@ -26,7 +26,7 @@ STATISTICS: Mapping[str, Callable[[Latencies], float | None]] = {
     "p99": lambda latencies: latencies.at(0.99),
     "max": lambda latencies: latencies.highest,
 }
-"""What there is of each distribution; None if nothing was measured."""
+"""The statistics of each distribution; None if nothing was measured."""
 
 COUNTS: Mapping[str, Callable[[LoadResult], float | None]] = {
     "conversations": lambda result: len(result.attempts),
@@ -39,24 +39,10 @@ COUNTS: Mapping[str, Callable[[LoadResult], float | None]] = {
 """The other figures."""
 
 NAMES: tuple[str, ...] = (*COUNTS, *(f"{family}_{statistic}" for family in FAMILIES for statistic in STATISTICS))
-"""All figures that there are."""
+"""The names of all figures."""
 
 NAMES_IN_SHORT = f"{', '.join(COUNTS)}, and {{{'|'.join(FAMILIES)}}}_{{{'|'.join(STATISTICS)}}}"
-"""The same for people, in one line."""
-
-
-def metric(result: LoadResult, name: str) -> float | None:
-    """Return a figure by its name, one of `NAMES`; None if there was nothing to measure."""
-    if name in COUNTS:
-        return COUNTS[name](result)
-    family, _, statistic = name.rpartition("_")
-    return STATISTICS[statistic](FAMILIES[family](result))
-
-
-def metrics(result: LoadResult) -> dict[str, float | None]:
-    """Return all figures by their names."""
-    return {name: metric(result, name) for name in NAMES}
-
+"""The same in one line for people."""
 
 OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -68,12 +54,25 @@ OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
 _FORM = re.compile(r"\s*(\w+)\s*(>=|<=|>|<)\s*(\S+)\s*", re.ASCII)
 
 
+def metric(result: LoadResult, name: str) -> float | None:
+    """Return a figure by its name, one of `NAMES`; None if there was nothing to measure."""
+    if name in COUNTS:
+        return COUNTS[name](result)
+    family, _, statistic = name.rpartition("_")
+    return STATISTICS[statistic](FAMILIES[family](result))
+
+
+def metrics(result: LoadResult) -> dict[str, float | None]:
+    """Return all figures by name."""
+    return {name: metric(result, name) for name in NAMES}
+
+
 @attrs.frozen
 class Criterion:
     """One threshold: the test fails if it is crossed."""
 
     metric: str
-    """One of `metrics.NAMES`."""
+    """One of `NAMES`."""
 
     sign: str
     """One of `OPERATORS`."""
@@ -87,7 +86,7 @@ class Criterion:
 
 @attrs.frozen
 class Verdict:
-    """What became of a threshold."""
+    """A threshold and the figure it was compared with."""
 
     criterion: Criterion
 
@@ -96,7 +95,7 @@ class Verdict:
 
     @property
     def crossed(self) -> bool:
-        """Whether the test failed by it. A figure that there is not counts: nothing got as far as it."""
+        """True if the test failed by this threshold, also if there is no figure: no conversation got that far."""
         return self.value is None or OPERATORS[self.criterion.sign](self.value, self.criterion.limit)
 
     def __str__(self) -> str:
@@ -108,25 +107,25 @@ def parse(text: str) -> Criterion:
     """Read a threshold.
 
     Raises:
-        ConfigurationError: It is none; the message shows the text and says what is wanted.
+        ConfigurationError: The text is not a threshold; the message shows the text and the expected form.
     """
     match = _FORM.fullmatch(text)
     if match is None:
-        raise _unusable(text, "wanted is a figure, one of > >= < <=, and a number, such as ready_p95>20")
+        raise _unusable(text, "must be a figure, one of > >= < <=, and a number, such as ready_p95>20")
     name, sign, number = match.groups()
     if name not in NAMES:
-        raise _unusable(text, f"there is no figure {name:.80}; there are {NAMES_IN_SHORT}")
+        raise _unusable(text, f"there is no figure {name:.80}; the figures are {NAMES_IN_SHORT}")
     try:
         limit = float(number)
     except ValueError:
         limit = math.nan
     if not math.isfinite(limit):
-        raise _unusable(text, f"{number:.80} is no number")
+        raise _unusable(text, f"{number:.80} is not a number")
     return Criterion(name, sign, limit)
 
 
 def judge(criterion: Criterion, result: LoadResult) -> Verdict:
-    """Hold a threshold against what was measured."""
+    """Compare a threshold with its figure."""
     return Verdict(criterion, metric(result, criterion.metric))
 
 

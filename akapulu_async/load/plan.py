@@ -1,4 +1,4 @@
-"""What a load test is to do. Pure."""
+"""The plan of a load test: how many conversations, when, and for how long. Pure."""
 
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
@@ -7,94 +7,99 @@ from random import Random
 
 import attrs
 
-from akapulu_async.errors import ConfigurationError
-from akapulu_async.sansio.polling import PollPolicy
+from akapulu_async import ConfigurationError, PollPolicy
+
+RAMP_RATE = 100.0
+"""Conversations a second with which a closed loop fills its places, unless `ramp` gives the time."""
 
 
 class Arrivals(StrEnum):
-    """How arrivals are spread in time."""
+    """How the open loop spaces its arrivals."""
 
     POISSON = "poisson"
-    """Independent of each other, as callers are: bursts and lulls around the rate."""
+    """Independent of each other, like real callers: bursts and lulls around the rate."""
 
     CONSTANT = "constant"
-    """At equal distances, the first at once."""
-
-
-RAMP_RATE = 100.0
-"""How many of a closed loop's first conversations are begun a second, unless it is said in how many seconds."""
+    """Evenly spaced, the first at once."""
 
 
 @attrs.frozen(kw_only=True)
 class LoadPlan:
-    """How many conversations, when, and for how long.
+    """How many conversations to start, when, and how long to hold them.
 
     Raises:
-        ConfigurationError: It would never end, or says not how many at once.
+        ConfigurationError: The test would never end, or neither a rate nor a concurrency is given.
     """
 
     conversations: int | None = None
-    """How many in all; None: as many as come within the duration."""
+    """Conversations in total; None: as many as start within the duration."""
 
     duration: float | None = None
-    """Seconds after which no more are begun; None: when all have been."""
+    """Seconds after which no more are started; None: no limit."""
 
     rate: float | None = None
-    """Open loop: how many are due a second, whatever becomes of them. None: closed loop, where the next one is due
-    when a place gets free."""
+    """Open loop: conversations due per second, however slow the service is. None: closed loop, which starts the next
+    conversation when a place becomes free."""
 
     arrivals: Arrivals = Arrivals.POISSON
-    """How the open loop's are spread."""
+    """How the open loop spaces its arrivals."""
 
     concurrency: int | None = None
-    """How many at once; None for no limit, in the open loop alone. What waits for a place in the open loop waits on
-    its own time: it is due already."""
+    """Conversations at once; None: no limit (open loop only). In the open loop, the wait for a place counts into the
+    latencies: the conversation is already due."""
 
     ramp: float | None = None
-    """Seconds over which the closed loop's first ones are begun, so that they come as no burst; None: 100 a second."""
+    """Seconds over which the closed loop starts its first conversations; None: 100 a second."""
 
     hold: float | None = None
-    """Seconds for which each is held from its readiness on, and then left; None: until it ends by itself."""
+    """Seconds to stay in each conversation once it is ready; None: until it ends by itself."""
 
     poll_interval: float = PollPolicy().interval
-    """Seconds from poll to poll until a conversation is ready."""
+    """Seconds between polls until a conversation is ready."""
 
     ready_timeout: float | None = 100.0
-    """Seconds from its connect within which a conversation must get ready, else it failed; None for no limit."""
+    """Seconds after its connect within which a conversation must be ready, or it counts as failed; None: no limit."""
 
     seed: int = 0
-    """Repeats the arrivals."""
+    """Seed of the Poisson arrivals; the same seed gives the same times."""
 
     def __attrs_post_init__(self) -> None:
         if self.conversations is None and self.duration is None:
-            raise ConfigurationError("--conversations or --duration: one of them is wanted, so that the test ends")
+            raise ConfigurationError("--conversations or --duration is required, so that the test ends")
         if self.rate is None and self.concurrency is None:
-            raise ConfigurationError(
-                "--rate or --concurrency: one of them is wanted, for arrivals a second or a number at once"
-            )
+            raise ConfigurationError("--rate (conversations per second) or --concurrency (at once) is required")
         if self.rate is not None and self.ramp is not None:
-            raise ConfigurationError(f"--ramp {self.ramp:g}: not with --rate, which says when each is due")
+            raise ConfigurationError(f"--ramp {self.ramp:g} cannot be combined with --rate, which sets all start times")
+
+    def due_times(self) -> Iterator[float]:
+        """Yield the times of the open loop's arrivals, in seconds since the start, in order and lazily."""
+        assert self.rate is not None
+        rng = Random(self.seed)  # noqa: S311 - reproducible, not secret
+        times = _poisson(self.rate, rng) if self.arrivals is Arrivals.POISSON else _constant(self.rate)
+        duration = self.duration
+        in_time = times if duration is None else takewhile(lambda due: due < duration, times)
+        return islice(in_time, self.conversations)
 
     def opening(self, place: int) -> float:
-        """Return after how many seconds the closed loop's place of this number, from 0, is there."""
+        """Return the seconds since the start at which the closed loop opens the place of this number, from 0."""
         if self.ramp is None:
             return place / RAMP_RATE
         return self.ramp * place / (self.concurrency or 1)
 
     @property
     def poll(self) -> PollPolicy:
-        """How the sessions poll."""
+        """The sessions' poll policy."""
         usual = PollPolicy()
         return PollPolicy(interval=self.poll_interval, live_interval=max(usual.live_interval, self.poll_interval))
 
     @property
     def resolution(self) -> float:
-        """Seconds by which polling tells of a readiness late at the most, as long as polls are answered at once."""
+        """Seconds by which polling may see readiness late, as long as polls are answered at once."""
         return self.poll_interval * (1 + self.poll.jitter)
 
     @property
     def most_at_once(self) -> int | None:
-        """How many conversations may run at once at the most; None if nothing bounds them."""
+        """The most conversations that can run at once; None: no limit."""
         bounds = [bound for bound in (self.concurrency, self.conversations) if bound is not None]
         return min(bounds, default=None)
 
@@ -104,7 +109,7 @@ class LoadPlan:
         many = "" if self.conversations is None else f"{self.conversations:,} "
         parts = [f"{many}conversation{'' if self.conversations == 1 else 's'}"]
         if self.rate is not None:
-            parts.append(f"{self.rate:,.10g} a second")
+            parts.append(f"{self.rate:,.10g} per second")
         if self.concurrency is not None:
             at_most = "at most " if self.rate is not None else ""
             parts.append(f"{at_most}{self.concurrency:,} at once")
@@ -114,43 +119,26 @@ class LoadPlan:
 
     @property
     def settings(self) -> Mapping[str, str]:
-        """What it is run with, for people."""
-        late = f"every {self.poll_interval:g} s: a readiness is seen up to {self.resolution:.3g} s late"
+        """The plan as names and values for people."""
         return {
             "arrivals": self._arrivals(),
             "conversations": "no limit" if self.conversations is None else f"{self.conversations:,}",
             "at once": "no limit" if self.concurrency is None else f"{self.concurrency:,}",
-            "new ones for": "as long as it takes" if self.duration is None else f"{self.duration:,.10g} s",
-            "held for": "until they end" if self.hold is None else f"{self.hold:,.10g} s from their readiness on",
+            "new ones for": "no limit" if self.duration is None else f"{self.duration:,.10g} s",
+            "held for": "until they end" if self.hold is None else f"{self.hold:,.10g} s once ready",
             "ready timeout": "none" if self.ready_timeout is None else f"{self.ready_timeout:,.10g} s",
-            "polls": late,
+            "polls": f"every {self.poll_interval:g} s; readiness is seen up to {self.resolution:.3g} s late",
         }
 
     def _arrivals(self) -> str:
         if self.rate is None:
-            return "closed loop: the next when a place gets free"
-        return f"open loop, {self.arrivals}, {self.rate:,.10g} a second, seed {self.seed}"
-
-
-def due_times(
-    kind: Arrivals, rate: float, rng: Random, *, conversations: int | None, duration: float | None
-) -> Iterator[float]:
-    """Yield the seconds since the beginning at which conversations are due, in order, as they are asked for.
-
-    Args:
-        kind: How they are spread.
-        rate: How many a second, on average.
-        rng: Gives the random numbers; the same seed gives the same times.
-        conversations: How many at the most; None for any number.
-        duration: Seconds after which no more are due; None for no end.
-    """
-    times = _poisson(rate, rng) if kind is Arrivals.POISSON else _constant(rate)
-    in_time = times if duration is None else takewhile(lambda due: due < duration, times)
-    return islice(in_time, conversations)
+            return "closed loop: the next starts when a place becomes free"
+        seed = f", seed {self.seed}" if self.arrivals is Arrivals.POISSON else ""
+        return f"open loop, {self.arrivals}, {self.rate:,.10g} per second{seed}"
 
 
 def _constant(rate: float) -> Iterator[float]:
-    # Not summed up, so that no error of rounding grows.
+    # Not a running sum, in which rounding errors would add up.
     return (number / rate for number in count())
 
 

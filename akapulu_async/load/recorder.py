@@ -1,4 +1,4 @@
-"""What is noted while a load test runs."""
+"""Collects the measurements while a load test runs."""
 
 import asyncio
 import logging
@@ -9,35 +9,40 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from akapulu_async import ManagerStatistics
 from akapulu_async.load.results import Attempt, Latencies, Sample
 from akapulu_async.load.series import Spread
-from akapulu_async.log import logger
-from akapulu_async.sansio.statistics import ManagerStatistics
+
+LAG_INTERVAL = 0.01
+"""Seconds between two measurements of the event loop's lag."""
 
 CLOSE = 1e-4
 """Seconds within which two clocks must be read to be compared."""
 
 COMPARISONS = 10
-"""How often that is tried at the most."""
+"""The most tries to read them so."""
+
+_ID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 
 
 class Recorder:
-    """Attempts, latencies, failures and samples so far. Its clock starts when it is made.
+    """Attempts, latencies, failures and samples so far. Its clock starts when it is created.
 
     Attributes:
-        started_at: When that was, in UTC.
-        seconds: How long the test took, once it is over.
-        cpu_share: Share of a core that this process used meanwhile.
-        interrupted: Whether it is being, or was, broken off.
-        arrived: How many conversations came up so far.
+        started_at: The start, in UTC.
+        seconds: Duration of the test, once it is over.
+        cpu_share: Share of a core that this process used, once the test is over.
+        interrupted: True if the test is being, or was, stopped early.
+        arrived: Conversations that started or wait to start.
         attempts: Those that are over.
-        connect: Seconds from when they were due to their connection.
-        ready: Seconds from when they were due to their readiness.
+        connect: Seconds from due to connected.
+        ready: Seconds from due to ready.
         ready_spread: The same for a live view.
-        arrival_lag: Seconds by which they came up late, in the open loop.
-        failures: How many failed, by cause.
-        samples: How things stood, about each second.
-        lag: How late the event loop is.
+        arrival_lag: Seconds by which arrivals were late (open loop).
+        failures: Failed attempts by cause.
+        samples: The state of the test, about once a second.
+        lag: The event loop's lag.
+        warnings: The library's warnings.
     """
 
     def __init__(self) -> None:
@@ -56,30 +61,31 @@ class Recorder:
         self.failures: Counter[str] = Counter()
         self.samples: list[Sample] = []
         self.lag = LagMeter()
+        self.warnings = WarningCounter()
 
     def clock(self) -> float:
         """Return the seconds since the test began."""
         return time.monotonic() - self._origin
 
     def at(self, moment: datetime) -> float:
-        """Return when a moment in UTC was by this clock."""
+        """Convert a moment in UTC to this clock."""
         for _ in range(COMPARISONS):
-            # Not once for all, since UTC may be set anew; and again if the system let something come in between.
+            # Compared anew each time, since UTC may be adjusted; and again if the process was suspended in between.
             before, now = self.clock(), datetime.now(UTC)
             if self.clock() - before < CLOSE:
                 break
         return before - (now - moment).total_seconds()
 
     def close(self) -> None:
-        """The test is over."""
+        """Mark the end of the test."""
         self.seconds = self.clock()
         self.cpu_share = (time.process_time() - self._cpu) / self.seconds
 
     def note_arrival(self, due: float | None) -> tuple[int, float]:
-        """One more conversation comes up: return its number, and when it was due.
+        """Record an arrival; return its number and the time it was due.
 
         Args:
-            due: When by the schedule; None: now, since there is none.
+            due: When the schedule wanted it; None: now, in a closed loop.
         """
         now = self.clock()
         if due is not None:
@@ -88,22 +94,22 @@ class Recorder:
         return self.arrived - 1, now if due is None else due
 
     def note_connected(self, due: float, connected: float) -> None:
-        """One was connected."""
+        """Record a connection."""
         self.connect.add(connected - due)
 
     def note_ready(self, due: float, ready: float) -> None:
-        """One got ready."""
+        """Record that a bot became ready."""
         self.ready.add(ready - due)
         self.ready_spread.add(max(0.0, ready - due))
 
     def note_over(self, attempt: Attempt) -> None:
-        """One is over."""
+        """Record an attempt that is over."""
         self.attempts.append(attempt)
         if attempt.failure is not None:
             self.failures[attempt.failure] += 1
 
     def take_sample(self, statistics: ManagerStatistics) -> None:
-        """Note how things stand now."""
+        """Record the current state of the test."""
         self.samples.append(
             Sample(
                 at=self.clock(),
@@ -117,52 +123,46 @@ class Recorder:
         )
 
 
-INTERVAL = 0.01
-"""Seconds between two looks."""
-
-
 class LagMeter:
-    """Sleeps again and again, and notes how much later than asked it comes up."""
+    """Measures how late the event loop wakes its tasks, which every latency measured on it may include."""
 
     def __init__(self) -> None:
         self.lag = Latencies()
         self._worst = 0.0
 
     async def watch(self) -> None:
-        """Note until cancelled."""
+        """Measure until cancelled."""
         while True:
-            due = time.monotonic() + INTERVAL
-            await asyncio.sleep(INTERVAL)
+            due = time.monotonic() + LAG_INTERVAL
+            await asyncio.sleep(LAG_INTERVAL)
             self.note(max(0.0, time.monotonic() - due))
 
     def note(self, late: float) -> None:
-        """Count by how many seconds it was late, and all the looks that fell into that time."""
-        self.lag.add(late, every=INTERVAL)
+        """Record a lag in seconds, and the measurements that were missed meanwhile."""
+        self.lag.add(late, every=LAG_INTERVAL)
         self._worst = max(self._worst, late)
 
     def take_worst(self) -> float:
-        """Return the longest since this was last asked for."""
+        """Return the longest lag since the last call."""
         worst, self._worst = self._worst, 0.0
         return worst
 
 
-_ID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
-
-
-class Complaints(logging.Handler):
-    """Counts warnings; those that differ in the conversation alone count together."""
+class WarningCounter(logging.Handler):
+    """Counts the library's warnings; those that differ only in the conversation id count as one."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self._counts: Counter[str] = Counter()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Count one."""
-        self._counts[_ID.sub("...", record.getMessage()).removeprefix("! ")] += 1
+        """Count a warning."""
+        self._counts[_ID.sub("ID", record.getMessage()).removeprefix("! ")] += 1
 
     @contextmanager
-    def heard(self) -> Iterator[None]:
-        """Listen to the library for the time of a block."""
+    def listening(self) -> Iterator[None]:
+        """Listen to the library's log within a block."""
+        logger = logging.getLogger("akapulu_async")
         logger.addHandler(self)
         try:
             yield
@@ -170,6 +170,9 @@ class Complaints(logging.Handler):
             logger.removeHandler(self)
 
     @property
-    def told(self) -> tuple[str, ...]:
-        """What was warned of, in a sentence each, with how often if more than once."""
-        return tuple(f"{text}." if count == 1 else f"{text} ({count:,} times)." for text, count in self._counts.items())
+    def sentences(self) -> tuple[str, ...]:
+        """The warnings, each with its count if it came more than once."""
+        return tuple(
+            f"{text.rstrip('.')}." if count == 1 else f"{text.rstrip('.')} ({count:,} times)."
+            for text, count in self._counts.items()
+        )

@@ -1,10 +1,10 @@
 "use strict";
 
-// Draws the charts in the page's colours, and again when those change: with the colour scheme, and for print.
+// Draws the charts in the page's colours, and redraws them when those change: with the colour scheme, and for print.
 (() => {
   const figures = JSON.parse(document.getElementById("figures").textContent);
   const config = { responsive: true, displaylogo: false, displayModeBar: false };
-  const PAPER = 640; // pixels, as wide as A4 and Letter bear
+  const PAPER = 640; // pixels that fit on A4 and Letter
   const dark = matchMedia("screen and (prefers-color-scheme: dark)");
   const print = matchMedia("print");
   const touch = matchMedia("(pointer: coarse)");
@@ -26,7 +26,7 @@
       layout.dragmode = touch.matches ? false : "zoom"; // a finger that drags scrolls the page
       if (print.matches) layout.width = PAPER;
       Plotly.react(name, data, layout, config);
-      if (!print.matches) Plotly.Plots.resize(name); // as wide as the page again, after print
+      if (!print.matches) Plotly.Plots.resize(name); // back to the page's width after print
     }
   }
 

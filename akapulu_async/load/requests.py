@@ -1,4 +1,4 @@
-"""What a load test connects: one request over and over, or a file of them, taken in turns."""
+"""The connect requests of a load test: one request repeated, or a file of requests taken in turns."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,8 +6,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from akapulu_async.errors import ConfigurationError
-from akapulu_async.models.connection import ConnectRequest
+from akapulu_async import ConfigurationError, ConnectRequest
 
 FIELDS: Mapping[str, str] = {
     "scenario": "scenario_id",
@@ -19,33 +18,31 @@ FIELDS: Mapping[str, str] = {
     "voice_only_mode": "voice_only_mode",
     "extra": "extra",
 }
-"""What a line may hold, and what it is called in `ConnectRequest`."""
+"""The fields of a line, and their names in `ConnectRequest`."""
 
-_WANTED = (
-    'a JSON object such as {"scenario": "<UUID>", "avatar": "<UUID>", "variables": {"name": "Ada"}} is wanted'  # for 1
-)
+_EXPECTED = 'expected a JSON object such as {"scenario": "<UUID>", "avatar": "<UUID>", "variables": {"name": "Ada"}}'
 
 
 def read_requests(path: Path) -> tuple[ConnectRequest, ...]:
-    """Read a file of JSON objects, one a line; empty lines are passed over.
+    """Read a file of JSON objects, one per line; empty lines are skipped.
 
     Raises:
-        ConfigurationError: It cannot be read, or a line is no request; the message names file and line.
+        ConfigurationError: It cannot be read, or a line is not a request; the message names file and line.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise ConfigurationError(f"--requests {path}: {reason}") from None
     lines = enumerate(text.splitlines(), start=1)
     requests = tuple(_parse(line, f"--requests {path}: line {number}") for number, line in lines if line.strip())
     if not requests:
-        raise ConfigurationError(f"--requests {path}: it has no lines; {_WANTED} on each")
+        raise ConfigurationError(f"--requests {path}: the file is empty; {_EXPECTED} on each line")
     return requests
 
 
 def in_turns(requests: Sequence[ConnectRequest]) -> Iterator[ConnectRequest]:
-    """Yield the requests in turns, for ever."""
+    """Yield the requests in turns, endlessly."""
     return cycle(requests)
 
 
@@ -53,27 +50,27 @@ def _parse(line: str, where: str) -> ConnectRequest:
     try:
         values = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{where}: no JSON ({error}); {_WANTED}") from None
+        raise ConfigurationError(f"{where}: not JSON ({error}); {_EXPECTED}") from None
     if not isinstance(values, dict):
-        raise ConfigurationError(f"{where}: {_WANTED}")
+        raise ConfigurationError(f"{where}: {_EXPECTED}")
     return _request(values, where)
 
 
 def _request(values: Mapping[str, Any], where: str) -> ConnectRequest:
     unknown = sorted(values.keys() - FIELDS.keys())
     if unknown:
-        raise ConfigurationError(f"{where}: there is no field {unknown[0]!r:.80}; there are {', '.join(FIELDS)}")
+        raise ConfigurationError(f"{where}: unknown field {unknown[0]!r:.80}; the fields are {', '.join(FIELDS)}")
     missing = [name for name in ("scenario", "avatar") if name not in values]
     if missing:
-        raise ConfigurationError(f"{where}: {missing[0]} is missing; {_WANTED}")
+        raise ConfigurationError(f"{where}: {missing[0]} is missing; {_EXPECTED}")
     try:
         return ConnectRequest(**{FIELDS[name]: value for name, value in values.items()})
     except ConfigurationError as error:
-        raise ConfigurationError(f"{where}: {_by_its_name_there(str(error))}") from None
+        raise ConfigurationError(f"{where}: {_with_field_name(str(error))}") from None
 
 
-def _by_its_name_there(message: str) -> str:
-    """Have a message name the field as the file does."""
+def _with_field_name(message: str) -> str:
+    """Replace the argument's name at the start of a message with the file's name for it."""
     for name, argument in FIELDS.items():
         if message.startswith(argument):
             return name + message.removeprefix(argument)

@@ -1,4 +1,4 @@
-"""What a load test measured, as plain values. All times are seconds since the test began, unless they say otherwise."""
+"""The measurements of a load test, as plain values. Times are seconds since the start, unless stated otherwise."""
 
 import csv
 import math
@@ -9,14 +9,22 @@ from pathlib import Path
 import attrs
 from hdrh.histogram import HdrHistogram
 
-from akapulu_async.sansio.lifecycle import EndReason, SessionState
+from akapulu_async import EndReason, SessionState
 
 LOWEST, HIGHEST, DIGITS = 1, 7_200_000_000, 3
-"""What the histograms hold: a microsecond to two hours, with three significant digits."""
+"""Range of the histograms in microseconds, up to two hours, and their significant digits."""
+
+MOST_LAG = 0.05
+"""Seconds of lag of the event loop or the arrivals (p99) above which the figures are doubtful."""
+
+MOST_CPU = 0.9
+"""Share of a core above which the load generator is near its limit: one event loop uses one core."""
+
+_REMEDY = "leave it a core to itself, run fewer conversations per process, or use a longer --poll-interval"
 
 
 class Latencies:
-    """Durations in an HDR histogram: quantiles with three significant digits, however many there are."""
+    """Durations in an HDR histogram: quantiles with three significant digits in bounded memory."""
 
     def __init__(self) -> None:
         self._histogram = HdrHistogram(LOWEST, HIGHEST, DIGITS)
@@ -24,16 +32,16 @@ class Latencies:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """How many were added."""
         return int(self._histogram.get_total_count())
 
     def add(self, seconds: float, *, every: float | None = None) -> None:
-        """Add one; what is outside of the histogram's range counts as its nearest end.
+        """Add a duration; one outside of the range counts as the nearest end of the range.
 
         Args:
-            seconds: How long it was.
-            every: Seconds after which the next one would have begun, had this one not held it up: those that were
-                left out for that are added too. None if nothing is held up.
+            seconds: The duration.
+            every: The usual interval of measurements, in seconds, if this duration delayed the next ones: those that
+                were missed are added too. None: nothing was delayed.
         """
         self._record(seconds)
         if every is not None:
@@ -48,51 +56,51 @@ class Latencies:
         self._highest = max(self._highest, value)
 
     def at(self, share: float) -> float | None:
-        """Return the seconds below or at which this share (0 to 1) of all lies; None if there are none."""
+        """Return the quantile for a share from 0 to 1, in seconds; None if nothing was added."""
         if not self.count:
             return None
-        # The histogram would round the rank to the nearest, which is not the share that is asked for.
+        # The histogram would round the rank to the nearest, which gives another share.
         rank = max(1, math.ceil(round(share * self.count, 6)))
-        # It gives the upper bound of what it cannot tell apart, which may lie above the highest there is.
+        # It returns the upper bound of a bucket, which may lie above the highest value.
         value = min(self._histogram.get_value_at_percentile(100 * rank / self.count), self._highest)
         return float(value) / 1e6
 
     @property
     def mean(self) -> float | None:
-        """Their mean in seconds; None if there are none."""
+        """The mean in seconds; None if nothing was added."""
         return self._sum / self.count / 1e6 if self.count else None
 
     @property
     def highest(self) -> float | None:
-        """The longest in seconds; None if there are none."""
+        """The longest in seconds; None if nothing was added."""
         return self._highest / 1e6 if self.count else None
 
 
 @attrs.frozen(kw_only=True)
 class Attempt:
-    """One conversation of a load test, over when this is made."""
+    """One conversation of a load test, after its end."""
 
     index: int
     """Its number, from 0, in the order of arrival."""
 
     due: float
-    """When it was to begin: by the schedule of arrivals, or, in a closed loop, when a place got free. Latencies count
-    from here, so that a load generator or an account that falls behind does not hide it."""
+    """When it should have started: by the schedule, or in a closed loop when a place became free. Latencies count from
+    here, so a load generator or an account that falls behind cannot hide it."""
 
     began: float | None = None
-    """When the connect that was answered well was sent; None if none was."""
+    """When the connect that succeeded was sent; None if none succeeded."""
 
     session_id: str | None = None
     """The conversation; None if no connect succeeded."""
 
     connected: float | None = None
-    """When its connect was answered well."""
+    """When its connect succeeded."""
 
     room_joined: float | None = None
-    """When it entered the state."""
+    """When it entered this state."""
 
     ready: float | None = None
-    """When the event of its bot's readiness was there."""
+    """When the session reported that the bot is ready."""
 
     ended: float | None = None
     """When it ended."""
@@ -101,17 +109,17 @@ class Attempt:
     """Why it ended; None if it never began."""
 
     failure: str | None = None
-    """Why it counts as failed, in a word or two for counting, such as `ready_timeout` or `ServerError 503`; None if
-    it got ready and was not broken off by an error."""
+    """The cause of failure, such as `ready_timeout` or `ServerError 503`; None if the bot became ready and no error
+    ended the session."""
 
     @property
     def connect_latency(self) -> float | None:
-        """Seconds from when it was due to its connection."""
+        """Seconds from due to connected."""
         return None if self.connected is None else self.connected - self.due
 
     @property
     def time_to_ready(self) -> float | None:
-        """Seconds from when it was due to its readiness."""
+        """Seconds from due to ready."""
         return None if self.ready is None else self.ready - self.due
 
 
@@ -121,22 +129,22 @@ class Sample:
 
     at: float
     states: Mapping[SessionState, int] = attrs.field(hash=False)
-    """How many sessions are in each state but `ended`."""
+    """Sessions in each state but `ended`."""
 
     waiting: int
-    """How many are due and wait: for a place, or for their connect's turn."""
+    """Conversations that are due and wait for a place or for their connect's turn."""
 
     connects: int
-    """Connects answered well so far."""
+    """Successful connects so far."""
 
     polls: int
     """Polls completed so far."""
 
     failures: int
-    """Attempts that failed so far."""
+    """Failed attempts so far."""
 
     loop_lag: float
-    """The longest time since the last sample by which the event loop was late."""
+    """The event loop's longest lag since the last sample, in seconds."""
 
 
 @attrs.frozen(kw_only=True)
@@ -144,89 +152,60 @@ class LoadResult:
     """A whole load test."""
 
     title: str
-    """What was run, in one line, such as `2,000 conversations, 500 at once`."""
+    """The test in one line, such as `2,000 conversations, 500 at once`."""
 
     settings: Mapping[str, str] = attrs.field(hash=False)
-    """What it was run with, for people: names and values, without secrets."""
+    """The settings for people, as names and values, without secrets."""
 
     started_at: datetime
-    """When it began, in UTC."""
+    """The start, in UTC."""
 
     seconds: float
-    """How long it took."""
+    """Its duration."""
 
     attempts: tuple[Attempt, ...]
     """All conversations, in the order of arrival."""
 
     samples: tuple[Sample, ...]
-    """About one a second."""
+    """About one per second."""
 
     connect: Latencies
-    """Of all that were connected: seconds from when they were due."""
+    """Seconds from due to connected, of all that were connected."""
 
     ready: Latencies
-    """Of all that got ready: seconds from when they were due."""
+    """Seconds from due to ready, of all that became ready."""
 
     loop_lag: Latencies
-    """By how much the event loop was late, sampled all along."""
+    """The event loop's lag, sampled during the whole test."""
 
     failures: Mapping[str, int] = attrs.field(hash=False)
-    """How many failed, by cause."""
+    """Failed attempts by cause."""
 
     arrival_lag: Latencies = attrs.field(factory=Latencies)
-    """By how much conversations came up later than they were due, through this program's fault; open loop only."""
+    """How late this program started conversations that were due (open loop only)."""
 
     resolution: float | None = None
-    """By how many seconds at the most polling tells of a readiness late, on average half of that; None if unknown."""
+    """Seconds by which polling may see readiness late, half of that on average; None if unknown."""
 
     cpu_share: float | None = None
     """Share of a core that this program used; None if unknown."""
 
     interrupted: bool = False
-    """Whether it was broken off."""
+    """True if the test was stopped early."""
 
     warnings: tuple[str, ...] = ()
-    """What makes the figures doubtful: the load generator was the bottleneck, it was interrupted, ..."""
-
-
-COLUMNS = (*(field.name for field in attrs.fields(Attempt)), "connect_latency", "time_to_ready")
-"""What `Attempt` has, by the same names. What is None is left empty."""
-
-
-def write_csv(result: LoadResult, path: Path) -> None:
-    """Write all attempts, with a line of names above; raises `OSError`."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerows(map(_row, result.attempts))
-
-
-def _row(attempt: Attempt) -> list[object]:
-    return [_cell(getattr(attempt, name)) for name in COLUMNS]
-
-
-def _cell(value: object) -> object:
-    return f"{value:.6f}" if isinstance(value, float) else value
-
-
-MOST_LAG = 0.05
-"""Seconds by which the loop or the arrivals may be late, at their 99th percentile."""
-
-MOST_CPU = 0.9
-"""Share of a core past which more load could not have been sent. One event loop uses one core."""
-
-_REMEDY = "leave it a core to itself, or use fewer conversations a process, or a longer --poll-interval"
+    """Sentences on what makes the figures doubtful, and the library's warnings."""
 
 
 def doubts(result: LoadResult) -> Iterator[str]:
-    """Yield what makes the figures doubtful, each in a sentence or two."""
+    """Yield the reasons to doubt the figures, in a sentence or two each."""
     if result.interrupted:
-        yield "It was interrupted: what ran was ended, and the figures are those of what was measured until then."
+        yield "The test was interrupted: running conversations were ended, and the figures stop there."
     lag = result.loop_lag.at(0.99)
     if lag is not None and lag > MOST_LAG:
         yield (
             f"The load generator was the bottleneck: its event loop was up to {lag:.3f} s late (p99), "
-            f"which makes latencies too long by as much; {_REMEDY}."
+            f"so latencies may be too long by as much; {_REMEDY}."
         )
     late = result.arrival_lag.at(0.99)
     if late is not None and late > MOST_LAG:
@@ -235,4 +214,20 @@ def doubts(result: LoadResult) -> Iterator[str]:
             f"which the latencies include; {_REMEDY}, or a lower --rate."
         )
     if result.cpu_share is not None and result.cpu_share > MOST_CPU:
-        yield f"The load generator used {result.cpu_share:.0%} of a core, which is all that it can use; {_REMEDY}."
+        yield f"The load generator used {result.cpu_share:.0%} of a core, nearly all it can use; {_REMEDY}."
+
+
+COLUMNS = (*(field.name for field in attrs.fields(Attempt)), "connect_latency", "time_to_ready")
+"""The columns of the CSV file, named like the attributes of `Attempt`. None becomes an empty cell."""
+
+
+def write_csv(result: LoadResult, path: Path) -> None:
+    """Write one row per attempt below a header row; raises `OSError`."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows([_cell(getattr(attempt, name)) for name in COLUMNS] for attempt in result.attempts)
+
+
+def _cell(value: object) -> object:
+    return f"{value:.6f}" if isinstance(value, float) else value

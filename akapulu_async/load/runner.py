@@ -1,59 +1,86 @@
-"""Runs a load test: sends conversations on their way when they are due, and waits for the last."""
+"""Runs a load test: starts the conversations when they are due, and waits for the last one to end."""
 
 import asyncio
 import contextlib
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from itertools import count
-from random import Random
 from typing import Any
 
-from akapulu_async.http.transport import POOL_SIZE
+import attrs
+
+from akapulu_async import AkapuluClient, ConnectRequest, SessionManager
 from akapulu_async.load.attempts import attempt
-from akapulu_async.load.plan import LoadPlan, due_times
+from akapulu_async.load.plan import LoadPlan
 from akapulu_async.load.recorder import Recorder
-from akapulu_async.manager import Client, SessionManager
-from akapulu_async.models.connection import ConnectRequest
+from akapulu_async.load.results import LoadResult, doubts
 
 SAMPLE_INTERVAL = 1.0
 """Seconds between two samples."""
 
 BREATH = 64
-"""After how many arrivals in a row that are late already the loop may do other things."""
+"""Overdue arrivals in a row after which the event loop may run other tasks."""
+
+RESERVED_FILES = 100
+"""Open files kept for everything but connections."""
+
+FEWEST, MOST = 64, 30_000
+"""Bounds of the connection pool; one address can open about 30,000 connections to another."""
 
 Follower = Callable[[Recorder], Coroutine[Any, Any, None]]
-"""Shows what is recorded until it is cancelled, which it is when the test is over."""
+"""Shows the progress until it is cancelled, at the end of the test."""
 
 
 async def run_load(
-    client: Client, plan: LoadPlan, requests: Iterator[ConnectRequest], *, stop: asyncio.Event, follow: Follower
-) -> Recorder:
-    """Do what is planned, and return what was noted.
+    client: AkapuluClient, plan: LoadPlan, requests: Iterator[ConnectRequest], *, stop: asyncio.Event, follow: Follower
+) -> LoadResult:
+    """Run a load test.
 
     Args:
-        client: The client, which is open.
-        plan: What to do.
-        requests: What to connect, one after the other, without end.
-        stop: When it is set, nothing more is begun, and what runs is ended.
-        follow: Shows how it goes.
+        client: An open client. Give it `pool_size=connections(plan.most_at_once)`.
+        plan: The plan.
+        requests: The connect requests, an endless iterator.
+        stop: Set it to end the test early: nothing more is started, and what runs is ended.
+        follow: Shows the progress.
     """
     recorder = Recorder()
-    async with SessionManager(
-        client,
-        max_sessions=None if plan.rate is None else plan.concurrency,
-        poll=plan.poll,
-        ready_timeout=plan.ready_timeout,
-    ) as manager:
-        load = _Load(manager, plan, requests, recorder)
-        around = (recorder.lag.watch(), load.keep_sampling(), load.stop_when_told(stop), follow(recorder))
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(each) for each in around]
-            await load.drive()
-            for task in tasks:
-                task.cancel()
-        recorder.take_sample(manager.statistics())
-        recorder.close()
-    return recorder
+    with recorder.warnings.listening():
+        async with SessionManager(
+            client,
+            max_sessions=None if plan.rate is None else plan.concurrency,
+            poll=plan.poll,
+            ready_timeout=plan.ready_timeout,
+        ) as manager:
+            load = _Load(manager, plan, requests, recorder)
+            around = (recorder.lag.watch(), load.keep_sampling(), load.stop_on(stop), follow(recorder))
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(each) for each in around]
+                await load.drive()
+                for task in tasks:
+                    task.cancel()
+            recorder.take_sample(manager.statistics())
+            recorder.close()
+    return _result(plan, recorder)
+
+
+def _result(plan: LoadPlan, recorder: Recorder) -> LoadResult:
+    result = LoadResult(
+        title=plan.title,
+        settings=plan.settings,
+        started_at=recorder.started_at,
+        seconds=recorder.seconds,
+        attempts=tuple(sorted(recorder.attempts, key=lambda each: each.index)),
+        samples=tuple(recorder.samples),
+        connect=recorder.connect,
+        ready=recorder.ready,
+        loop_lag=recorder.lag.lag,
+        failures=dict(recorder.failures),
+        arrival_lag=recorder.arrival_lag,
+        resolution=plan.resolution,
+        cpu_share=recorder.cpu_share,
+        interrupted=recorder.interrupted,
+    )
+    return attrs.evolve(result, warnings=(*doubts(result), *recorder.warnings.sentences))
 
 
 class _Load:
@@ -67,13 +94,13 @@ class _Load:
         self._feeder: asyncio.Task[None] | None = None
 
     async def drive(self) -> None:
-        """Begin all conversations, and wait until the last is over."""
+        """Start all conversations, and wait until the last one is over."""
         async with asyncio.TaskGroup() as group:
-            feed = self._work_in_places if self._plan.rate is None else self._send_when_due
+            feed = self._fill_places if self._plan.rate is None else self._start_when_due
             self._feeder = group.create_task(feed(group), name="akapulu load")
 
-    async def stop_when_told(self, stop: asyncio.Event) -> None:
-        """Begin no more and end what runs, once that is asked for."""
+    async def stop_on(self, stop: asyncio.Event) -> None:
+        """When the event is set, start no more conversations and end the running ones."""
         await stop.wait()
         self._recorder.interrupted = True
         if self._feeder is not None:
@@ -88,23 +115,17 @@ class _Load:
 
     # The open loop.
 
-    async def _send_when_due(self, group: asyncio.TaskGroup) -> None:
-        for number, due in enumerate(self._due_times()):
+    async def _start_when_due(self, group: asyncio.TaskGroup) -> None:
+        for number, due in enumerate(self._plan.due_times()):
             wait = due - self._recorder.clock()
-            # What is late already is not kept waiting by what the loop does besides, but now and then that must go on.
+            # Overdue arrivals start at once, but now and then the loop must run its other tasks.
             if wait > 0 or number % BREATH == 0:
                 await asyncio.sleep(wait)
             group.create_task(self._attempt(due))
 
-    def _due_times(self) -> Iterator[float]:
-        plan = self._plan
-        assert plan.rate is not None
-        rng = Random(plan.seed)  # noqa: S311 - to be repeated, not to be secret
-        return due_times(plan.arrivals, plan.rate, rng, conversations=plan.conversations, duration=plan.duration)
-
     # The closed loop.
 
-    async def _work_in_places(self, group: asyncio.TaskGroup) -> None:
+    async def _fill_places(self, group: asyncio.TaskGroup) -> None:
         for place in range(self._plan.concurrency or 0):
             await asyncio.sleep(self._plan.opening(place) - self._recorder.clock())
             if not self._wants_more():
@@ -127,27 +148,18 @@ class _Load:
         await attempt(self._manager, self._recorder, next(self._requests), due=due, hold=self._plan.hold)
 
 
-RESERVE = 100
-"""Open files that are left to all else."""
-
-MOST = 30_000
-"""About as many as one address can have open to another."""
-
-
 def connections(wanted: int | None) -> int:
-    """Return how many connections to allow, so that no call waits in this program for another one's answer.
-
-    The limit of open files is raised for that as far as the system lets this process.
+    """Return the pool size with which no request waits for a connection, raising the limit of open files if needed.
 
     Args:
-        wanted: How many conversations may run at once, each with one call at most on its way; None for any number.
+        wanted: The most conversations at once, each with at most one request in flight; None: no limit.
     """
-    wanted = MOST if wanted is None else min(max(wanted, POOL_SIZE), MOST)
-    return max(POOL_SIZE, min(wanted, _allow_files(wanted + RESERVE) - RESERVE))
+    wanted = MOST if wanted is None else min(max(wanted, FEWEST), MOST)
+    return max(FEWEST, min(wanted, _allow_files(wanted + RESERVED_FILES) - RESERVED_FILES))
 
 
 def _allow_files(wanted: int) -> int:
-    """Raise the limit of open files, if need be and as far as can be; returns how many of those may be open."""
+    """Raise the limit of open files as far as needed and allowed; return how many of the wanted may be open."""
     if sys.platform == "win32":
         return wanted
     import resource  # noqa: PLC0415 - not on Windows

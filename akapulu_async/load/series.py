@@ -1,4 +1,4 @@
-"""From many figures to as few as a chart can show: bins, rolling quantiles, and fair choices. Pure."""
+"""Reduces many figures to as many as a chart can show: bins, rolling quantiles, samples. Pure."""
 
 import math
 from bisect import bisect_left
@@ -11,11 +11,14 @@ import attrs
 Item = TypeVar("Item")
 
 ENOUGH, MOST_WINDOWS, MOST_STEPS = 40, 20, 80
-"""Of rolling quantiles: figures that a window is to hold; windows side by side, and in all, at most."""
+"""Rolling quantiles: figures per window; most windows side by side, and most steps in total."""
+
+SPREAD_DIGITS = 3
+"""Significant digits that a `Spread` keeps, so that its memory is bounded."""
 
 
 def nice_step(span: float, most: int) -> float:
-    """Return the smallest of 1, 2, 2.5, 5 and their tens and tenths of which so many cover the span (above 0)."""
+    """Return the smallest of 1, 2, 2.5, 5 times a power of ten of which at most `most` cover the span (above 0)."""
     exponent = math.floor(math.log10(span / most))
     steps = (factor * 10.0**power for power in (exponent, exponent + 1) for factor in (1, 2, 2.5, 5))
     return next(step for step in steps if step * most >= span)
@@ -23,29 +26,29 @@ def nice_step(span: float, most: int) -> float:
 
 @attrs.frozen
 class Bins:
-    """How many figures lie in each of a row of equal intervals."""
+    """Counts of figures in a row of equal intervals."""
 
     width: float
     first: int
-    """The first interval begins at so many widths."""
+    """The first interval begins at this multiple of the width."""
 
     counts: tuple[int, ...]
-    beyond: int
-    """How many lie above the last interval."""
+    beyond: int = 0
+    """Figures above the last interval."""
 
     @property
     def edges(self) -> tuple[float, ...]:
-        """The bounds of the intervals: one more than there are of those."""
+        """The bounds of the intervals, one more than intervals."""
         return tuple((self.first + number) * self.width for number in range(len(self.counts) + 1))
 
 
 def bin_up(values: Sequence[float], end: float, most: int) -> Bins:
-    """Count figures (at least one) in intervals from the lowest to `end`, which is not below it.
+    """Count figures (at least one) in intervals from the lowest to `end`, which must not be below it.
 
-    There are about so many intervals at most, and fewer for few figures.
+    There are about `most` intervals, fewer for few figures.
     """
     lowest = min(values)
-    # Figures that hardly differ look so.
+    # Figures that hardly differ share a bin.
     width = nice_step(max(end - lowest, end / 10, 1e-6), min(most, 4 + math.isqrt(4 * len(values))))
     first = math.floor(lowest / width)
     counts = [0] * (math.floor(end / width) - first + 1)
@@ -58,8 +61,31 @@ def bin_up(values: Sequence[float], end: float, most: int) -> Bins:
     return Bins(width, first, tuple(counts), beyond)
 
 
+class Spread:
+    """Counts figures from 0 up, in bounded memory, for a live histogram."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[float] = Counter()
+
+    def add(self, value: float) -> None:
+        """Count a figure."""
+        self._counts[float(f"{value:.{SPREAD_DIGITS - 1}e}")] += 1
+
+    def bins(self, most: int) -> Bins | None:
+        """Return at most `most` (2 or more) bins from the lowest to the highest figure; None if there are none."""
+        if not self._counts:
+            return None
+        low, high = min(self._counts), max(self._counts)
+        width = nice_step(max(high - low, high / 1000, 1e-9), most - 1)
+        first = math.floor(low / width)
+        counts = [0] * (math.floor(high / width) - first + 1)
+        for value, count in self._counts.items():
+            counts[math.floor(value / width) - first] += count
+        return Bins(width, first, tuple(counts))
+
+
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """Return the one of the ordered figures below or at which this share (above 0, to 1) of all lies."""
+    """Return the quantile of ordered figures for a share above 0, up to 1."""
     return ordered[math.ceil(share * len(ordered)) - 1]
 
 
@@ -68,20 +94,20 @@ class Rolling:
     """Quantiles in a window that moves over time."""
 
     window: float
-    """Its seconds."""
+    """Length of the window in seconds."""
 
     at: tuple[float, ...]
     """The middles of the windows."""
 
     quantiles: tuple[tuple[float | None, ...], ...]
-    """For each share that was asked for: the quantile in each window; None where too few figures lie."""
+    """For each share: the quantile in each window; None where there are too few figures."""
 
 
 def roll(points: Sequence[tuple[float, float]], shares: Sequence[float]) -> Rolling:
-    """Return the quantiles of figures over time: of at least one pair of time and figure, in the order of time.
+    """Return rolling quantiles of pairs of time and figure, at least one, ordered by time.
 
-    Windows are long enough to hold `ENOUGH` figures each, if those come evenly. A quantile is told only where one
-    figure or more may lie above it: of two for the half, of twenty for 95 per cent.
+    Windows are long enough to hold `ENOUGH` figures each, if those come evenly. A quantile needs at least one figure
+    above it: two figures for the median, twenty for the 95th percentile.
     """
     most = min(max(len(points) // ENOUGH, 2), MOST_WINDOWS)
     steps = MOST_STEPS // most
@@ -93,70 +119,21 @@ def roll(points: Sequence[tuple[float, float]], shares: Sequence[float]) -> Roll
     for middle in middles:
         within = slice(bisect_left(times, middle - window / 2), bisect_left(times, middle + window / 2))
         ordered = sorted(figure for _, figure in points[within])
-        columns.append([quantile(ordered, share) if _tells(share, len(ordered)) else None for share in shares])
+        columns.append([quantile(ordered, share) if _enough(share, len(ordered)) else None for share in shares])
     return Rolling(window, middles, tuple(zip(*columns, strict=True)))
 
 
-def _tells(share: float, count: int) -> bool:
+def _enough(share: float, count: int) -> bool:
     return round(count * (1 - share), 6) >= 1
 
 
 def thin(items: Sequence[Item], most: int) -> Sequence[Item]:
-    """Return at most so many of the items, evenly chosen."""
+    """Return at most `most` of the items, evenly chosen."""
     count = len(items)
     return items if count <= most else [items[number * count // most] for number in range(most)]
 
 
 def peaks(items: Sequence[Item], key: Callable[[Item], float], most: int) -> Sequence[Item]:
-    """Return the highest item of each of at most so many equal runs of items."""
+    """Return the highest item of each of at most `most` equal runs of items."""
     size = math.ceil(len(items) / most)
     return [max(items[start : start + size], key=key) for start in range(0, len(items), size)] if size else []
-
-
-DIGITS = 3
-"""Significant digits that are kept of each figure, so that memory and work do not grow with their number."""
-
-
-@attrs.frozen
-class Bar:
-    """How many figures lie between two bounds."""
-
-    low: float
-    """The figure itself lies in."""
-
-    high: float
-    """The figure itself lies outside."""
-
-    count: int
-
-
-class Spread:
-    """Figures of 0 and more, counted."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[float] = Counter()
-
-    def add(self, value: float) -> None:
-        """Count one."""
-        self._counts[float(f"{value:.{DIGITS - 1}e}")] += 1
-
-    def bars(self, most: int) -> list[Bar]:
-        """Return bars of one round width from the lowest to the highest figure, so many at the most, 2 or more."""
-        if not self._counts:
-            return []
-        counts = dict(self._counts)  # a copy in one step: the caller may be another thread than who adds
-        low, high = min(counts), max(counts)
-        width = _round_width(low, high, most)
-        first = math.floor(low / width)
-        last = math.floor(high / width)
-        heights: Counter[int] = Counter()
-        for value, count in counts.items():
-            heights[math.floor(value / width)] += count
-        return [Bar(place * width, (place + 1) * width, heights[place]) for place in range(first, last + 1)]
-
-
-def _round_width(low: float, high: float, most: int) -> float:
-    """Return the smallest of 1, 2, 5, 10, ... times a power of ten with which so many bars reach from low to high."""
-    scale = 10.0 ** math.floor(math.log10(max((high - low) / most, high / 1000, 1e-9)))
-    widths = (scale * factor for factor in (1, 2, 5, 10, 20, 50))
-    return next(width for width in widths if math.floor(high / width) - math.floor(low / width) < most)

@@ -1,4 +1,4 @@
-"""Charts of how a load test went: sessions by state, failures, and how well the load generator kept up."""
+"""Charts of a load test over time: sessions by state, failures, and the load generator's lag."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -26,18 +26,18 @@ from akapulu_async.load.series import bin_up, peaks
 from akapulu_async.load.wording import counted, figure, latency, share, unit_of_latency, unit_of_test
 
 BAR, LONGEST_LABEL = 44, 32
-"""Pixels of a cause's bar with its label, and the letters of the longest label."""
+"""Pixels of a bar with its label; characters of the longest label."""
 
 
 def sessions_chart(result: LoadResult) -> Chart:
-    """Return the sessions by state over time, and how many waited."""
+    """Return the chart of sessions by state, and of waiting conversations."""
     heading, name = "Sessions by state over time", "sessions"
     if not result.samples:
-        return Chart(name=name, heading=heading, figure=None, caption="Nothing to show: no samples were taken.")
+        return Chart(name=name, heading=heading, figure=None, caption="No data: no samples were taken.")
     busiest = max(result.samples, key=_running)
     most_waiting = max(sample.waiting for sample in result.samples)
     caption = f"Most sessions at once: {_running(busiest):,}, at {figure(busiest.at)} s ({_by_state(busiest)})."
-    caption += f" Most that were due and waited: {most_waiting:,}." if most_waiting else " Nothing that was due waited."
+    caption += f" Most waiting at once: {most_waiting:,}." if most_waiting else " None waited."
     shown = peaks(result.samples, _busy, MOST_MOMENTS)
     caption += _chosen(result.samples, shown, "the busiest")
     drawing = _sessions(shown, result.seconds, waiting=most_waiting > 0)
@@ -58,7 +58,7 @@ def _by_state(sample: Sample) -> str:
 
 def _chosen(all_of: Sequence[Sample], shown: Sequence[Sample], which: str) -> str:
     run = -(-len(all_of) // MOST_MOMENTS)
-    return "" if len(shown) == len(all_of) else f" Each moment shown is {which} of {run} samples."
+    return "" if len(shown) == len(all_of) else f" Each point is {which} of {run} samples."
 
 
 def _sessions(samples: Sequence[Sample], seconds: float, *, waiting: bool) -> go.Figure:
@@ -76,7 +76,7 @@ def _sessions(samples: Sequence[Sample], seconds: float, *, waiting: bool) -> go
         )
         for state, colour in COLOURS.items()
     ]
-    x = axis(f"{time.name} since the test began", showgrid=False)
+    x = axis(f"{time.name} since the start", showgrid=False)
     y = count_axis("sessions", max(_running(sample) for sample in samples))
     if not waiting:
         return drawn(traces, x=x, y=y, hovermode="x unified")
@@ -104,7 +104,7 @@ def _sessions(samples: Sequence[Sample], seconds: float, *, waiting: bool) -> go
 
 
 def failures_charts(result: LoadResult) -> list[Chart]:
-    """Return the failures by cause, and over time."""
+    """Return the charts of failures by cause and over time."""
     by_cause, over_time = ("failures-by-cause", "Failures by cause"), ("failures-over-time", "Failures over time")
     causes = ordered(result.failures)
     if not causes:
@@ -113,19 +113,22 @@ def failures_charts(result: LoadResult) -> list[Chart]:
             for name, heading in (by_cause, over_time)
         ]
     failed = sum(result.failures.values())
-    caption = f"{counted(failed, 'attempt', 'attempts')} failed of {len(result.attempts):,}; the table has all causes."
+    caption = (
+        f"{failed:,} of {counted(len(result.attempts), 'attempt', 'attempts')} failed; the table lists all causes."
+    )
     charts = [Chart(name=by_cause[0], heading=by_cause[1], figure=_by_cause(causes, failed), caption=caption)]
     due = [attempt.due for attempt in result.attempts if attempt.failure is not None]
     if due:
-        caption = f"Counted by when they were due: the first {figure(min(due))} s after the test began, "
-        caption += f"the last {figure(max(due))} s."
+        caption = (
+            f"Failed attempts by due time: the first was due at {figure(min(due))} s, the last at {figure(max(due))} s."
+        )
         drawing = _failures_over_time(due, result)
         charts.append(Chart(name=over_time[0], heading=over_time[1], figure=drawing, caption=caption))
     return charts
 
 
 def ordered(failures: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Return the causes and their counts, the most frequent first."""
+    """Return the causes and their counts, most frequent first."""
     return sorted(failures.items(), key=lambda item: (-item[1], item[0]))
 
 
@@ -159,7 +162,7 @@ def _by_cause(causes: Sequence[tuple[str, int]], failed: int) -> go.Figure:
     return drawn(
         [bars],
         x=count_axis("failed attempts", max(count for _, count in shown)),
-        # The most frequent stands at the top; above each bar is room for its label.
+        # The most frequent cause is at the top; each bar has its label above it.
         y=axis("", range=[len(shown) - 0.5, -0.8], visible=False),
         annotations=labels,
         height=BAR * len(shown) + BOTTOM + 24,
@@ -168,7 +171,7 @@ def _by_cause(causes: Sequence[tuple[str, int]], failed: int) -> go.Figure:
 
 
 def _label(cause: str) -> str:
-    """Return a cause as the chart's own markup has it."""
+    """Escape a cause for the chart's markup, and shorten it."""
     return html.escape(cause if len(cause) <= LONGEST_LABEL else cause[: LONGEST_LABEL - 1] + "…", quote=False)
 
 
@@ -188,10 +191,10 @@ def _failures_over_time(due: Sequence[float], result: LoadResult) -> go.Figure:
 
 
 def loop_lag_chart(result: LoadResult) -> Chart:
-    """Return by how much the event loop of the load generator was late."""
-    heading, name = "Lateness of the event loop over time", "loop-lag"
+    """Return the chart of the load generator's event-loop lag."""
+    heading, name = "Event-loop lag over time", "loop-lag"
     if not result.samples:
-        return Chart(name=name, heading=heading, figure=None, caption="Nothing to show: no samples were taken.")
+        return Chart(name=name, heading=heading, figure=None, caption="No data: no samples were taken.")
     worst = max(result.samples, key=lambda sample: sample.loop_lag)
     shown = peaks(result.samples, lambda sample: sample.loop_lag, MOST_MOMENTS)
     unit, time = unit_of_latency(worst.loop_lag), unit_of_test(result.seconds)
@@ -199,19 +202,15 @@ def loop_lag_chart(result: LoadResult) -> Chart:
         x=[time.of(sample.at) for sample in shown],
         y=[unit.of(sample.loop_lag) for sample in shown],
         mode="lines",
-        name="late by",
+        name="lag",
         line={"color": WAITING, "width": 1.5},
         hovertemplate=f"%{{y:.3~f}} {unit.name}<extra></extra>",
     )
-    caption = (
-        f"The worst between two samples; at its most late by {latency(worst.loop_lag)}, {figure(worst.at)} s after "
-    )
-    caption += "the test began. Where this is high, the load generator was the bottleneck."
+    caption = f"The longest lag between two samples; at most {latency(worst.loop_lag)}, at {figure(worst.at)} s. "
+    caption += "Where it is high, the load generator was the bottleneck."
     return Chart(
         name=name,
         heading=heading,
-        figure=drawn(
-            [line], x=axis(f"{time.name} since the test began", showgrid=False), y=axis(f"late by, {unit.name}")
-        ),
-        caption=caption + _chosen(result.samples, shown, "the worst"),
+        figure=drawn([line], x=axis(f"{time.name} since the start", showgrid=False), y=axis(f"lag, {unit.name}")),
+        caption=caption + _chosen(result.samples, shown, "the longest"),
     )

@@ -1,18 +1,18 @@
-"""How a running load test stands, for whoever shows it."""
+"""A running load test at one moment, for the live display."""
 
 from collections.abc import Mapping, Sequence
 
 import attrs
 
+from akapulu_async import SessionState
 from akapulu_async.load.recorder import Recorder
-from akapulu_async.load.series import Bar
-from akapulu_async.sansio.lifecycle import SessionState
+from akapulu_async.load.series import Bins
 
 BARS = 10
-"""How many the histogram has at the most."""
+"""Most bars of the histogram."""
 
 WINDOW = 5
-"""Over how many samples speeds are averaged."""
+"""Samples over which speeds are averaged."""
 
 
 @attrs.frozen(kw_only=True)
@@ -20,19 +20,19 @@ class View:
     """The test at one moment."""
 
     at: float
-    """Seconds since it began."""
+    """Seconds since the start."""
 
     arrived: int
-    """How many were due so far."""
+    """Conversations due so far."""
 
     planned: int | None
-    """How many there are to be; None if that is open."""
+    """Conversations in total; None if the plan has no limit."""
 
     states: Mapping[SessionState, int]
-    """How many sessions are in each state but `ended`, at the last sample."""
+    """Sessions in each state but `ended`, at the last sample."""
 
     waiting: int
-    """How many are due and wait for a place, at the last sample."""
+    """Conversations that are due and wait, at the last sample."""
 
     connected: int
     ready: int
@@ -40,34 +40,29 @@ class View:
     connects_per_second: float
     polls_per_second: float
     ready_p50: float | None
-    """Seconds from when they were due; None if none got ready. Likewise the next."""
+    """Seconds from due to ready; None if none became ready. The same for the next."""
 
     ready_p95: float | None
-    bars: Sequence[Bar]
-    """The times to ready."""
+    bins: Bins | None
+    """Histogram of the times to ready; None if none became ready."""
 
     failures: Mapping[str, int]
-    """How many failed, by cause."""
+    """Failed attempts by cause."""
 
     loop_lag: float
-    """The longest since the sample before the last by which the event loop was late, in seconds."""
+    """The event loop's longest lag between the last two samples, in seconds."""
 
     stopping: bool
-    """Whether it was interrupted, and what runs is being ended."""
+    """True if the test was interrupted and the running conversations are being ended."""
 
     @property
     def failed(self) -> int:
-        """How many failed."""
+        """Failed attempts."""
         return sum(self.failures.values())
 
 
 def view(recorder: Recorder, planned: int | None) -> View:
-    """Look at a test.
-
-    Args:
-        recorder: What is noted of it.
-        planned: How many conversations there are to be; None if that is open.
-    """
+    """Return a view of what was recorded; `planned` as in `View`."""
     samples = recorder.samples[-WINDOW - 1 :]
     last = samples[-1] if samples else None
     return View(
@@ -83,7 +78,7 @@ def view(recorder: Recorder, planned: int | None) -> View:
         polls_per_second=_speed([(each.at, each.polls) for each in samples]),
         ready_p50=recorder.ready.at(0.5),
         ready_p95=recorder.ready.at(0.95),
-        bars=recorder.ready_spread.bars(BARS),
+        bins=recorder.ready_spread.bins(BARS),
         failures=dict(recorder.failures),
         loop_lag=0.0 if last is None else last.loop_lag,
         stopping=recorder.interrupted,
@@ -91,7 +86,7 @@ def view(recorder: Recorder, planned: int | None) -> View:
 
 
 def _speed(counted: Sequence[tuple[float, int]]) -> float:
-    """How much a count grew a second."""
+    """Return the growth of a count per second."""
     if len(counted) < 2:  # noqa: PLR2004 - a difference takes two
         return 0.0
     (since, before), (until, after) = counted[0], counted[-1]

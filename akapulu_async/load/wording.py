@@ -1,20 +1,20 @@
-"""Figures as people read them."""
+"""Formats figures for people."""
 
 import attrs
 
 
 @attrs.frozen
 class Unit:
-    """A unit of time to show seconds in."""
+    """A unit of time."""
 
     name: str
-    """As it stands behind a figure."""
+    """Written after a figure."""
 
     seconds: float
-    """How long one is."""
+    """Its length."""
 
     def of(self, seconds: float) -> float:
-        """Return how many of it that is."""
+        """Convert seconds to this unit."""
         return seconds / self.seconds
 
 
@@ -23,17 +23,17 @@ MINUTES, HOURS = Unit("min", 60.0), Unit("h", 3600.0)
 
 
 def unit_of_latency(seconds: float) -> Unit:
-    """Return the unit for latencies up to this one: nobody compares them in minutes."""
+    """Return the unit for latencies up to this one; never minutes, which nobody compares."""
     return MILLISECONDS if seconds < 1 else SECONDS
 
 
 def unit_of_test(seconds: float) -> Unit:
-    """Return the unit for the moments of a test that takes so long."""
+    """Return the unit for the moments of a test of this length."""
     return SECONDS if seconds < 300 else MINUTES if seconds < 3 * 3600 else HOURS  # noqa: PLR2004
 
 
 def figure(value: float) -> str:
-    """Return a figure with three significant digits, or all those before the point: 0.0312, 2.31, 1,234."""
+    """Format a figure with three significant digits, or all digits before the point: 0.0312, 2.31, 1,234."""
     if value == 0:
         return "0"
     exact = f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"  # noqa: PLR2004
@@ -41,7 +41,7 @@ def figure(value: float) -> str:
 
 
 def latency(seconds: float | None) -> str:
-    """Return a latency with its unit; a dash if there is none."""
+    """Format a latency with its unit; None becomes a dash."""
     if seconds is None:
         return "-"
     unit = unit_of_latency(seconds)
@@ -49,7 +49,7 @@ def latency(seconds: float | None) -> str:
 
 
 def span(seconds: float) -> str:
-    """Return how long something took: 12.3 s, 5 min 12 s, 2 h 3 min."""
+    """Format a duration: 12.3 s, 5 min 12 s, 2 h 3 min."""
     whole = round(seconds)
     if whole < 60:  # noqa: PLR2004
         return f"{figure(seconds)} s"
@@ -59,7 +59,7 @@ def span(seconds: float) -> str:
 
 
 def share(part: int, whole: int) -> str:
-    """Return a part in per cent, so that some is never told as none, nor most as all."""
+    """Format a part in per cent, without rounding some to 0 % or most to 100 %."""
     if part in {0, whole}:
         return "0 %" if part == 0 else "100 %"
     percent = 100 * part / whole
@@ -67,5 +67,5 @@ def share(part: int, whole: int) -> str:
 
 
 def counted(count: int, one: str, many: str) -> str:
-    """Return a count with its noun."""
+    """Format a count with its noun."""
     return f"{count:,} {one if count == 1 else many}"

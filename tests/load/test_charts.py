@@ -1,4 +1,4 @@
-"""What all charts share: colours that everybody tells apart, and round axes."""
+"""The common parts of the charts: distinguishable colours, and round axes."""
 
 import math
 import re
@@ -8,9 +8,9 @@ from itertools import combinations
 
 import pytest
 
+from akapulu_async import SessionState
 from akapulu_async.load import charts
 from akapulu_async.load.charts import COLOURS, count_axis, drawn, due_axis
-from akapulu_async.sansio.lifecycle import SessionState
 
 STYLE = resources.files("akapulu_async.load").joinpath("report.css").read_text(encoding="utf-8")
 LIGHT, DARK = (
@@ -21,7 +21,7 @@ SCHEMES = pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"
 STATES = [colour[4:-1] for colour in COLOURS.values()]
 
 Triple = Sequence[float]
-# How colours look without one kind of cone: Machado, Oliveira and Fernandes, 2009.
+# How colours look without one type of cone: Machado, Oliveira and Fernandes, 2009.
 SIGHTS: dict[str, Sequence[Triple]] = {
     "all cones": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
     "protanopia": ((0.152, 1.053, -0.205), (0.115, 0.786, 0.099), (-0.004, -0.048, 1.052)),
@@ -53,34 +53,34 @@ def lab(colour: str, sight: Sequence[Triple]) -> Triple:
 
 
 def distance(one: str, other: str, sight: Sequence[Triple]) -> float:
-    """Return how different two colours look, as CIE 1976 defines it; 2 can just be seen."""
+    """Return the difference of two colours as CIE 1976 defines it; 2 is just noticeable."""
     return math.dist(lab(one, sight), lab(other, sight))
 
 
 def test_each_state_has_its_colour() -> None:
-    """Each state but the last has a colour, and no other has that."""
+    """Each state but the last has a colour of its own."""
     assert set(COLOURS) == set(SessionState) - {SessionState.ENDED}
     used = [*COLOURS.values(), charts.FAILED, charts.WAITING, charts.TEXT, charts.GRID, charts.SURFACE]
     assert len(set(used)) == len(used)
 
 
 def test_both_schemes_have_all_colours() -> None:
-    """What is a colour in the light is one in the dark, and another one."""
+    """Each colour is defined in the light and in the dark scheme, and differs."""
     assert LIGHT.keys() == DARK.keys()
     assert {name for name in LIGHT if LIGHT[name] == DARK[name]} == set()
 
 
 @SCHEMES
 @pytest.mark.parametrize("sight", SIGHTS)
-def test_states_are_told_apart(palette: dict[str, str], sight: str) -> None:
-    """The colours of the states differ plainly, for all kinds of sight."""
+def test_states_are_distinguishable(palette: dict[str, str], sight: str) -> None:
+    """The colours of the states differ clearly, for all kinds of colour vision."""
     for one, other in combinations(STATES, 2):
         assert distance(palette[one], palette[other], SIGHTS[sight]) > 20, (one, other)
 
 
 @SCHEMES
 def test_contrast(palette: dict[str, str]) -> None:
-    """Text stands out from all that it stands on, and so do marks."""
+    """Text and marks have enough contrast with every background."""
     for ground in ("--page", "--surface", "--warning"):
         assert contrast(palette["--text"], palette[ground]) >= 7, ground
     for ground in ("--page", "--surface"):
@@ -91,7 +91,7 @@ def test_contrast(palette: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(("highest", "step"), [(0, 1), (1, 1), (4, 1), (12, 2), (700, 200), (90_000, 20_000)])
 def test_count_axis(highest: float, step: int) -> None:
-    """What counts things has no tick at a half."""
+    """An axis of counts has no fractional ticks."""
     assert count_axis("things", highest)["dtick"] == step
 
 
@@ -99,7 +99,7 @@ def test_count_axis(highest: float, step: int) -> None:
     ("arrivals", "unit", "end"), [(0.0, "s", 1.0), (200.0, "s", 200.0), (1200.0, "min", 20.0), (36_000.0, "h", 10.0)]
 )
 def test_due_axis(arrivals: float, unit: str, end: float) -> None:
-    """The axis of arrivals holds them all, in a unit that fits."""
+    """The axis of due times covers all arrivals, in a unit that fits."""
     found, axis = due_axis(arrivals)
     assert found.name == unit
     assert axis["range"][0] < 0 < end < axis["range"][1]
@@ -107,7 +107,7 @@ def test_due_axis(arrivals: float, unit: str, end: float) -> None:
 
 
 def test_legend() -> None:
-    """There is a legend only where there is a choice."""
+    """There is a legend only for two traces or more."""
     trace = {"type": "scatter", "x": [1], "y": [1]}
     assert not drawn([trace], x={}, y={}).layout.showlegend
     assert drawn([trace, trace], x={}, y={}).layout.showlegend

@@ -1,4 +1,4 @@
-"""Charts of latencies: what they show is what was measured, and what they leave out is told."""
+"""Charts of latencies: they show the measurements, and captions say what they leave out."""
 
 from random import Random
 from typing import Any
@@ -6,16 +6,16 @@ from typing import Any
 import attrs
 import pytest
 
+from akapulu_async import SessionState
 from akapulu_async.load.charts import COLOURS, MOST_BINS, MOST_DOTS, SURFACE, Chart
 from akapulu_async.load.latency_charts import Measure, connect_latency, latency_charts, time_to_ready
 from akapulu_async.load.results import Attempt
 from akapulu_async.load.wording import latency
-from akapulu_async.sansio.lifecycle import SessionState
 from tests.support.made_loads import drawing, made_result, result_of
 
 
 def ready_charts(count: int, ready: float = 0.96) -> tuple[Measure, Any, Any, list[Chart]]:
-    """Return what is measured of readiness, its figures, and all of its charts."""
+    """Return the time to ready, its figures, and all of its charts."""
     result = made_result(count, ready=ready)
     measure = time_to_ready(result)
     charts = latency_charts(measure, count / 10)
@@ -23,7 +23,7 @@ def ready_charts(count: int, ready: float = 0.96) -> tuple[Measure, Any, Any, li
 
 
 def ready_after(*latencies: float) -> list[Chart]:
-    """Return the charts of conversations that got ready after so many seconds, one due each second."""
+    """Return the charts of conversations with these times to ready, one due each second."""
     attempts = [
         Attempt(index=index, due=float(index), ready=index + seconds, ended=index + seconds + 1)
         for index, seconds in enumerate(latencies)
@@ -32,7 +32,7 @@ def ready_after(*latencies: float) -> list[Chart]:
 
 
 def test_measures() -> None:
-    """Latencies count from when a conversation was due, and those that have none are left out."""
+    """Latencies count from due, and conversations without one are left out."""
     result = made_result(200)
     ready, connect = time_to_ready(result), connect_latency(result)
     assert len(ready.points) == result.ready.count < len(connect.points) == result.connect.count < 200
@@ -43,14 +43,14 @@ def test_measures() -> None:
 
 
 def test_points_are_in_order() -> None:
-    """Points go by when they were due, whatever the order of the attempts."""
+    """Points are ordered by due time, whatever the order of the attempts."""
     result = made_result(50)
     measure = time_to_ready(attrs.evolve(result, attempts=result.attempts[::-1]))
     assert measure.points == time_to_ready(result).points == sorted(measure.points)
 
 
 def test_histogram_counts_all() -> None:
-    """The bars hold every latency that the axis holds, and the caption tells how many are beyond."""
+    """The bars count every latency within the axis, and the caption says how many are beyond."""
     measure, histogram, _, charts = ready_charts(2000)
     edges = [x - histogram.data[0].width / 2 for x in histogram.data[0].x]
     beyond = len(measure.points) - sum(histogram.data[0].y)
@@ -61,15 +61,15 @@ def test_histogram_counts_all() -> None:
     assert edges[0] <= min(seconds for _, seconds in measure.points)
 
 
-def test_histogram_of_what_fits() -> None:
-    """Where none is far longer than the others, nothing is left out."""
+def test_histogram_without_outliers() -> None:
+    """Without outliers, nothing is left out."""
     histogram, course = ready_after(*(1 + number / 100 for number in range(100)))
     assert sum(drawing(histogram).data[0].y) == 100
     assert "Beyond" not in histogram.caption + course.caption
 
 
 def test_marks() -> None:
-    """The histogram marks p50, p95 and p99 where the histogram of all has them, each label at a height of its own."""
+    """The histogram marks p50, p95 and p99, each with a label at its own height."""
     measure, histogram, _, charts = ready_charts(2000)
     lines = {line.x0: line.y1 for line in histogram.layout.shapes}
     for share, name in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99")):
@@ -83,7 +83,7 @@ def test_marks() -> None:
 
 @pytest.mark.parametrize("slow", [0, 20, 600])
 def test_labels_can_be_read(slow: int) -> None:
-    """A label lies on the side of its line where there is room for it, and before the lines that it crosses."""
+    """A label is on the side of its line with enough room, and in front of the lines that it crosses."""
     figure = drawing(ready_after(*[0.1] * 40, *[0.2 + number / 1e4 for number in range(960)], *[3.0] * slow)[0])
     start, end = figure.layout.xaxis.range
     for label in figure.layout.annotations:
@@ -93,24 +93,26 @@ def test_labels_can_be_read(slow: int) -> None:
 
 
 def test_dots_are_thinned() -> None:
-    """There are at most so many dots, evenly chosen, and the caption tells so."""
+    """The number of dots is bounded, and the caption says so."""
     measure, _, course, charts = ready_charts(2900)
     dots = course.data[0]
     assert MOST_DOTS * 0.98 < len(dots.x) <= MOST_DOTS
-    assert f"{MOST_DOTS:,} dots, evenly chosen of {len(measure.points):,}" in charts[1].caption
+    assert f"{MOST_DOTS:,} dots, evenly sampled from {len(measure.points):,}" in charts[1].caption
     assert set(zip(dots.x, dots.y, strict=True)) <= set(measure.points)
 
 
 def test_all_dots_of_few() -> None:
-    """Few latencies are all there, in plain sight."""
+    """Few latencies are all shown, in a stronger colour."""
     measure, _, course, charts = ready_charts(150)
     assert list(zip(course.data[0].x, course.data[0].y, strict=True)) == measure.points
-    assert charts[1].caption.startswith("Each dot is a conversation; the lines, over 5 s each, are of all: p50 between")
+    assert charts[1].caption.startswith(
+        "Each dot is a conversation; the lines are quantiles of all in windows of 5 s: p50"
+    )
     assert course.data[0].marker.opacity > ready_charts(500)[2].data[0].marker.opacity
 
 
 def test_rolling_quantiles() -> None:
-    """The lines are of all latencies, not of those that have dots, and there is none that too few would make."""
+    """The lines are quantiles of all latencies, not only of those with dots, and need enough of them."""
     _, _, course, _ = ready_charts(4000)
     assert [trace.name for trace in course.data] == ["conversation", "p50", "p95"]
     p50, p95 = (list(trace.y) for trace in course.data[1:])
@@ -119,7 +121,7 @@ def test_rolling_quantiles() -> None:
 
 
 def test_lines_stay_in_the_chart() -> None:
-    """A lull in which the few that came waited long shows: the axis of the course reaches as far as its lines."""
+    """The axis reaches as far as the lines, so that a lull with a few long latencies shows."""
     crowd = [Attempt(index=index, due=index / 100, ready=index / 100 + 1, ended=99) for index in range(4000)]
     few = [Attempt(index=4000 + index, due=60.0 + index, ready=90.0 + index, ended=99) for index in range(9)]
     histogram, course = latency_charts(time_to_ready(result_of([*crowd, *few], Random(1))), 68.0)
@@ -139,13 +141,13 @@ def test_one() -> None:
 
 
 def test_none() -> None:
-    """Without latencies there is no figure, and words say so."""
+    """Without latencies there is no figure, and the caption says so."""
     result = made_result(20, ready=-1)
     charts = latency_charts(time_to_ready(result), 2.0) + latency_charts(connect_latency(result), 2.0)
     assert [chart.figure for chart in charts] == [None] * 4
     assert {chart.caption for chart in charts} == {
-        "Nothing to show: no conversation has a time to ready.",
-        "Nothing to show: no conversation has a connect latency.",
+        "No data: no conversation has a time to ready.",
+        "No data: no conversation has a connect latency.",
     }
 
 
@@ -158,7 +160,7 @@ def test_milliseconds() -> None:
 
 @pytest.mark.parametrize("count", [1, 10, 300, 5000])
 def test_size(count: int) -> None:
-    """However many there are, the marks are not more than a chart can show."""
+    """The number of marks is bounded, however many latencies there are."""
     _, histogram, course, _ = ready_charts(count, ready=1.0)
     assert len(histogram.data[0].x) <= MOST_BINS + 2
     assert len(course.data[0].x) <= MOST_DOTS

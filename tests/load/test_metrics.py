@@ -1,4 +1,4 @@
-"""The figures of a load test by their names."""
+"""The figures of a load test by name, and thresholds on them."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from tests.support.measured import attempt, latencies, result
 
 
 def test_figures_are_those_of_the_result() -> None:
-    """Each name gives its figure, in seconds, counts, or shares."""
+    """Each name gives its figure, in seconds, as a count or as a share."""
     measured = result(
         [attempt(0), attempt(1, ready=None, failure="ready_timeout")],
         loop_lag=latencies(0.25),
@@ -38,8 +38,8 @@ def test_figures_are_those_of_the_result() -> None:
         assert metric(measured, name) == pytest.approx(value, rel=1e-3), name
 
 
-def test_what_was_not_measured_is_none() -> None:
-    """Without anything to measure, there is no figure, and no zero either; what can be counted is 0."""
+def test_a_figure_that_was_not_measured_is_none() -> None:
+    """Without measurements, counts are 0 and all other figures are None."""
     figures = metrics(result())
     assert {name for name, value in figures.items() if value == 0} == {
         "conversations",
@@ -50,8 +50,8 @@ def test_what_was_not_measured_is_none() -> None:
     assert figures["ready_p50"] is figures["failure_rate"] is figures["arrival_lag_p99"] is None
 
 
-def test_all_names_are_told_in_short() -> None:
-    """The short list of names has every one of them."""
+def test_the_short_list_has_all_names() -> None:
+    """The short list contains every name."""
     plain, _, products = NAMES_IN_SHORT.partition(", and ")
     families, statistics = (group.strip("{}").split("|") for group in products.split("}_{"))
     assert set(NAMES) == set(plain.split(", ")) | {f"{one}_{other}" for one in families for other in statistics}
@@ -76,12 +76,12 @@ MEASURED = result([attempt(0), attempt(1, failure="failed")])  # two connected a
     ],
 )
 def test_a_threshold_is_held_against_its_figure(text: Any, crossed: Any) -> None:
-    """A test fails by a threshold exactly if the relation that it states holds."""
+    """A test fails by a threshold exactly if its relation holds."""
     assert judge(parse(text), MEASURED).crossed is crossed
 
 
-def test_a_figure_that_there_is_not_counts_as_crossed() -> None:
-    """If nothing got ready, no threshold on readiness is kept, whatever its sign."""
+def test_a_missing_figure_counts_as_crossed() -> None:
+    """If nothing became ready, every threshold on readiness is crossed, whatever its sign."""
     nothing = result([attempt(0, ready=None, failure="ready_timeout")])
     verdicts = [judge(parse(f"ready_p50{sign}5"), nothing) for sign in OPERATORS]
     assert [each.crossed for each in verdicts] == [True] * 4
@@ -97,18 +97,18 @@ def test_a_verdict_says_what_was_found() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "wanted is a figure, one of"),
-        ("ready_p95", "wanted is a figure, one of"),
-        ("ready_p95=20", "wanted is a figure, one of"),
-        ("ready_p95>", "wanted is a figure, one of"),
-        ("ready_p98>2", "there is no figure ready_p98; there are conversations, connected, ready, failures"),
-        ("ready_p95>fast", "fast is no number"),
-        ("ready_p95>nan", "nan is no number"),
-        ("ready_p95>inf", "inf is no number"),
+        ("", "must be a figure, one of"),
+        ("ready_p95", "must be a figure, one of"),
+        ("ready_p95=20", "must be a figure, one of"),
+        ("ready_p95>", "must be a figure, one of"),
+        ("ready_p98>2", "there is no figure ready_p98; the figures are conversations, connected, ready, failures"),
+        ("ready_p95>fast", "fast is not a number"),
+        ("ready_p95>nan", "nan is not a number"),
+        ("ready_p95>inf", "inf is not a number"),
     ],
 )
-def test_what_is_no_threshold_is_told_in_one_line(text: Any, said: Any) -> None:
-    """A text that is no threshold is shown with what is wanted, in one line."""
+def test_a_bad_threshold_is_refused_in_one_line(text: Any, said: Any) -> None:
+    """A text that is not a threshold is shown with the expected form, in one line."""
     with pytest.raises(ConfigurationError) as caught:
         parse(text)
     assert said in str(caught.value)
@@ -125,5 +125,5 @@ def test_what_is_no_threshold_is_told_in_one_line(text: Any, said: Any) -> None:
     )
 )
 def test_a_threshold_reads_as_it_is_written(criterion: Any) -> None:
-    """Any threshold written as text is read as itself."""
+    """Any threshold survives being written and read."""
     assert parse(str(criterion)) == criterion

@@ -1,8 +1,7 @@
-"""What a load test is to do."""
+"""The plan of a load test."""
 
 import statistics
 from itertools import islice, pairwise
-from random import Random
 from typing import Any
 
 import pytest
@@ -10,19 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from akapulu_async import ConfigurationError
-from akapulu_async.load.plan import Arrivals, LoadPlan, due_times
+from akapulu_async.load.plan import Arrivals, LoadPlan
 
 
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"concurrency": 5}, "--conversations or --duration: one of them is wanted"),
-        ({"conversations": 5}, "--rate or --concurrency: one of them is wanted"),
-        ({"conversations": 5, "rate": 1.0, "ramp": 3.0}, "--ramp 3: not with --rate"),
+        ({"concurrency": 5}, "--conversations or --duration is required"),
+        ({"conversations": 5}, r"--rate .* or --concurrency .* is required"),
+        ({"conversations": 5, "rate": 1.0, "ramp": 3.0}, "--ramp 3 cannot be combined with --rate"),
     ],
 )
-def test_what_cannot_be_done_is_refused(fields: Any, said: Any) -> None:
-    """A plan without an end, or without a measure of load, names the options that are wanted."""
+def test_impossible_plans_are_refused(fields: Any, said: Any) -> None:
+    """A plan without an end or without a measure of load is refused, with the options that are required."""
     with pytest.raises(ConfigurationError, match=said):
         LoadPlan(**fields)
 
@@ -32,36 +31,41 @@ def test_what_cannot_be_done_is_refused(fields: Any, said: Any) -> None:
     [
         ({"conversations": 2000, "concurrency": 500}, "2,000 conversations, 500 at once"),
         ({"conversations": 1, "concurrency": 1}, "1 conversation, 1 at once"),
-        ({"conversations": 200, "rate": 2.5, "concurrency": 50}, "200 conversations, 2.5 a second, at most 50 at once"),
-        ({"duration": 60.0, "rate": 20.0}, "conversations, 20 a second, for 60 s"),
+        (
+            {"conversations": 200, "rate": 2.5, "concurrency": 50},
+            "200 conversations, 2.5 per second, at most 50 at once",
+        ),
+        ({"duration": 60.0, "rate": 20.0}, "conversations, 20 per second, for 60 s"),
     ],
 )
-def test_the_title_tells_the_test(fields: Any, title: Any) -> None:
-    """A plan in one line says how many conversations there are, and how they come."""
+def test_the_title_describes_the_test(fields: Any, title: Any) -> None:
+    """The title gives the number of conversations and their arrivals in one line."""
     assert LoadPlan(**fields).title == title
 
 
 def test_a_closed_loop_opens_its_places_one_after_the_other() -> None:
-    """Places open a hundred a second, or over the time that is given, the first at once."""
+    """Places open at a hundred per second or over the given time, the first at once."""
     usual = LoadPlan(conversations=9, concurrency=500)
     assert [usual.opening(place) for place in (0, 1, 499)] == [0, 0.01, 4.99]
-    told = LoadPlan(conversations=9, concurrency=4, ramp=2.0)
-    assert [told.opening(place) for place in range(4)] == [0, 0.5, 1, 1.5]
+    ramped = LoadPlan(conversations=9, concurrency=4, ramp=2.0)
+    assert [ramped.opening(place) for place in range(4)] == [0, 0.5, 1, 1.5]
     at_once = LoadPlan(conversations=9, concurrency=4, ramp=0.0)
     assert [at_once.opening(place) for place in range(4)] == [0] * 4
 
 
-def test_the_settings_say_how_exact_the_figures_are() -> None:
-    """The settings for people name the arrivals with their seed, and by how much polling tells a readiness late."""
+def test_the_settings_give_the_resolution() -> None:
+    """The settings give the arrivals with their seed, and how late polling may see readiness."""
     plan = LoadPlan(conversations=9, rate=2.0, arrivals=Arrivals.POISSON, seed=7, poll_interval=0.2)
-    assert plan.settings["arrivals"] == "open loop, poisson, 2 a second, seed 7"
+    assert plan.settings["arrivals"] == "open loop, poisson, 2 per second, seed 7"
     assert plan.resolution == pytest.approx(0.22)
-    assert plan.settings["polls"] == "every 0.2 s: a readiness is seen up to 0.22 s late"
+    assert plan.settings["polls"] == "every 0.2 s; readiness is seen up to 0.22 s late"
+    even = LoadPlan(conversations=9, rate=2.0, arrivals=Arrivals.CONSTANT)
+    assert even.settings["arrivals"] == "open loop, constant, 2 per second"
 
 
 @pytest.mark.parametrize(("interval", "live"), [(0.1, 5.0), (30.0, 30.0)])
 def test_a_ready_conversation_is_polled_less_often(interval: Any, live: Any) -> None:
-    """After the readiness polls only look for the end: each five seconds, or at the interval if that is longer."""
+    """Once ready, a conversation is polled every five seconds, or at the interval if that is longer."""
     poll = LoadPlan(conversations=1, concurrency=1, poll_interval=interval).poll
     assert (poll.interval, poll.live_interval) == (interval, live)
 
@@ -76,57 +80,57 @@ def test_a_ready_conversation_is_polled_less_often(interval: Any, live: Any) -> 
     ],
 )
 def test_the_most_at_once_is_known(fields: Any, most: Any) -> None:
-    """How many may run at once is bounded by the places and by how many there are."""
+    """The most conversations at once are bounded by the places and by the total."""
     assert LoadPlan(**fields).most_at_once == most
 
 
-def due(
-    kind: Arrivals, rate: float, *, seed: int = 1, conversations: int | None = None, duration: float | None = None
-) -> Any:
-    return due_times(kind, rate, Random(seed), conversations=conversations, duration=duration)
+def due(arrivals: Arrivals, rate: float, **fields: Any) -> list[float]:
+    return list(LoadPlan(arrivals=arrivals, rate=rate, **fields).due_times())
 
 
-def test_constant_arrivals_come_at_equal_distances() -> None:
-    """At a constant rate, the first is due at once and each next one part of a second later."""
-    assert list(due(Arrivals.CONSTANT, 4, conversations=5)) == [0, 0.25, 0.5, 0.75, 1]
+def test_constant_arrivals_are_evenly_spaced() -> None:
+    """Constant arrivals are due at equal distances, the first at once."""
+    assert due(Arrivals.CONSTANT, 4, conversations=5) == [0, 0.25, 0.5, 0.75, 1]
 
 
 def test_distances_do_not_drift() -> None:
-    """Constant arrivals stay where they belong, however many there were."""
-    assert next(islice(due(Arrivals.CONSTANT, 10), 1_000_000, None)) == 100_000
+    """Constant arrivals stay exact after a million of them."""
+    plan = LoadPlan(arrivals=Arrivals.CONSTANT, rate=10, conversations=1_000_001)
+    assert next(islice(plan.due_times(), 1_000_000, None)) == 100_000
 
 
 def test_poisson_arrivals_are_independent_and_keep_the_rate() -> None:
-    """Poisson's gaps are exponential: their mean and their deviation are both one part of a second."""
-    times = list(due(Arrivals.POISSON, 5, conversations=20_000))
-    gaps = [after - before for before, after in pairwise(times)]
+    """Gaps between Poisson arrivals are exponential: mean and standard deviation are both 1/rate."""
+    gaps = [after - before for before, after in pairwise(due(Arrivals.POISSON, 5, conversations=20_000))]
     assert statistics.fmean(gaps) == pytest.approx(0.2, rel=0.03)
     assert statistics.stdev(gaps) == pytest.approx(0.2, rel=0.03)
-    # Half of them are shorter than ln 2 of the mean, which no even spread has.
+    # Half of them are shorter than ln 2 of the mean, unlike any even spacing.
     assert statistics.median(gaps) == pytest.approx(0.2 * 0.693, rel=0.03)
 
 
 def test_a_seed_repeats_them() -> None:
-    """The same seed gives the same times, another one others."""
-    first, again, other = (list(due(Arrivals.POISSON, 5, seed=seed, conversations=50)) for seed in (1, 1, 2))
+    """The same seed gives the same times, another seed others."""
+    first, again, other = (due(Arrivals.POISSON, 5, seed=seed, conversations=50) for seed in (1, 1, 2))
     assert first == again != other
 
 
-def test_the_duration_ends_them() -> None:
-    """What would be due at the duration's end or later is not due."""
-    assert list(due(Arrivals.CONSTANT, 2, duration=1.5)) == [0, 0.5, 1.0]
+def test_the_duration_ends_the_arrivals() -> None:
+    """Nothing is due at the end of the duration or later."""
+    assert due(Arrivals.CONSTANT, 2, duration=1.5) == [0, 0.5, 1.0]
 
 
 @given(
-    kind=st.sampled_from(Arrivals),
+    arrivals=st.sampled_from(Arrivals),
     rate=st.floats(0.1, 1000),
     conversations=st.integers(1, 100),
     duration=st.none() | st.floats(0.01, 50),
     seed=st.integers(),
 )
-def test_they_are_bounded_and_in_order(kind: Any, rate: Any, conversations: Any, duration: Any, seed: Any) -> None:
-    """Whatever is asked for, times grow, there are at most so many, and none is past the duration."""
-    times = list(due(kind, rate, seed=seed, conversations=conversations, duration=duration))
+def test_arrivals_are_bounded_and_in_order(
+    arrivals: Any, rate: Any, conversations: Any, duration: Any, seed: Any
+) -> None:
+    """For any plan, due times grow, are not too many, and none is past the duration."""
+    times = due(arrivals, rate, seed=seed, conversations=conversations, duration=duration)
     assert times == sorted(times)
     assert len(times) <= conversations
     assert all(0 <= each < (duration or float("inf")) for each in times)

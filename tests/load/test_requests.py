@@ -1,4 +1,4 @@
-"""What a load test connects."""
+"""The connect requests of a load test."""
 
 import json
 from itertools import islice
@@ -26,7 +26,7 @@ def write(tmp_path: Any) -> Any:
 
 
 def test_lines_become_requests(write: Any) -> None:
-    """Each line is a request, with variables and all else that a connect takes; empty lines are none."""
+    """Each line is a request with all fields of a connect; empty lines are skipped."""
     full = {
         **LINE,
         "variables": {"name": "Ada"},
@@ -52,13 +52,13 @@ def test_lines_become_requests(write: Any) -> None:
     )
 
 
-def test_a_byte_order_mark_is_no_part_of_it(write: Any) -> None:
-    """A file that begins with a byte order mark is read like any other."""
+def test_a_byte_order_mark_is_skipped(write: Any) -> None:
+    """A file with a byte order mark is read like any other."""
     assert len(read_requests(write("\ufeff" + json.dumps(LINE)))) == 1
 
 
 def test_requests_are_taken_in_turns() -> None:
-    """After the last one comes the first again."""
+    """After the last request comes the first again."""
     first, second = ConnectRequest(SCENARIO, AVATAR), ConnectRequest(AVATAR, SCENARIO)
     assert list(islice(in_turns((first, second)), 5)) == [first, second, first, second, first]
 
@@ -66,19 +66,19 @@ def test_requests_are_taken_in_turns() -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("{", "no JSON"),
-        ("[" * 100_000, "no JSON"),
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
         ("[]", "a JSON object such as"),
         (json.dumps({"scenario": SCENARIO}), "avatar is missing"),
-        (json.dumps({**LINE, "variable": {}}), "there is no field 'variable'; there are scenario, avatar, variables,"),
-        (json.dumps({**LINE, "scenario": "x"}), "scenario must be a UUID such as"),
-        (json.dumps({**LINE, "avatar": 3}), "avatar must be a UUID such as"),
-        (json.dumps({**LINE, "variables": {"age": 3}}), "variables['age'] must be a text, such as '3', not 3"),
+        (json.dumps({**LINE, "variable": {}}), "unknown field 'variable'; the fields are scenario, avatar, variables,"),
+        (json.dumps({**LINE, "scenario": "x"}), "scenario: 'x' is not a UUID"),
+        (json.dumps({**LINE, "avatar": 3}), "avatar: 3 is not a UUID"),
+        (json.dumps({**LINE, "variables": {"age": 3}}), "variables['age']: values are texts"),
         (json.dumps({**LINE, "stt_keywords": list("abcdef")}), "stt_keywords: 6 are too many"),
     ],
 )
 def test_a_bad_line_is_named(write: Any, line: Any, said: Any) -> None:
-    """What is wrong with a line is said in one line, with the file, the number of the line and the field."""
+    """An error in a line is one line with the file, the line number and the field."""
     path = write(f"{json.dumps(LINE)}\n\n{line}\n")
     with pytest.raises(ConfigurationError) as caught:
         read_requests(path)
@@ -96,7 +96,7 @@ JSON = st.recursive(
 
 @given(st.text() | st.dictionaries(st.sampled_from(sorted(FIELDS)), JSON).map(lambda fields: json.dumps(LINE | fields)))
 def test_any_line_is_a_request_or_refused(line: str) -> None:
-    """Whatever stands in a line, it is a request, or refused with the place and the reason in one line."""
+    """Any line is a request, or is refused with the place and the reason in one line."""
     try:
         said = repr(_parse(line, "here"))
     except ConfigurationError as error:
@@ -106,20 +106,20 @@ def test_any_line_is_a_request_or_refused(line: str) -> None:
 
 
 def test_a_file_without_lines_is_refused(write: Any) -> None:
-    """A file that holds no request is told from one that does."""
-    with pytest.raises(ConfigurationError, match="it has no lines"):
+    """A file without requests is refused."""
+    with pytest.raises(ConfigurationError, match="the file is empty"):
         read_requests(write("\n\n"))
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Any) -> None:
-    """A file that cannot be read is named with the reason."""
+def test_a_missing_file_is_named(tmp_path: Any) -> None:
+    """A file that cannot be read is named, with the reason."""
     with pytest.raises(ConfigurationError, match=r"--requests .*none: No such file"):
         read_requests(tmp_path / "none")
 
 
-def test_a_file_that_is_no_text_is_refused(tmp_path: Any) -> None:
-    """A file in another encoding is told as such."""
+def test_a_file_in_another_encoding_is_refused(tmp_path: Any) -> None:
+    """A file that is not UTF-8 is refused."""
     path = tmp_path / "latin"
     path.write_bytes(b"\xff\xfe\xfa")
-    with pytest.raises(ConfigurationError, match="it is no UTF-8 text"):
+    with pytest.raises(ConfigurationError, match="not UTF-8 text"):
         read_requests(path)

@@ -19,7 +19,7 @@ DURATIONS = st.lists(st.floats(0.001, 3600), min_size=1, max_size=300)
 
 @given(DURATIONS, st.floats(0.01, 1))
 def test_quantiles_are_right_to_three_digits(seconds: Any, share: Any) -> None:
-    """A quantile is the exact one of the sorted figures, within three significant digits."""
+    """A quantile is that of the sorted figures, to three significant digits."""
     exact = sorted(seconds)[math.ceil(round(share * len(seconds), 9)) - 1]
     assert latencies(*seconds).at(share) == pytest.approx(exact, rel=2e-3, abs=2e-6)
 
@@ -34,19 +34,19 @@ def test_mean_and_highest_are_those_of_the_figures(seconds: Any) -> None:
 
 
 def test_nothing_is_no_figure() -> None:
-    """Without any, there are no figures but the count."""
+    """Without durations, every statistic but the count is None."""
     nothing = Latencies()
     assert (nothing.count, nothing.at(0.5), nothing.mean, nothing.highest) == (0, None, None, None)
 
 
-def test_what_is_out_of_range_counts_as_its_end() -> None:
-    """Less than a microsecond counts as one, more than two hours as two hours."""
+def test_durations_out_of_range_count_as_its_ends() -> None:
+    """Less than a microsecond counts as one, and more than two hours as two hours."""
     assert latencies(-1.0).at(1) == pytest.approx(1e-6)
     assert latencies(1e9).at(1) == pytest.approx(HIGHEST / 1e6, rel=1e-3)
 
 
-def test_what_was_held_up_is_counted_too() -> None:
-    """A wait of a second that kept a look each 0.1 s from happening counts as ten waits, from 1 s down to 0.1 s."""
+def test_missed_measurements_are_counted() -> None:
+    """A lag of 1 s that delayed a measurement every 0.1 s counts as ten lags, from 1 s down to 0.1 s."""
     made = Latencies()
     made.add(1.0, every=0.1)
     assert made.count == 10
@@ -55,7 +55,7 @@ def test_what_was_held_up_is_counted_too() -> None:
 
 
 def test_latencies_count_from_when_an_attempt_was_due() -> None:
-    """An attempt that began late has the wait in its latencies; what did not come has none."""
+    """Latencies of an attempt that began late include the wait; without the event there is no latency."""
     late = attempt(due=1.0, began=5.0, connected=5.5, ready=7.0)
     assert (late.connect_latency, late.time_to_ready) == (4.5, 6.0)
     never = attempt(connected=None, ready=None)
@@ -63,7 +63,7 @@ def test_latencies_count_from_when_an_attempt_was_due() -> None:
 
 
 def test_each_attempt_is_a_row(tmp_path: Path) -> None:
-    """All that is known of an attempt is in its row, by the names of the values; what is not known is empty."""
+    """Each value of an attempt is in its row, by its name; None is an empty cell."""
     path = tmp_path / "load.csv"
     never = Attempt(index=1, due=2.5, ended=3.0, failure='Odd,"Error"\n503')
     write_csv(result([attempt(0), never]), path)
@@ -77,7 +77,7 @@ def test_each_attempt_is_a_row(tmp_path: Path) -> None:
 
 
 def test_a_calm_load_generator_raises_no_doubt() -> None:
-    """Milliseconds of lag, on a loop that is idle most of the time, are not worth a word."""
+    """A few milliseconds of lag on a mostly idle loop raise no doubt."""
     assert list(doubts(result(loop_lag=latencies(0.02), arrival_lag=latencies(0.02), cpu_share=0.8))) == []
 
 
@@ -87,15 +87,15 @@ def test_a_calm_load_generator_raises_no_doubt() -> None:
         ({"loop_lag": latencies(0.2)}, "was the bottleneck: its event loop was up to 0.200 s late (p99)"),
         ({"arrival_lag": latencies(0.3)}, "did not keep its schedule: arrivals were up to 0.300 s late (p99)"),
         ({"cpu_share": 0.97}, "used 97% of a core"),
-        ({"interrupted": True}, "It was interrupted"),
+        ({"interrupted": True}, "The test was interrupted"),
     ],
 )
-def test_each_doubt_is_told(fields: Any, said: Any) -> None:
-    """What makes the figures doubtful is said, with its own figure."""
+def test_each_doubt_is_reported(fields: Any, said: Any) -> None:
+    """Each reason to doubt the figures is reported with its figure."""
     (doubt,) = doubts(result(**fields))
     assert said in doubt
 
 
-def test_a_single_outlier_is_no_doubt() -> None:
-    """One long pause among hundreds of looks does not make the loop a bottleneck."""
+def test_a_single_outlier_raises_no_doubt() -> None:
+    """One long pause among hundreds of measurements does not make the loop a bottleneck."""
     assert list(doubts(result(loop_lag=latencies(*[0.001] * 500, 1.0)))) == []

@@ -1,12 +1,12 @@
-"""Charts of the course of a test: states, failures, and the load generator."""
+"""Charts over time: states, failures, and the load generator."""
 
 import attrs
 import pytest
 
+from akapulu_async import SessionState
 from akapulu_async.load.charts import COLOURS, FAILED, MOST_CAUSES, MOST_MOMENTS
 from akapulu_async.load.results import LoadResult, Sample
 from akapulu_async.load.timeline_charts import failures_charts, loop_lag_chart, ordered, sessions_chart
-from akapulu_async.sansio.lifecycle import SessionState
 from tests.support.made_loads import drawing, made_result
 
 
@@ -20,7 +20,7 @@ def sample(at: float, *, waiting: int = 0, ready: int = 0, loop_lag: float = 0.0
 
 
 def test_sessions() -> None:
-    """Each state is an area in its colour, one upon the other, with the samples' figures."""
+    """Each state is a stacked area in its colour, with the samples' figures."""
     result = made_result(300)
     figure = drawing(sessions_chart(result))
     assert [trace.name for trace in figure.data] == [str(state) for state in COLOURS]
@@ -31,45 +31,44 @@ def test_sessions() -> None:
 
 
 def test_sessions_in_words() -> None:
-    """The caption tells when most sessions ran, and in which states."""
+    """The caption says when most sessions ran, and in which states."""
     caption = sessions_chart(sampled(sample(0, ready=1), sample(1, ready=1200, waiting=7), sample(2))).caption
     assert caption == (
-        "Most sessions at once: 1,200, at 1 s (connecting 0, room_joined 0, bot_ready 1,200). "
-        "Most that were due and waited: 7."
+        "Most sessions at once: 1,200, at 1 s (connecting 0, room_joined 0, bot_ready 1,200). Most waiting at once: 7."
     )
 
 
 @pytest.mark.parametrize("waiting", [0, 5])
 def test_waiting(waiting: int) -> None:
-    """What waits is no session: it has a panel of its own, if anything ever waited."""
+    """Waiting conversations have a panel of their own, if there were any."""
     figure = drawing(sessions_chart(sampled(sample(0, ready=1), sample(1, ready=1, waiting=waiting))))
     assert [list(trace.y) for trace in figure.data if trace.yaxis == "y2"] == ([[0, 5]] if waiting else [])
 
 
 @pytest.mark.parametrize("count", [MOST_MOMENTS, MOST_MOMENTS + 1, 10 * MOST_MOMENTS])
 def test_long_tests(count: int) -> None:
-    """Of many samples the busiest or latest of each run stands for it, so that no peak is lost, and words say so."""
+    """Of many samples, the peak of each run is shown, so that none is lost, and the caption says so."""
     peak = sample(count - 2, ready=900, loop_lag=0.7)
     result = sampled(*(sample(at, ready=1) for at in range(count - 2)), peak, sample(count - 1))
     sessions, loop_lag = sessions_chart(result), loop_lag_chart(result)
     for chart, highest in ((sessions, 900), (loop_lag, 700)):
         assert len(drawing(chart).data[0].x) <= MOST_MOMENTS
         assert max(drawing(chart).data[0].y) == pytest.approx(highest)
-        assert ("Each moment shown is" in chart.caption) == (count > MOST_MOMENTS)
+        assert ("Each point is" in chart.caption) == (count > MOST_MOMENTS)
 
 
 def test_loop_lag() -> None:
-    """The lateness of the loop is shown as sampled, and its worst told."""
+    """The lag is shown as sampled, and the caption has the longest."""
     chart = loop_lag_chart(sampled(sample(0, loop_lag=0.001), sample(1, loop_lag=0.25), sample(2, loop_lag=0.002)))
     assert list(drawing(chart).data[0].y) == pytest.approx([1, 250, 2])
-    assert "late by 250 ms, 1 s after the test began" in chart.caption
+    assert "at most 250 ms, at 1 s." in chart.caption
 
 
 def test_no_samples() -> None:
-    """Without samples there is no figure, and words say so."""
+    """Without samples there is no figure, and the caption says so."""
     for chart in (sessions_chart(sampled()), loop_lag_chart(sampled())):
         assert chart.figure is None
-        assert chart.caption == "Nothing to show: no samples were taken."
+        assert chart.caption == "No data: no samples were taken."
 
 
 def test_failures_by_cause() -> None:
@@ -83,7 +82,7 @@ def test_failures_by_cause() -> None:
 
 
 def test_many_causes() -> None:
-    """Of many causes the most frequent have bars, and the others one together: none is lost."""
+    """Of many causes, the most frequent have bars, and the others share one."""
     causes = {f"cause {number}": number for number in range(1, 41)}
     figure = drawing(failures_charts(attrs.evolve(made_result(1000), failures=causes))[0])
     assert len(figure.data[0].x) == MOST_CAUSES + 1
@@ -92,7 +91,7 @@ def test_many_causes() -> None:
 
 
 def test_labels() -> None:
-    """A cause is shown as it is, if it is not too long: what looks like markup is text."""
+    """A cause is shown literally, also if it looks like markup, and is shortened if it is long."""
     causes = {"<b>&amp;</b>": 2, "x" * 100: 1}
     figure = drawing(failures_charts(attrs.evolve(made_result(10), failures=causes))[0])
     assert [label.text for label in figure.layout.annotations] == [
@@ -116,11 +115,11 @@ def test_failures_over_time() -> None:
 
 
 def test_no_failures() -> None:
-    """Without failures there is no figure, and words say so."""
+    """Without failures there is no figure, and the caption says so."""
     charts = failures_charts(made_result(10, ready=1.0))
     assert [(chart.figure, chart.caption) for chart in charts] == [(None, "No attempt failed.")] * 2
 
 
 def test_ordered() -> None:
-    """Causes go by their count, then by their name."""
+    """Causes are ordered by count, then by name."""
     assert ordered({"b": 1, "a": 1, "c": 2}) == [("c", 2), ("a", 1), ("b", 1)]

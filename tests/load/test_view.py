@@ -1,4 +1,4 @@
-"""How a running load test stands."""
+"""A running load test at one moment."""
 
 import pytest
 
@@ -15,15 +15,15 @@ def sample(at: float, connects: int, polls: int) -> Sample:
     )
 
 
-def test_a_test_that_has_just_begun_can_be_looked_at() -> None:
-    """Before anything was noted, all is nothing."""
+def test_the_first_view() -> None:
+    """Before anything is recorded, a view is empty."""
     seen = view(Recorder(), 10)
-    assert (seen.arrived, seen.planned, seen.failed, seen.bars, seen.ready_p50) == (0, 10, 0, [], None)
+    assert (seen.arrived, seen.planned, seen.failed, seen.bins, seen.ready_p50) == (0, 10, 0, None, None)
     assert (seen.connects_per_second, seen.polls_per_second, seen.states) == (0, 0, {})
 
 
-def test_a_view_has_what_was_noted() -> None:
-    """Counts are those of now, states and the lag those of the last sample."""
+def test_a_view_has_what_was_recorded() -> None:
+    """Counts are current; states and lag are those of the last sample."""
     recorder = Recorder()
     recorder.note_arrival(None)
     recorder.note_connected(0, 0.5)
@@ -33,12 +33,13 @@ def test_a_view_has_what_was_noted() -> None:
     seen = view(recorder, None)
     assert (seen.arrived, seen.connected, seen.ready, seen.over, seen.failed) == (1, 1, 1, 1, 1)
     assert seen.ready_p50 == pytest.approx(4.0, rel=1e-3)
-    assert [bar.count for bar in seen.bars] == [1]
+    assert seen.bins is not None
+    assert seen.bins.counts == (1,)
     assert (seen.states, seen.waiting, seen.loop_lag) == ({SessionState.BOT_READY: 3}, 2, 0.004)
 
 
 def test_speeds_are_those_of_the_last_seconds() -> None:
-    """Connects and polls a second are averaged over the last five samples, and older ones do not count."""
+    """Connects and polls per second are averaged over the last five samples."""
     recorder = Recorder()
     recorder.samples += [sample(float(at), 0, 0) for at in range(10)]
     recorder.samples += [sample(10.0 + at, 10 * at, 200 * at) for at in range(6)]

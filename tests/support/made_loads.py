@@ -1,4 +1,4 @@
-"""Results of load tests that were never run: drawn by chance as real ones look."""
+"""Random results of load tests, realistic in shape."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -9,28 +9,28 @@ from typing import Any
 
 import attrs
 
+from akapulu_async import EndReason, SessionState
 from akapulu_async.load.charts import Chart
 from akapulu_async.load.results import Attempt, Latencies, LoadResult, Sample
-from akapulu_async.sansio.lifecycle import EndReason, SessionState
 
 SETTINGS = {"conversations": "2,000", "rate": "10 a second", "base URL": "http://127.0.0.1:8000/api"}
 EPOCH = datetime(2026, 3, 10, 18, 10, 2, tzinfo=UTC)
 
 
 def made_result(count: int, *, rate: float = 10.0, seed: int = 1, ready: float = 0.96, **more: Any) -> LoadResult:
-    """Return a test of so many conversations, a second's worth of `rate`, of which this share gets ready."""
+    """Return a test of `count` conversations, `rate` per second, of which the share `ready` becomes ready."""
     random = Random(seed)
     return result_of([made_attempt(index, index / rate, random, ready) for index in range(count)], random, **more)
 
 
 def drawing(chart: Chart) -> Any:
-    """Return the figure of a chart that has one."""
+    """Return the figure of a chart, which must have one."""
     assert chart.figure is not None
     return chart.figure
 
 
 def result_of(attempts: list[Attempt], random: Random, **more: Any) -> LoadResult:
-    """Return the test that had these attempts."""
+    """Return a test with these attempts."""
     connect, ready, loop_lag = Latencies(), Latencies(), Latencies()
     for attempt in attempts:
         if attempt.connect_latency is not None:
@@ -57,7 +57,7 @@ def result_of(attempts: list[Attempt], random: Random, **more: Any) -> LoadResul
 
 
 def made_attempt(index: int, due: float, random: Random, ready: float) -> Attempt:
-    """Return an attempt: slower in the middle of a minute, seldom very slow, sometimes failed."""
+    """Return an attempt: slower in the middle of a minute, rarely very slow, sometimes failed."""
     began = due + random.expovariate(200)
     slowness = 1.6 if 20 < due % 60 < 35 else 1.0
     connected = began + slowness * random.lognormvariate(-1.6, 0.35)
@@ -77,7 +77,7 @@ def made_attempt(index: int, due: float, random: Random, ready: float) -> Attemp
 
 
 def made_samples(attempts: list[Attempt], count: int, random: Random) -> Iterator[Sample]:
-    """Yield what a look each second would have seen."""
+    """Yield a sample per second."""
     waiting, connecting, joined, ready, connects, failures = (Counter[int]() for _ in range(6))
 
     def stay(counter: Counter[int], begin: float | None, *ends: float | None) -> None:

@@ -1,4 +1,4 @@
-"""Results of load tests, made up for tests of what is told of them."""
+"""Fixed results of load tests."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from akapulu_async.load.results import Attempt, Latencies, LoadResult
 
 
 def latencies(*seconds: float) -> Latencies:
-    """Return a histogram of these."""
+    """Return a histogram of these durations."""
     made = Latencies()
     for each in seconds:
         made.add(each)
@@ -18,7 +18,7 @@ def latencies(*seconds: float) -> Latencies:
 
 
 def attempt(index: int = 0, **fields: Any) -> Attempt:
-    """Return an attempt that was due at 1 s, connected after 0.25 s and ready after 2 s, unless said otherwise."""
+    """Return an attempt, by default due at 1 s, connected after 0.25 s and ready after 2 s."""
     usual: dict[str, Any] = {
         "due": 1.0,
         "began": 1.0,
