@@ -6,33 +6,49 @@ from collections.abc import Sequence
 __all__ = ["main"]
 
 _OF_EXTRA = frozenset({"hdrh", "plotly", "rich", "typer"})
-_BAD_USE, _INTERRUPTED = 2, 130  # as ExitCode has them, which is not there without the extra
+_OK, _BAD_USE, _INTERRUPTED = 0, 2, 130  # as in ExitCode, which needs the extra
+
+_NEEDED = "every command but simulate needs the extra cli"
+_INSTALL = "install this package again with it, from a checkout by: pip install '.[cli]'"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command that the arguments name, by default the process's own; returns the exit code."""
+    """Run the command that the arguments name, by default those of the process; returns the exit code."""
     try:
         return _run(sys.argv[1:] if arguments is None else arguments)
-    except KeyboardInterrupt:  # before any command could take care of it
+    except KeyboardInterrupt:  # before a command handles it
         return _INTERRUPTED
 
 
 def _run(arguments: Sequence[str]) -> int:
-    if arguments[:1] == ["simulate"]:  # the one that works without the extra
-        from akapulu_async.simulator import command  # noqa: PLC0415 - only those who use it pay for it
+    if arguments[:1] == ["simulate"]:  # works without the extra
+        from akapulu_async.simulator import command  # noqa: PLC0415 - imported only if used
 
         return command.main(arguments[1:])
     try:
-        from akapulu_async.cli import app  # noqa: PLC0415 - it needs the extra
+        from akapulu_async.cli import app  # noqa: PLC0415 - needs the extra
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _OF_EXTRA:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _OF_EXTRA:
             raise
-        sys.stderr.write(
-            f"akapulu-async: {error.name} is not installed, which all commands but simulate need: "
-            "pip install 'akapulu-async[cli]'\n"
-        )
-        return _BAD_USE
+        return _without_extra(arguments, missing)
     return app.main(arguments)
+
+
+def _without_extra(arguments: Sequence[str], missing: str) -> int:
+    from akapulu_async.cli import COMMANDS  # noqa: PLC0415 - imported only if used
+    from akapulu_async.version import __version__  # noqa: PLC0415
+
+    if arguments[:1] == ["--version"]:
+        sys.stdout.write(f"akapulu-async {__version__}\n")
+    elif arguments[:1] in (["--help"], ["-h"]):
+        commands = "\n".join(f"  {name:<10}{line}" for name, line in COMMANDS.items())
+        sys.stdout.write(f"Usage: akapulu-async COMMAND [ARGS]...\n\nCommands:\n{commands}\n\n")
+        sys.stdout.write(f"{missing} is not installed: {_NEEDED};\n{_INSTALL}\n")
+    else:
+        sys.stderr.write(f"akapulu-async: {missing} is not installed: {_NEEDED}; {_INSTALL}\n")
+        return _BAD_USE
+    return _OK
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""`akapulu-async` and `python -m akapulu_async` lead to the commands, with or without what the extra brings."""
+"""`akapulu-async` and `python -m akapulu_async` run the commands, with or without the extra."""
 
 # ruff: noqa: S603 - runs this package's own command
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,15 +11,17 @@ from typing import Any
 import pytest
 
 from akapulu_async.__main__ import main
+from akapulu_async.cli import COMMANDS
 from akapulu_async.simulator.control import CONTROLS
 
 SCRIPT = str(Path(sys.executable).with_name("akapulu-async"))
+COMMAND = re.compile(r"^  ([a-z]+) +([A-Z].*\.)$", re.MULTILINE)
 MODULE = (sys.executable, "-m", "akapulu_async")
 BARE = "import sys; sys.modules['typer'] = None; from akapulu_async.__main__ import main; sys.exit(main())"
 
 
 def run(*command: str) -> tuple[int, str, str]:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -49,7 +52,7 @@ def run(*command: str) -> tuple[int, str, str]:
     ],
 )
 def test_bad_arguments_are_one_line(capsys: pytest.CaptureFixture[str], arguments: Any, named: str) -> None:
-    """What is wrong is named in one line on stderr, with exit code 2."""
+    """Bad arguments are named in one line on stderr, with exit code 2."""
     assert main(arguments) == 2
     captured = capsys.readouterr()
     assert (captured.out, captured.err.count("\n")) == ("", 1)
@@ -57,7 +60,7 @@ def test_bad_arguments_are_one_line(capsys: pytest.CaptureFixture[str], argument
     assert named in captured.err
 
 
-def test_help_tells_how_to_control(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_shows_the_controls(capsys: pytest.CaptureFixture[str]) -> None:
     """`simulate --help` lists every control over HTTP and shows two as they are typed."""
     assert main(["simulate", "--help"]) == 0
     out = capsys.readouterr().out
@@ -67,19 +70,19 @@ def test_help_tells_how_to_control(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["simulate", "--help"], ["--version"], ["dance"]])
 def test_script_and_module_are_the_same(arguments: list[str]) -> None:
-    """`akapulu-async` and `python -m akapulu_async` say the same and leave with the same code."""
+    """`akapulu-async` and `python -m akapulu_async` print the same and exit with the same code."""
     assert run(SCRIPT, *arguments) == run(*MODULE, *arguments)
 
 
 def test_simulate_works_without_the_extra() -> None:
-    """Who installed the library alone has the simulator."""
+    """The simulator runs without the extra."""
     code, out, err = run(sys.executable, "-c", BARE, "simulate", "--help")
     assert (code, err) == (0, "")
     assert "--port" in out
 
 
 def test_a_broken_installation_is_not_hidden() -> None:
-    """What is missing besides the extra is a fault of the installation, and is shown as one."""
+    """A missing module that the extra does not bring is shown with its traceback."""
     code, _, err = run(sys.executable, "-c", BARE.replace("typer", "pydantic"), "doctor")
     assert code == 1
     assert err.endswith("ModuleNotFoundError: import of pydantic halted; None in sys.modules\n")
@@ -88,6 +91,7 @@ def test_a_broken_installation_is_not_hidden() -> None:
 EARLY = """
 import sys
 from akapulu_async.__main__ import main
+from akapulu_async.cli import COMMANDS
 
 class Impatient:
     def find_spec(self, name, *_):
@@ -100,13 +104,31 @@ sys.exit(main())
 
 
 def test_ctrl_c_while_it_starts() -> None:
-    """Who is quicker than the imports sees no traceback."""
+    """Ctrl-C during the imports shows no traceback."""
     assert run(sys.executable, "-c", EARLY, "doctor") == (130, "", "")
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["connect", "--simulator"], ["doctor"]])
-def test_all_else_asks_for_the_extra(arguments: list[str]) -> None:
+@pytest.mark.parametrize("arguments", [[], ["dance"], ["connect", "--help"], ["doctor"]])
+def test_other_commands_ask_for_the_extra(arguments: list[str]) -> None:
     """Without the extra, the other commands say in one line what to install."""
     code, out, err = run(sys.executable, "-c", BARE, *arguments)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "pip install 'akapulu-async[cli]'" in err
+    assert "typer is not installed" in err
+    assert "the extra cli" in err
+    assert "pip install '.[cli]'" in err
+
+
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_without_the_extra(option: str) -> None:
+    """Without the extra, the help lists the same commands with the same lines, and says what to install."""
+    code, out, err = run(sys.executable, "-c", BARE, option)
+    assert (code, err) == (0, "")
+    _, full, _ = run(SCRIPT, option)
+    assert dict(COMMAND.findall(out)) == dict(COMMAND.findall(full)) == COMMANDS
+    assert "pip install '.[cli]'" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_version_without_the_extra() -> None:
+    """The version is the same with and without the extra."""
+    assert run(sys.executable, "-c", BARE, "--version") == run(SCRIPT, "--version")

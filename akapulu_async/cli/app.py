@@ -1,4 +1,4 @@
-"""`akapulu-async`: the commands, and what they have in common."""
+"""`akapulu-async`: the commands, and their common options and errors."""
 
 import os
 import sys
@@ -7,7 +7,8 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from akapulu_async.cli import values
+from akapulu_async import AkapuluError, __version__
+from akapulu_async.cli import COMMANDS, values
 from akapulu_async.cli.connect import connect
 from akapulu_async.cli.doctor import doctor
 from akapulu_async.cli.download import download
@@ -16,17 +17,15 @@ from akapulu_async.cli.load import load
 from akapulu_async.cli.screen import complain
 from akapulu_async.cli.show import show
 from akapulu_async.cli.watch import watch
-from akapulu_async.errors import AkapuluError
-from akapulu_async.version import __version__
 
 PROGRAM = "akapulu-async"
 
 _EPILOG = f"""\b
-The API key comes from AKAPULU_API_KEY, and AKAPULU_BASE_URL says where the
-service is, if not at its own place. --simulator does without both.
+AKAPULU_API_KEY holds the API key, and AKAPULU_BASE_URL the service's address
+if it is not the default. --simulator needs neither.
 
 \b
-Results go to stdout, with --json an object a line; what is wrong goes to
+Results go to stdout, with --json as one JSON object per line; errors go to
 stderr, in one line.
 
 \b
@@ -36,7 +35,7 @@ Exit codes:
 
 app = typer.Typer(
     name=PROGRAM,
-    help="Live conversations with Akapulu's avatars, from the command line.",
+    help="Live AI-avatar conversations on Akapulu, from the command line.",
     epilog=_EPILOG,
     add_completion=False,
     rich_markup_mode=None,
@@ -45,8 +44,8 @@ app = typer.Typer(
 )
 
 
-def _show_version(wanted: bool) -> None:  # noqa: FBT001 - so it is called
-    if wanted:
+def _show_version(asked: bool) -> None:  # noqa: FBT001 - called by position
+    if asked:
         sys.stdout.write(f"{PROGRAM} {__version__}\n")
         raise typer.Exit
 
@@ -58,23 +57,25 @@ _Version: TypeAlias = Annotated[
 
 @app.callback()
 def options(*, version: _Version = False) -> None:
-    """Take what is no command's."""
+    """Read the options before the command."""
 
 
-for command in (connect, watch, show, download, load):
-    app.command()(command)
-
-
-@app.command(add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 def simulate(context: typer.Context) -> int:
-    """Run a local Akapulu until interrupted."""
-    # It reads its options by itself, so that it works without typer too.
-    from akapulu_async.simulator.command import main as run  # noqa: PLC0415 - only those who use it pay for it
+    """Run a local simulator of Akapulu until interrupted."""
+    # It parses its own options, since it works without typer too.
+    from akapulu_async.simulator.command import main as run  # noqa: PLC0415 - imported only if used
 
     return run(context.args)
 
 
-app.command()(doctor)
+for _command in (connect, watch, show, download, load):
+    app.command(short_help=COMMANDS[_command.__name__])(_command)
+app.command(
+    short_help=COMMANDS["simulate"],
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+)(simulate)
+app.command(short_help=COMMANDS["doctor"])(doctor)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -85,11 +86,8 @@ def main(arguments: Sequence[str]) -> int:
     except typer.TyperException as error:
         complain(_wrong_use(error, f"{PROGRAM} {arguments[0]}" if arguments else PROGRAM))
         return ExitCode.BAD_USE
-    except typer.Abort:  # Ctrl-C or the end of the input, where a question was asked
-        complain("")
-        return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output has enough, as `head` has. Python would complain again at exit.
+        # The reader of the output stopped reading, as `head` does. Without this, Python would report it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILURE
     except (AkapuluError, OSError) as error:
@@ -99,17 +97,17 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _wrong_use(error: Any, used: str) -> str:
-    """Return one line that names the command, the option, its value and what is wanted."""
+    """Return one line with the command, the option, its value and what it must be."""
     context = getattr(error, "ctx", None)
     command = used if context is None else context.command_path
     option = _name(getattr(error, "param", None))
-    said = _said(error)
+    said = _problem(error)
     wrong = error.format_message() if option is None or not said else f"{option}: {said}"
     return f"{command}: {wrong.rstrip('.')}; see {command} --help"
 
 
-def _said(error: Any) -> str:
-    """Return what is wrong with a value, with the value: our own readers show it, typer's for numbers do not."""
+def _problem(error: Any) -> str:
+    """Return what is wrong with a value, including the value, which typer's own messages on numbers leave out."""
     said = str(error.message).removeprefix("Value error, ")
     if not said.startswith("Input should be "):
         return said

@@ -1,4 +1,4 @@
-"""What all commands have in common."""
+"""The common options and errors of all commands."""
 
 import re
 import subprocess
@@ -7,6 +7,7 @@ import sys
 import pytest
 import typer
 
+from akapulu_async import cli
 from akapulu_async.cli.app import app, main
 from akapulu_async.cli.exits import ExitCode, table
 from akapulu_async.version import __version__
@@ -18,23 +19,21 @@ COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-def
 
 
 def test_commands() -> None:
-    """These are the commands."""
-    assert set(COMMANDS) == {"connect", "watch", "show", "download", "load", "simulate", "doctor"}
+    """The commands are those of the table."""
+    assert set(COMMANDS) == set(cli.COMMANDS)
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
-    """`--help` names each command with a whole sentence, and ends with the exit codes."""
+    """`--help` lists each command with its line, and the exit codes."""
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
-    told = dict(re.findall(r"^  ([a-z]+) +([A-Z].*\.)$", out, re.MULTILINE))
-    assert sorted(told) == COMMANDS
-    assert not any(text.endswith("...") for text in told.values())
+    assert dict(re.findall(r"^  ([a-z]+) +([A-Z].*\.)$", out, re.MULTILINE)) == cli.COMMANDS
     assert all(line in out for line in table().splitlines())
 
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name != "simulate"])
 def test_help_of_commands(capsys: pytest.CaptureFixture[str], command: str) -> None:
-    """Each command tells what it takes, in 80 columns, `--json` and `--simulator` among it, and no key."""
+    """The help of a command fits in 80 columns and lists the common options, but none for the key."""
     assert main([command, "--help"]) == 0
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 80
@@ -42,15 +41,15 @@ def test_help_of_commands(capsys: pytest.CaptureFixture[str], command: str) -> N
     assert "--api-key" not in out
 
 
-def test_who_pays() -> None:
-    """The commands bring along neither the simulator nor charts: only what uses them does."""
+def test_lazy_imports() -> None:
+    """Importing the commands imports neither the simulator nor charts."""
     code = "import sys, akapulu_async.cli.app; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"akapulu_async.simulator", "plotly", "aiohttp.web"} & set(done.stdout.split())
 
 
 def test_simulate_has_its_own_help(capsys: pytest.CaptureFixture[str]) -> None:
-    """`simulate` reads its options by itself, also when it is found among the commands."""
+    """`simulate` parses its own options, also when it runs as one of the commands."""
     assert main(["simulate", "--help"]) == 0
     assert "--max-concurrent" in capsys.readouterr().out
     assert main(["simulate", "--port", "x"]) == 2
@@ -58,7 +57,7 @@ def test_simulate_has_its_own_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    """`--version` tells it."""
+    """`--version` prints the version."""
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"akapulu-async {__version__}\n"
 
@@ -79,7 +78,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_bad_use(capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
-    """What is wrong is one line that says where to read more."""
+    """A usage error is one line that points to the help."""
     assert main(arguments) == ExitCode.BAD_USE
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -87,7 +86,7 @@ def test_bad_use(capsys: pytest.CaptureFixture[str], arguments: list[str], said:
 
 
 async def test_no_terminal_is_no_terminal() -> None:
-    """Help and mistakes are plain text in a pipe, whatever the environment says."""
+    """Help and errors are plain text in a pipe, whatever the environment says."""
     forced = dict.fromkeys(("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS"), "1")
     for arguments in (["connect", "--help"], ["connect", "--colour"]):
         done = await run(*arguments, environ=forced)
