@@ -11,7 +11,7 @@ import typer
 from akapulu_async.cli import values
 from akapulu_async.cli.display import follow, rows_json, show_dialogue, verdict
 from akapulu_async.cli.exits import ExitCode
-from akapulu_async.cli.screen import Screen
+from akapulu_async.cli.screen import Screen, confirm
 from akapulu_async.cli.target import Target
 from akapulu_async.models.conversation import ConversationDetail
 from akapulu_async.sansio.polling import PollPolicy
@@ -98,6 +98,6 @@ def finish(held: Held, screen: Screen, *, ask: bool) -> int:
     """Show the transcript, if it was brought and is wanted; returns the exit code."""
     if held.detail is not None:
         screen.emit({"event": "transcript", "session_id": held.detail.id, "rows": rows_json(held.detail)})
-        if not screen.json and (not ask or typer.confirm("Show the transcript?", default=True)):
+        if not screen.json and (not ask or confirm("Show the transcript?")):
             show_dialogue(held.detail, screen)
     return held.code

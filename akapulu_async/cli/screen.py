@@ -1,6 +1,9 @@
-"""What is shown: consoles that know whether they are a terminal, lines, and JSON."""
+"""Output for people and for scripts, and questions in a terminal."""
 
 import json
+import select
+import signal
+import socket
 import sys
 import textwrap
 from collections.abc import Mapping
@@ -12,10 +15,10 @@ from rich.text import Text
 
 
 class Screen:
-    """The output of one command: for people, or with `json` for scripts, one object a line.
+    """The output of one command: text for people, or with `json` one object per line for scripts.
 
-    Results go to stdout; what is only of the moment, and what is wrong, goes to stderr. What is no terminal gets plain
-    lines, however long, without control codes. `NO_COLOR` takes the colours away.
+    Results go to stdout, notes and errors to stderr. Without a terminal, lines are plain, whole and free of control
+    codes. `NO_COLOR` turns colours off.
     """
 
     def __init__(self, *, json: bool = False) -> None:
@@ -24,56 +27,101 @@ class Screen:
         self.err = console(sys.stderr)
 
     def say(self, text: str, style: str = "") -> None:
-        """Show a line of the result to people."""
+        """Print a line of the result for people."""
         if not self.json:
             _write(self.out, text, style)
 
     def note(self, text: str, style: str = "dim") -> None:
-        """Show people a line that is no result, on stderr."""
+        """Print a line for people on stderr that is not a result."""
         if not self.json:
-            # Where both are one terminal, only one console may write: it knows of the bar that it draws.
+            # If both are one terminal, the console that draws the bar must write.
             _write(self.out if self.redraws and self.err.is_terminal else self.err, text, style)
 
     def emit(self, value: Mapping[str, Any]) -> None:
-        """Give scripts an object, in a line of its own."""
+        """Print an object for scripts, in one line."""
         if self.json:
             sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
             sys.stdout.flush()
 
     @property
     def redraws(self) -> bool:
-        """Whether people see stdout, in a terminal where lines can be drawn anew."""
+        """True if stdout is a terminal that can be redrawn, and not JSON."""
         return not self.json and redraws(self.out)
 
 
 def console(stream: TextIO) -> Console:
-    """Return a console that shows texts as they are."""
+    """Return a console that prints text literally."""
     if isinstance(stream, TextIOWrapper):
-        stream.reconfigure(errors="backslashreplace")  # what the terminal's encoding has not is no reason to break off
-    # What there is decides whether it is a terminal, not FORCE_COLOR and its like: nobody wants its codes in a file.
+        stream.reconfigure(errors="backslashreplace")  # a character outside of the encoding must not end the command
+    # Only the stream decides whether it is a terminal, not FORCE_COLOR: control codes do not belong into files.
     return Console(file=stream, force_terminal=stream.isatty(), markup=False, emoji=False, highlight=False)
 
 
 def redraws(shown: Console) -> bool:
-    """Whether lines can be drawn anew there."""
+    """Return True if lines can be redrawn there."""
     return shown.is_terminal and not shown.is_dumb_terminal
 
 
 def complain(text: str) -> None:
-    """Show on stderr what is wrong, in one line."""
+    """Print an error on stderr, in one line."""
     sys.stderr.write(f"{plain(text)}\n")
     sys.stderr.flush()
 
 
+def confirm(question: str) -> bool:
+    """Ask a yes/no question in the terminal; yes is the default.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, or the end of the input.
+    """
+    try:
+        while True:
+            sys.stdout.write(f"{question} [Y/n]: ")
+            sys.stdout.flush()
+            answer = _read_line().strip().lower()
+            if answer in {"", "y", "yes", "n", "no"}:
+                return not answer.startswith("n")
+    except KeyboardInterrupt:
+        sys.stdout.write("\n")
+        raise
+
+
+def _read_line() -> str:
+    """Read a line from the terminal. Raises `KeyboardInterrupt` on Ctrl-C and at the end of the input."""
+    if sys.platform != "win32":  # where select() takes only sockets, and Ctrl-C ends the console's read
+        _wait_for_input()
+    line = sys.stdin.readline()
+    if not line:
+        raise KeyboardInterrupt
+    return line
+
+
+def _wait_for_input() -> None:
+    """Wait for a line in the terminal, so that no signal is missed.
+
+    A signal just before a blocking read does not interrupt it, and Python calls the handler only afterwards. The
+    wake-up socket is written to as soon as the signal arrives, and ends the wait.
+    """
+    woken, wake = socket.socketpair()
+    with woken, wake:
+        wake.setblocking(False)  # noqa: FBT003 - positional only
+        before = signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+        try:
+            while sys.stdin not in select.select([sys.stdin, woken], [], [])[0]:
+                woken.recv(4096)
+        finally:
+            signal.set_wakeup_fd(before)
+
+
 def plain(text: str) -> str:
-    """Return a text on one line, without characters that would steer the terminal."""
+    """Return a text on one line, without control characters."""
     return " ".join("".join(character if character.isprintable() else " " for character in text).split())
 
 
 def paragraph(head: str, text: str, width: int) -> str:
-    """Return a text broken into lines, the first after the head, the others below it.
+    """Return a text wrapped into lines, the first after the head, the others indented below it.
 
-    Neither words nor links are cut: what is longer than a line has one of its own.
+    Neither words nor links are cut: one that is longer than a line gets its own.
     """
     indent = " " * len(head)
     return textwrap.fill(
@@ -82,6 +130,6 @@ def paragraph(head: str, text: str, width: int) -> str:
 
 
 def _write(shown: Console, text: str, style: str) -> None:
-    # soft_wrap: no line is broken or cut, so that links and paths stay whole, and scripts get what they ask for.
+    # soft_wrap: lines are never wrapped or cut, so links and paths stay whole.
     shown.print(Text(text, style=style), soft_wrap=True)
     shown.file.flush()

@@ -1,21 +1,29 @@
-"""What tests of the command line share."""
+"""Fixtures and time limits for tests of the command line."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from akapulu_async.simulator import Simulator
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give commands, which import a lot, time to start on a very slow machine."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(120))
+
+
 @pytest.fixture
 async def sim() -> AsyncIterator[Simulator]:
-    """A service 60 times as fast as life, whose calls end with their script."""
+    """A service at 60 times real speed whose calls end with their script."""
     async with Simulator(speed=60, seed=1, ready_time=10, end_with_script=True) as simulator:
         yield simulator
 
 
 @pytest.fixture
 async def still() -> AsyncIterator[Simulator]:
-    """A service whose time stands still until it is advanced, and which nobody joins by himself."""
+    """A service whose clock stands still until it is advanced, and whose rooms stay empty."""
     async with Simulator(speed=0, seed=1, ready_time=10, auto_join=False) as simulator:
         yield simulator

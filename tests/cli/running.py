@@ -1,4 +1,4 @@
-"""Running the installed command: as a script does, in a terminal, and with signals."""
+"""Runs the installed command: like a script, in a terminal, and with signals."""
 
 import fcntl
 import json
@@ -26,11 +26,13 @@ from akapulu_async.simulator import Simulator
 SCRIPT = str(Path(sys.executable).with_name("akapulu-async"))
 ID = "123e4567-e89b-12d3-a456-426614174000"
 IDS = ("--scenario", ID, "--avatar", ID)
+HANG = 100.0
+"""Seconds after which a command hangs, even on a very slow machine."""
 
 
 @attrs.frozen
 class Done:
-    """What came of a command."""
+    """The result of a command."""
 
     code: int
     out: str
@@ -38,14 +40,14 @@ class Done:
 
     @property
     def objects(self) -> list[dict[str, Any]]:
-        """Its JSON, an object a line."""
+        """Its JSON, one object per line."""
         return [json.loads(line) for line in self.out.splitlines()]
 
 
 def environment(sim: Simulator | None = None, changes: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return a command's environment, with a simulator as the service or with none."""
-    strange = ("AKAPULU_", "FORCE_COLOR", "NO_COLOR", "COLUMNS", "TERM")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(strange)}
+    """Return the environment of a command, with a simulator as the service or without one."""
+    unwanted = ("AKAPULU_", "FORCE_COLOR", "NO_COLOR", "COLUMNS", "TERM")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
     if sim is not None:
         clean |= {"AKAPULU_API_KEY": sim.api_key, "AKAPULU_BASE_URL": sim.base_url}
     return {**clean, "PYTHONWARNINGS": "error", **(changes or {})}
@@ -60,17 +62,17 @@ async def run(
 ) -> Done:
     """Run a command without a terminal."""
     command, env = [program, *map(str, arguments)], environment(sim, environ)
-    with anyio.fail_after(20):
+    with anyio.fail_after(HANG):
         done = await anyio.run_process(command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, check=False)
     return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 @asynccontextmanager
 async def running(*arguments: object, sim: Simulator | None = None) -> AsyncIterator[Process]:
-    """Give a command that runs, without a terminal; whatever runs in the end is killed."""
+    """Start a command without a terminal; kill it at the end of the block."""
     async with await anyio.open_process([SCRIPT, *map(str, arguments)], env=environment(sim)) as process:
         try:
-            with anyio.fail_after(20):
+            with anyio.fail_after(HANG):
                 yield process
         finally:
             if process.returncode is None:
@@ -78,7 +80,7 @@ async def running(*arguments: object, sim: Simulator | None = None) -> AsyncIter
 
 
 async def rest_of(process: Process) -> Done:
-    """Return what a running command comes to."""
+    """Return the result of a running command."""
     assert process.stdout is not None
     assert process.stderr is not None
     texts = [b"".join([piece async for piece in stream]).decode() for stream in (process.stdout, process.stderr)]
@@ -86,7 +88,7 @@ async def rest_of(process: Process) -> Done:
 
 
 async def connected(sim: Simulator, **options: Any) -> str:
-    """Connect a conversation elsewhere, and return its id."""
+    """Connect a conversation from here, and return its id."""
     async with AkapuluClient(sim.api_key, base_url=sim.base_url) as client:
         return (await client.conversations.connect(ConnectRequest(ID, ID, **options))).conversation_session_id
 
@@ -110,7 +112,7 @@ class Terminal:
         os.write(self._screen, text.encode())
 
     async def end(self) -> int:
-        """Read until it ends; returns the exit code."""
+        """Read until it ends; return the exit code."""
         while await self._read():
             pass
         return await anyio.to_thread.run_sync(self.process.wait)
@@ -119,7 +121,7 @@ class Terminal:
         await anyio.wait_readable(self._screen)
         try:
             read = os.read(self._screen, 65536)
-        except OSError:  # Linux says so when nobody has the terminal any more
+        except OSError:  # how Linux reports that the other side is closed
             return False
         self.shown += read.decode(errors="replace")
         return bool(read)
@@ -127,19 +129,19 @@ class Terminal:
 
 @asynccontextmanager
 async def terminal(
-    *arguments: object, sim: Simulator | None = None, environ: Mapping[str, str] | None = None
+    *arguments: object, sim: Simulator | None = None, environ: Mapping[str, str] | None = None, program: str = SCRIPT
 ) -> AsyncIterator[Terminal]:
-    """Give a command that runs in a terminal of its own; whatever runs in the end is killed."""
+    """Start a command in a terminal of its own; kill it at the end of the block."""
     screen, inside = pty.openpty()
     fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
     process = subprocess.Popen(  # noqa: ASYNC220 - it takes a moment
-        [sys.executable, "-c", IN_TERMINAL, SCRIPT, *map(str, arguments)],
+        [sys.executable, "-c", IN_TERMINAL, program, *map(str, arguments)],
         env=environment(sim, {"TERM": "xterm-256color", **(environ or {})}),
         stdin=inside, stdout=inside, stderr=inside, start_new_session=True,
     )  # fmt: skip
     os.close(inside)
     try:
-        with anyio.fail_after(20):
+        with anyio.fail_after(HANG):
             yield Terminal(process, screen)
     finally:
         process.kill()
@@ -147,7 +149,7 @@ async def terminal(
         os.close(screen)
 
 
-# The terminal must be the process's own, so that a typed Ctrl-C is a signal.
+# The terminal must control the process, so that a typed Ctrl-C becomes a signal.
 IN_TERMINAL = """
 import fcntl, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -159,5 +161,5 @@ COLOURS = re.compile(r"\x1b\[(?:[0-9;]*;)?(?:3[0-8]|4[0-8]|9[0-7])[0-9;]*m")
 
 
 def as_read(shown: str) -> str:
-    """Return what a terminal shows without its control codes."""
+    """Return the output of a terminal without its control codes."""
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", shown)

@@ -1,6 +1,8 @@
-"""What is shown, and where."""
+"""Output for people and scripts, and questions in a terminal."""
 
 import io
+import os
+import signal
 import sys
 
 import pytest
@@ -8,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from akapulu_async.cli.screen import Screen, complain, paragraph, plain, redraws
+from tests.cli.running import terminal
 
 
 def test_for_people(capsys: pytest.CaptureFixture[str]) -> None:
-    """Results go to stdout, notes to stderr, each whole in its line, and JSON nowhere."""
+    """Results go to stdout and notes to stderr, each whole in its line, and no JSON is printed."""
     screen = Screen()
     screen.say("x" * 200, "bold red")
     screen.note("[red]as it is[/red] :smile:")
@@ -21,7 +24,7 @@ def test_for_people(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_for_scripts(capsys: pytest.CaptureFixture[str]) -> None:
-    """With `json`, stdout has one object a line, and nothing else is said."""
+    """With `json`, stdout has one object per line, and nothing else is printed."""
     screen = Screen(json=True)
     screen.say("a result")
     screen.note("a note")
@@ -48,8 +51,8 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_notes_keep_clear_of_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where stdout and stderr are terminals, notes go through the console that draws the bar."""
+def test_notes_go_through_the_console_with_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If stdout and stderr are terminals, notes go through the console that draws the bar."""
     monkeypatch.setenv("TERM", "xterm")
     out, err = Terminal(), Terminal()
     monkeypatch.setattr(sys, "stdout", out)
@@ -60,31 +63,31 @@ def test_notes_keep_clear_of_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("term", "drawn"), [("xterm", True), ("dumb", False), ("unknown", False)])
-def test_what_can_be_drawn_anew(monkeypatch: pytest.MonkeyPatch, term: str, drawn: bool) -> None:
-    """A dumb terminal gets lines, and JSON is never drawn."""
+def test_which_terminals_are_redrawn(monkeypatch: pytest.MonkeyPatch, term: str, drawn: bool) -> None:
+    """A dumb terminal gets lines, and JSON is never redrawn."""
     monkeypatch.setenv("TERM", term)
     monkeypatch.setattr(sys, "stdout", Terminal())
     assert Screen().redraws is redraws(Screen().out) is drawn
     assert not Screen(json=True).redraws
 
 
-def test_what_an_encoding_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A terminal without the letters gets them in another way, instead of a traceback."""
+def test_characters_outside_of_the_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Characters outside of the terminal's encoding are escaped."""
     stream = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
     monkeypatch.setattr(sys, "stdout", stream)
     Screen().say("ä 字")
     assert stream.buffer.getvalue() == b"\xe4 \\u5b57\n"
 
 
-def test_complaints_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """What is wrong takes one line on stderr, whatever it quotes."""
+def test_errors_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """An error is one line on stderr, whatever it quotes."""
     complain("a\nb\x1b[2Jc\u2028d")
     assert capsys.readouterr().err == "a b [2Jc d\n"
 
 
 @given(st.text())
 def test_plain(text: str) -> None:
-    """Nothing of a text steers the terminal; what can be printed stays, in order."""
+    """Control characters are removed; printable characters stay, in order."""
     shown = plain(text)
     assert shown.isprintable()
     assert shown.split() == "".join(letter if letter.isprintable() else " " for letter in text).split()
@@ -93,9 +96,60 @@ def test_plain(text: str) -> None:
 
 @given(st.lists(st.text("abc-", min_size=1, max_size=30), min_size=1), st.integers(20, 100))
 def test_paragraphs(words: list[str], width: int) -> None:
-    """A paragraph has all words, whole and in order, below each other, within the width where that can be."""
+    """A paragraph has all words, whole and in order, within the width where possible."""
     lines = paragraph("head: ", " ".join(words), width).splitlines()
     assert lines[0].startswith("head: ")
     assert all(line.startswith(" " * 6) for line in lines[1:])
     assert " ".join(line[6:] for line in lines).split() == words
     assert all(len(line) <= width or " " not in line[6:] for line in lines)
+
+
+ASKING = """
+import _thread, signal, threading
+from akapulu_async.cli.screen import confirm
+
+def interrupt():
+    while True:
+        signal.sigwait({signal.SIGUSR1})
+        _thread.interrupt_main()  # interrupts no system call, like a SIGINT that arrives just before it
+
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+threading.Thread(target=interrupt, daemon=True).start()
+while True:
+    try:
+        print("answer:", confirm("Well?"), flush=True)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.parametrize(("typed", "answer"), [("", True), ("y", True), ("YES", True), ("n", False), (" no ", False)])
+async def test_answers(typed: str, answer: bool) -> None:
+    """Yes is the default, and a question is repeated until it is answered."""
+    async with terminal("-c", ASKING, program=sys.executable) as shown:
+        await shown.expect(r"Well\? \[Y/n\]: ")
+        shown.type("perhaps\n")
+        await shown.expect(r"perhaps\s+Well\? \[Y/n\]: ")
+        shown.type(f"{typed}\n")
+        await shown.expect(f"answer: {answer}")
+
+
+async def test_the_end_of_the_input_is_an_interrupt() -> None:
+    """Ctrl-D at a question is like Ctrl-C."""
+    async with terminal("-c", ASKING, program=sys.executable) as shown:
+        await shown.expect(r"Well\? \[Y/n\]: ")
+        shown.type("\x04")
+        await shown.expect("interrupted")
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGUSR1])
+async def test_a_signal_at_any_moment_ends_the_question(sent: signal.Signals) -> None:
+    """An interrupt ends a question, whenever it comes after the prompt was printed."""
+    async with terminal("-c", ASKING, program=sys.executable) as shown:
+        for number in range(200):
+            await shown.expect(r"Well\? \[Y/n\]: ")
+            shown.shown = ""
+            for _ in range(number * 10):  # some hundred microseconds at most
+                pass
+            os.kill(shown.process.pid, sent)
+            await shown.expect(r"^\s*interrupted")
