@@ -1,4 +1,4 @@
-"""Attending a conversation: following it to its end, and offering its transcript then."""
+"""Follow a conversation to its end, then offer its transcript."""
 
 import asyncio
 import sys
@@ -18,7 +18,7 @@ from akapulu_async.sansio.polling import PollPolicy
 from akapulu_async.session import ConversationSession
 
 INTERVAL, LIVE_INTERVAL = 0.5, 2.0
-"""Seconds between two polls until the bot is ready, and during the call, to notice its end."""
+"""Seconds between polls until the bot is ready, and after that."""
 
 ReadyTimeout: TypeAlias = Annotated[
     float,
@@ -26,26 +26,26 @@ ReadyTimeout: TypeAlias = Annotated[
         "--ready-timeout",
         metavar="SECONDS",
         parser=values.seconds_or_none,
-        help="How long the bot may take to get ready; none: as long as it likes. [default: 100]",
+        help="Time within which the bot must be ready; none: no limit. [default: 100]",
         show_default=False,
     ),
 ]
 WithTranscript: TypeAlias = Annotated[
-    bool, typer.Option("--transcript", help="Show the transcript at the end; in a terminal you are asked.")
+    bool, typer.Option("--transcript", help="Show the transcript at the end, without asking.")
 ]
 
 
 @attrs.frozen
 class Held:
-    """What came of a conversation."""
+    """The outcome of a conversation."""
 
     code: ExitCode
     detail: ConversationDetail | None
-    """With its transcript; None if nobody wants that."""
+    """With its transcript; None if it was not fetched."""
 
 
 def poll_policy(target: Target) -> PollPolicy:
-    """Return how often to poll what may be faster than life."""
+    """Return a poll policy that fits the target's speed."""
     return PollPolicy(INTERVAL / target.speed, LIVE_INTERVAL / target.speed)
 
 
@@ -56,13 +56,13 @@ async def attend(
     transcript: bool,
     connected: Callable[[ConversationSession], object] | None = None,
 ) -> Held:
-    """Follow a session to its end, or to a first Ctrl-C, after which the transcript so far is brought all the same.
+    """Follow a session to its end or to the first Ctrl-C, then fetch the transcript so far.
 
     Args:
         session: Not entered yet.
-        screen: Where to show it.
-        transcript: Whether the transcript is wanted, whatever people would say.
-        connected: Called once its connect is answered.
+        screen: The output.
+        transcript: Fetch the transcript without asking.
+        connected: Called when the connect has succeeded.
     """
     wanted = transcript or can_ask(screen)
     is_connected = False
@@ -79,7 +79,7 @@ async def attend(
     except asyncio.CancelledError:
         if not is_connected:
             raise
-        screen.note("Stopped; the conversation goes on until its user leaves the room. To see more of it:")
+        screen.note("Stopped watching; the conversation continues until its user leaves the room. To watch it again:")
         screen.note(f"  akapulu-async watch {session.id}")
         task = asyncio.current_task()
         if not wanted or task is None:
@@ -90,12 +90,12 @@ async def attend(
 
 
 def can_ask(screen: Screen) -> bool:
-    """Whether there is somebody who can be asked."""
+    """Return True if a person can be asked, in a terminal."""
     return screen.redraws and sys.stdin.isatty()
 
 
 def finish(held: Held, screen: Screen, *, ask: bool) -> int:
-    """Show the transcript, if it was brought and is wanted; returns the exit code."""
+    """Show the transcript if it was fetched and is wanted; return the exit code."""
     if held.detail is not None:
         screen.emit({"event": "transcript", "session_id": held.detail.id, "rows": rows_json(held.detail)})
         if not screen.json and (not ask or confirm("Show the transcript?")):

@@ -1,4 +1,4 @@
-"""`connect`: one conversation, from its connect to its end."""
+"""`connect`: one conversation, from connect to end."""
 
 import math
 from functools import partial
@@ -30,7 +30,7 @@ _Variables: TypeAlias = Annotated[
         "--var",
         metavar="NAME=VALUE",
         callback=_check_variables,
-        help="Fills {{runtime.NAME}} in the scenario; repeatable.",
+        help="Value for {{runtime.NAME}} in the scenario. Repeatable.",
     ),
 ]
 
@@ -39,18 +39,17 @@ def connect(
     *,
     scenario: Annotated[
         str | None,
-        typer.Option("--scenario", metavar="ID", parser=values.identifier, help="What the assistant does: a UUID."),
+        typer.Option("--scenario", metavar="ID", parser=values.identifier, help="The assistant's scenario, a UUID."),
     ] = None,
     avatar: Annotated[
-        str | None,
-        typer.Option("--avatar", metavar="ID", parser=values.identifier, help="The face and the voice: a UUID."),
+        str | None, typer.Option("--avatar", metavar="ID", parser=values.identifier, help="The avatar, a UUID.")
     ] = None,
     var: _Variables = None,
     record: Annotated[bool, typer.Option("--record", help="Record the conversation.")] = False,
-    voice_only: Annotated[bool, typer.Option("--voice-only", help="Do without the video.")] = False,
+    voice_only: Annotated[bool, typer.Option("--voice-only", help="Without video.")] = False,
     ready_timeout: ReadyTimeout = READY_TIMEOUT,
     show_link: Annotated[
-        bool, typer.Option("--show-link", help="Show the link to join. It holds a token: who has it is in.")
+        bool, typer.Option("--show-link", help="Show the link to join. Keep it secret: it contains a token.")
     ] = False,
     transcript: WithTranscript = False,
     base_url: BaseUrl = None,
@@ -58,13 +57,13 @@ def connect(
     speed: Speed = None,
     as_json: AsJson = False,
 ) -> int:
-    """Hold one conversation, and show how it goes."""
+    """Connect a conversation and show how it goes."""
     target, screen = Target(base_url=base_url, simulator=simulator, speed=speed), Screen(json=as_json)
     variables = dict(values.variable(text) for text in var or ())
     if simulator:
         scenario, avatar = scenario or SIMULATED, avatar or SIMULATED
         variables = variables or SIMULATED_VARIABLES
-        screen.note(f"The simulator runs {target.speed:g} times as fast as life, and joins by itself.")
+        screen.note(f"The simulator runs at {target.speed:g} times real speed and joins the room by itself.")
     request = ConnectRequest(
         _needed("--scenario", scenario),
         _needed("--avatar", avatar),
@@ -85,12 +84,12 @@ def connect(
 
 def _needed(option: str, value: str | None) -> str:
     if value is None:
-        raise ConfigurationError(f"{option} is missing: a UUID such as {SIMULATED}; or use --simulator")
+        raise ConfigurationError(f"{option} is missing; give a UUID such as {SIMULATED}, or use --simulator")
     return value
 
 
 def _show_room(session: ConversationSession, screen: Screen, *, show_link: bool, invite: bool) -> None:
-    """Show the way into the room: to people at once, since the bot may wait for somebody to join."""
+    """Show the room at once: the bot may wait until somebody joins."""
     room = {"event": "room", "session_id": session.id, "room_url": session.room_url}
     screen.emit(room | {"join_url": session.join_url} if show_link else room)
     screen.say(f"Conversation {session.id}")
@@ -98,4 +97,4 @@ def _show_room(session: ConversationSession, screen: Screen, *, show_link: bool,
     if show_link:
         screen.say(f"Open this link to join, and keep it to yourself: {session.join_url}")
     elif invite:
-        screen.note("Nobody can join with this alone: --show-link shows the link to join.")
+        screen.note("To join, you need the link with the token: --show-link shows it.")

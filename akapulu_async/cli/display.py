@@ -1,4 +1,4 @@
-"""A conversation as it happens: a line a state, and a progress bar between; or JSON lines."""
+"""A conversation on the screen: its events as lines, a progress bar or JSON, and its transcript."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
@@ -20,11 +20,11 @@ STYLES: Mapping[str, str] = {"connecting": "", "room_joined": "cyan", "bot_ready
 
 
 REST = 52
-"""The columns that all but the service's words take, and three that are left free."""
+"""Columns of everything but the service's text, with three left free."""
 
 
 class Clock(ProgressColumn):
-    """How long it has been going on. Unlike rich's own, it does not stop at 100 %: then the call begins."""
+    """Elapsed time. Unlike rich's own column, it does not stop at 100 %, where the call begins."""
 
     def render(self, task: Task) -> Text:
         """Return minutes and seconds."""
@@ -33,7 +33,7 @@ class Clock(ProgressColumn):
 
 
 class Display:
-    """Shows the events of one session. Entered, it shows a bar that moves, if it can be redrawn."""
+    """Shows the events of one session, with a progress bar within its context if the screen can be redrawn."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
@@ -43,7 +43,7 @@ class Display:
 
     def __enter__(self) -> Self:
         if self._screen.redraws:
-            # Narrower than the terminal: the `^C` which that shows at the cursor must not begin a line of its own.
+            # Narrower than the terminal, so that the `^C` printed at the cursor does not start a new line.
             words = Column(no_wrap=True, overflow="ellipsis", max_width=max(8, self._screen.out.width - REST))
             self._bar = Progress(
                 TextColumn("{task.description:<11}", markup=False),
@@ -89,35 +89,35 @@ async def follow(
 ) -> None:
     """Enter a session, and show it until it ends.
 
+    Raises what entering the session raises; its end raises nothing, see `verdict()`.
+
     Args:
         session: Not entered yet.
-        screen: Where to show it.
-        connected: Called once its connect is answered.
-
-    Raises what entering raises. The end of the session raises nothing: see `verdict()`.
+        screen: The output.
+        connected: Called when the connect has succeeded.
     """
     events = session.events()
     with Display(screen) as display:
         try:
             async with session:
-                display.show(await anext(events))  # that it is connecting
+                display.show(await anext(events))  # connecting
                 if connected is not None:
                     connected(session)
                 await _show_all(events, display)
         finally:
-            # How it ended, if that was not shown yet: this block was left, or its connect failed.
+            # The end, if it was not shown yet: the block was left, or the connect failed.
             if session.end_reason is not None:
                 await _show_all(events, display)
 
 
 async def _show_all(events: AsyncIterator[SessionEvent], display: Display) -> None:
-    with suppress(SessionEndedError):  # the failure of the conversation, which was shown as its end
+    with suppress(SessionEndedError):  # already shown as the end
         async for event in events:
             display.show(event)
 
 
 async def verdict(session: ConversationSession) -> ExitCode:
-    """Return the exit code of a session that ended, and complain if it is not a good one."""
+    """Return the exit code of a session that ended, and print the error if it ended badly."""
     try:
         await session.bot_ready.wait()
         async for _ in session.events():
@@ -140,13 +140,13 @@ def event_json(event: SessionEvent) -> dict[str, Any]:
 
 INDENT = 13
 WIDTHS = 40, 100
-"""The narrowest and the widest lines of a dialogue."""
+"""Narrowest and widest lines of a dialogue."""
 
 ROLE_STYLES = {"assistant": "green", "user": "cyan", "tool": "dim"}
 
 
 def show_dialogue(detail: ConversationDetail, screen: Screen) -> None:
-    """Show what was said, under the node of the scenario in which it was said."""
+    """Show the transcript, grouped by node of the scenario."""
     if not detail.transcript_rows:
         screen.say("\nNothing was said.")
     width = min(max(screen.out.width, WIDTHS[0]), WIDTHS[1])

@@ -1,4 +1,4 @@
-"""`doctor`: whether everything is in place, and what to do if it is not."""
+"""`doctor`: check key, address and connection, with calls that cost nothing."""
 
 import os
 import platform
@@ -36,7 +36,7 @@ from akapulu_async.secret import Secret
 
 
 class Status(StrEnum):
-    """How bad a finding is."""
+    """How serious a finding is."""
 
     OK = "ok"
     WARNING = "warning"
@@ -45,20 +45,20 @@ class Status(StrEnum):
 
 @attrs.frozen
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
-    """What was looked at, in a word."""
+    """What was checked, in a word."""
 
     status: Status
     found: str
-    """What is the case, in a line."""
+    """The result in one line."""
 
     do: str = ""
-    """What to do next; empty if nothing is to be done."""
+    """What to do next; empty if nothing."""
 
     code: ExitCode = ExitCode.OK
-    """What the command leaves with, if this is the first problem."""
+    """The exit code, if this is the first problem."""
 
     def to_json(self) -> dict[str, str]:
         """Return it for scripts."""
@@ -71,7 +71,7 @@ MARKS = {Status.OK: ("ok", ""), Status.WARNING: ("warning", "yellow"), Status.PR
 def doctor(
     *, base_url: BaseUrl = None, simulator: UseSimulator = False, speed: Speed = None, as_json: AsJson = False
 ) -> int:
-    """See whether all is in place, and what to do if not."""
+    """Check key, address and connection, and say how to fix them."""
     target, screen = Target(base_url=base_url, simulator=simulator, speed=speed), Screen(json=as_json)
     findings = [*signals.run(examine(target)), *version_findings()]
     problems = [finding for finding in findings if finding.status is Status.PROBLEM]
@@ -88,15 +88,15 @@ def _show(finding: Finding, screen: Screen) -> None:
         screen.say(paragraph(f"{'':<18}", finding.do, screen.out.width))
 
 
-NEEDED = ("akapulu-async", "aiohttp", "anyio", "attrs", "cattrs", "typer", "rich")
+REQUIRED = ("akapulu-async", "aiohttp", "anyio", "attrs", "cattrs", "typer", "rich")
 
 OPTIONAL = ("uvloop",)
 
 
 def version_findings() -> Iterator[Finding]:
-    """Yield what is installed."""
+    """Yield the versions of Python and the packages."""
     yield Finding("python", Status.OK, f"{platform.python_version()} on {platform.platform(terse=True)}")
-    versions = [f"{name} {found}" for name in (*NEEDED, *OPTIONAL) if (found := _version(name)) is not None]
+    versions = [f"{name} {found}" for name in (*REQUIRED, *OPTIONAL) if (found := _version(name)) is not None]
     yield Finding("packages", Status.OK, ", ".join(versions))
 
 
@@ -110,14 +110,14 @@ def _version(name: str) -> str | None:
 PATIENCE = Timeouts(connect=5.0, total=10.0)
 
 MADE_UP_KEY = Secret("made-up-by-doctor")
-"""A key that no service takes."""
+"""A key that no service accepts."""
 
 CLOCK_TOLERANCE = 5.0
-"""Seconds that clocks may differ: tokens and signed links live for minutes at least."""
+"""Seconds by which clocks may differ: tokens and signed links are valid for minutes at least."""
 
 
 async def examine(target: Target) -> list[Finding]:
-    """Return what is found about key, address, service and clock."""
+    """Return the findings on key, address, service, clock and account."""
     if target.simulator:
         async with target.simulated() as sim:
             key = Finding("key", Status.OK, "the simulator's own")
@@ -136,11 +136,11 @@ async def examine(target: Target) -> list[Finding]:
 
 
 def key_finding() -> Finding:
-    """Return whether there is a key that can be sent."""
+    """Check that there is a key that can be sent."""
     try:
         AkapuluClient(base_url=DEFAULT_BASE_URL)
     except ConfigurationError as error:
-        do = "Set AKAPULU_API_KEY to the key of your account; or try --simulator, which needs none"
+        do = "Set AKAPULU_API_KEY to the key of your account, or try --simulator, which needs none"
         found = "AKAPULU_API_KEY is not set" if "AKAPULU_API_KEY" not in os.environ else str(error)
         return Finding("key", Status.PROBLEM, found, do, ExitCode.BAD_USE)
     return Finding("key", Status.OK, "AKAPULU_API_KEY is set")
@@ -148,25 +148,25 @@ def key_finding() -> Finding:
 
 @attrs.define
 class Probe:
-    """A GET of a conversation that there is not, and what came of it."""
+    """The result of a GET of a conversation that does not exist."""
 
     error: AkapuluError | None = None
-    """What the library makes of the answer; None if there is such a conversation, which nobody expects."""
+    """The library's error; None if the conversation exists, against all odds."""
 
     seconds: float = 0.0
-    """How long it took."""
+    """Its duration."""
 
     clock_ahead: float | None = None
-    """By how many seconds this machine's clock is ahead of the answer's date; None if it bears none."""
+    """Seconds by which this machine's clock is ahead of the answer's date; None without a date."""
 
     @property
     def answered(self) -> bool:
-        """Whether the service answered, whatever it said."""
+        """True if the service answered, with whatever status."""
         return self.error is None or isinstance(self.error, ApiError)
 
 
 async def _ask(base_url: str, api_key: Secret | None) -> list[Finding]:
-    """Ask with the key; and with one that is made up, if there is none or to see that the first was looked at."""
+    """Ask with the key, and with a made-up one if there is none, or to see whether keys are checked."""
     own = None if api_key is None else await probe(base_url, api_key)
     if own is not None and not isinstance(own.error, NotFoundError):
         return _of_service(own, base_url) + ([key_verdict(own.error, None)] if own.answered else [])
@@ -177,7 +177,7 @@ async def _ask(base_url: str, api_key: Secret | None) -> list[Finding]:
 
 
 async def probe(base_url: str, api_key: Secret) -> Probe:
-    """Ask for a conversation that there is not."""
+    """Ask for a conversation that does not exist."""
     result = Probe()
     async with (
         _observed(base_url, result) as http,
@@ -196,7 +196,7 @@ async def probe(base_url: str, api_key: Secret) -> Probe:
 
 @asynccontextmanager
 async def _observed(base_url: str, result: Probe) -> AsyncGenerator[aiohttp.ClientSession]:
-    """Give a session that notes the date of its answers."""
+    """Open a session that notes the date of its answers."""
 
     async def note(_: object, __: object, ended: aiohttp.TraceRequestEndParams) -> None:
         result.clock_ahead = clock_ahead(ended.response.headers.get("Date"), time.time())
@@ -213,9 +213,9 @@ async def _observed(base_url: str, result: Probe) -> AsyncGenerator[aiohttp.Clie
 
 
 def clock_ahead(date: str | None, now: float) -> float | None:
-    """Return by how many seconds a clock is ahead of a `Date`; None if there is none, or none that can be read.
+    """Return the seconds by which a clock is ahead of a `Date` header; None if it is missing or unreadable.
 
-    A date is cut to whole seconds, so that it stands for the middle of its second.
+    A date has whole seconds, and counts as the middle of its second.
     """
     try:
         return None if date is None else now - parsedate_to_datetime(date).timestamp() - 0.5
@@ -228,12 +228,12 @@ def _of_service(asked: Probe, base_url: str) -> list[Finding]:
 
 
 def service_finding(asked: Probe, base_url: str) -> Finding:
-    """Return whether the service answers."""
+    """Check that the service answers."""
     match asked.error:
         case ServerError() as error:
             return Finding("service", Status.PROBLEM, str(error), "Wait, and try again", exit_code(error))
         case InvalidResponseError() as error:
-            do = f"Check whether {base_url} is Akapulu's API, and what stands between"
+            do = f"Check that {base_url} is Akapulu's API, and any proxy in between"
             return Finding("service", Status.PROBLEM, str(error), do, exit_code(error))
         case error if not asked.answered and error is not None:
             do = "Check the address, the network and the proxy (HTTPS_PROXY, SSL_CERT_FILE)"
@@ -243,34 +243,34 @@ def service_finding(asked: Probe, base_url: str) -> Finding:
 
 
 def key_verdict(own: AkapuluError | None, made_up: AkapuluError | None) -> Finding:
-    """Return whether the key is accepted.
+    """Check that the key is accepted.
 
     Args:
-        own: What was answered with it.
-        made_up: What was answered with a key that nobody has; None if it was not asked.
+        own: The answer to the key.
+        made_up: The answer to a made-up key; None if it was not asked.
     """
     match own, made_up:
         case NotFoundError(), AuthenticationError():
             return Finding("account", Status.OK, "the key is accepted")
         case NotFoundError(), _:
-            do = "Check the address: does its path end as the service's does?"
-            return Finding("account", Status.WARNING, "whether the key is accepted cannot be told: any key is", do)
+            do = "Check the address, in particular its path"
+            return Finding("account", Status.WARNING, "unknown: the address accepts any key", do)
         case AuthenticationError() as error, _:
             do = "Check the key, and that it belongs to this address"
             return Finding("account", Status.PROBLEM, f"the key is not accepted ({error.status})", do, exit_code(error))
         case PermissionDeniedError() as error, _:
-            do = "Check what the key's owner may do"
+            do = "Check the permissions of the key's owner"
             found = f"the key may not read conversations ({error.status})"
             return Finding("account", Status.PROBLEM, found, do, exit_code(error))
         case _:
-            found = f"whether the key is accepted cannot be told: {own or 'a conversation was found by chance'}"
+            found = f"unknown: {own or 'the conversation exists by chance'}"
             return Finding("account", Status.WARNING, found, "Try again later")
 
 
 def clock_finding(ahead: float | None) -> Finding:
-    """Return whether this machine's clock agrees with the service's."""
+    """Check that this machine's clock agrees with the service's."""
     if ahead is None:
-        return Finding("clock", Status.WARNING, "the answer bears no date to compare with")
+        return Finding("clock", Status.WARNING, "unknown: the answer has no date")
     if abs(ahead) <= CLOCK_TOLERANCE:
         return Finding("clock", Status.OK, f"agrees with the service's within {max(1.0, abs(ahead)):.0f} s")
     direction = "ahead of" if ahead > 0 else "behind"

@@ -1,4 +1,4 @@
-"""`download`: a recording, into a file."""
+"""`download`: save a recording to a file."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -27,7 +27,7 @@ ENDINGS = {
     "video/webm": ".webm",
     "video/x-matroska": ".mkv",
 }
-"""What a file's name ends with, by what is in it. The system's own table differs from machine to machine."""
+"""File extensions by media type. The system's own table differs between machines."""
 
 
 def download(
@@ -39,31 +39,31 @@ def download(
             "--output",
             "-o",
             metavar="FILE",
-            help="The file, or a folder for a file named by the conversation. [default: this folder]",
+            help="The file, or a folder for a file named after the conversation. [default: current folder]",
             show_default=False,
         ),
     ] = None,
     wait: Annotated[
         float | None,
         typer.Option(
-            "--wait", metavar="SECONDS", parser=values.seconds, help="Wait so long until the recording is ready."
+            "--wait", metavar="SECONDS", parser=values.seconds, help="Wait up to this long for the recording."
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     base_url: BaseUrl = None,
     simulator: UseSimulator = False,
     speed: Speed = None,
     as_json: AsJson = False,
 ) -> int:
-    """Bring a recording into a file, and resume what broke off."""
+    """Download a recording, resuming an interrupted download."""
     target, screen = Target(base_url=base_url, simulator=simulator, speed=speed), Screen(json=as_json)
     _check_place(output, force=force)
 
-    async def bring() -> Path:
+    async def fetch() -> Path:
         async with target.conversation(session_id, over=True) as (client, known):
-            return await Bringing(client, known, screen, wait, force=force).bring(output)
+            return await Download(client, known, screen, wait, force=force).run(output)
 
-    path = signals.run(bring())
+    path = signals.run(fetch())
     size = path.stat().st_size
     screen.emit({"path": str(path), "bytes": size})
     screen.say(f"{path} ({size:,} bytes)")
@@ -71,32 +71,32 @@ def download(
 
 
 def _check_place(output: Path | None, *, force: bool) -> None:
-    """See to it, before anything is sent, that there may be such a file."""
+    """Check that the file may be written, before anything is sent."""
     if output is None or output.is_dir():
         return
     if not output.parent.is_dir():
-        raise ConfigurationError(f"--output {output}: {output.parent} is not a folder; make it first")
+        raise ConfigurationError(f"--output {output}: {output.parent} is not a folder; create it first")
     if output.exists() and not force:
-        raise ConfigurationError(f"--output {output}: it exists; --force replaces it")
+        raise ConfigurationError(f"--output {output}: it exists already; --force replaces it")
 
 
 @attrs.frozen
-class Bringing:
-    """How a recording is brought."""
+class Download:
+    """A download of a recording."""
 
     client: AkapuluClient
     session_id: str
     screen: Screen
     wait: float | None
-    """Seconds to wait at the most until it is ready; None not to wait."""
+    """Longest wait in seconds until it is ready; None: do not wait."""
 
     force: bool = attrs.field(kw_only=True)
 
-    async def bring(self, output: Path | None) -> Path:
-        """Bring it, and return where it is."""
+    async def run(self, output: Path | None) -> Path:
+        """Download it, and return the path of the file."""
         try:
             if self.wait is not None:
-                self.screen.note("Waiting until the recording is ready.")
+                self.screen.note("Waiting for the recording.")
                 await self.client.conversations.wait_for_recording(self.session_id, timeout=self.wait)
             path = await self._place(output)
             await in_thread(self._check, path)
@@ -113,7 +113,7 @@ class Bringing:
         _check_place(path, force=self.force)
 
     async def _place(self, output: Path | None) -> Path:
-        """Return the file that is meant: in a folder, one named by the conversation and what its recording is."""
+        """Return the file to write: in a folder, one named after the conversation and its media type."""
         folder = Path() if output is None else output
         if not await in_thread(folder.is_dir):
             return folder
@@ -123,13 +123,13 @@ class Bringing:
 
 
 class NotReadyYetError(RecordingNotReadyError):
-    """The recording is not there yet, and was not waited for."""
+    """The recording is not ready, and `--wait` was not given."""
 
-    advice = "--wait SECONDS waits for it; there is one only if the conversation was connected with --record"
+    advice = "--wait SECONDS waits for it; only conversations connected with --record have one"
 
 
 class Bar:
-    """A progress bar on stderr, if that is a terminal."""
+    """A progress bar, if stderr is a terminal."""
 
     def __init__(self, screen: Screen, name: str) -> None:
         self._stack = ExitStack()
@@ -155,6 +155,6 @@ class Bar:
         self._stack.close()
 
     def show(self, written: int, size: int | None) -> None:
-        """Show how many bytes there are, and of how many."""
+        """Show the bytes written, and the size if it is known."""
         if self._progress is not None:
             self._progress.update(self._task, completed=written, total=size)

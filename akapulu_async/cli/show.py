@@ -1,4 +1,4 @@
-"""`show`: what the service keeps of a conversation."""
+"""`show`: a conversation's details and transcript."""
 
 from datetime import UTC
 from typing import Any
@@ -18,7 +18,7 @@ def show(
     speed: Speed = None,
     as_json: AsJson = False,
 ) -> int:
-    """Show what is known of a conversation, and what was said."""
+    """Show a conversation's details and transcript."""
     target, screen = Target(base_url=base_url, simulator=simulator, speed=speed), Screen(json=as_json)
 
     async def ask() -> ConversationDetail:
@@ -37,7 +37,7 @@ def show(
 def _facts(detail: ConversationDetail) -> dict[str, str]:
     return {
         "created": detail.created_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
-        "duration": plain(detail.duration_text) or "not known",
+        "duration": plain(detail.duration_text) or "unknown",
         "scenario": detail.scenario_id,
         "avatar": detail.avatar.id,
         "recording": recording_text(detail.recording),
@@ -45,14 +45,14 @@ def _facts(detail: ConversationDetail) -> dict[str, str]:
 
 
 def recording_text(recording: RecordingStatus) -> str:
-    """Return in words whether there is a recording."""
+    """Return the state of a recording in words."""
     state = "ready" if recording.is_ready else "not ready" if recording.has_recording else "none"
     said = plain(recording.status_text)
     return f"{state} ({said})" if said and said.lower() != state else state
 
 
 def detail_json(detail: ConversationDetail) -> dict[str, Any]:
-    """Return a conversation for scripts. The avatar's picture is left out: its link is signed."""
+    """Return a conversation for scripts, without the avatar's picture, whose link is signed."""
     recording = detail.recording
     return {
         "id": detail.id,

@@ -19,7 +19,7 @@ SHOW_CURSOR = "\033[?25h"
 
 
 class Interrupts:
-    """Cancels a task when the first signal comes; the second ends the process."""
+    """Cancels a task on the first signal, and ends the process on the second."""
 
     def __init__(self, task: "asyncio.Task[Any]") -> None:
         self._task = task
@@ -27,7 +27,7 @@ class Interrupts:
         self.came = False
 
     def handle(self, _number: int, _frame: FrameType | None) -> None:
-        """Handle a signal, in between whatever runs."""
+        """Handle a signal, also while the loop is blocked."""
         if self.came:
             _leave_at_once()
         self.came = True
@@ -35,8 +35,8 @@ class Interrupts:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Handle signals for the time of a block."""
-        # Not the loop's handlers: those wait until whatever runs in the loop lets go.
+        """Handle signals within a block."""
+        # Not with the loop's handlers, which a blocked loop does not call.
         before = [(number, signal.signal(number, self.handle)) for number in SIGNALS]
         try:
             yield
@@ -46,12 +46,13 @@ class Interrupts:
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in a loop of its own.
+    """Run a coroutine in a new event loop.
 
-    The first signal cancels it and waits for its clean-up; the second ends the process with what is done by then.
+    The first signal cancels it and waits for its clean-up; the second ends the process at once. A coroutine that
+    handles the cancellation and returns has its value returned.
 
     Raises:
-        KeyboardInterrupt: It was cancelled by a signal. What it makes of the cancel wins: if it returns, so does this.
+        KeyboardInterrupt: A signal cancelled it.
     """
 
     async def watched() -> T:

@@ -1,4 +1,4 @@
-"""A simulator in a process of its own, so that it and the load generator do not slow each other."""
+"""A simulator in its own process, so that it and the load generator do not slow each other."""
 
 import asyncio
 import json
@@ -11,14 +11,14 @@ from contextlib import asynccontextmanager, suppress
 import attrs
 
 GRACE = 5.0
-"""Seconds that it may take to end."""
+"""Seconds it may take to end."""
 
 MODULE = "akapulu_async.cli.simulator_process"
 
 
 @attrs.frozen
 class Address:
-    """How to reach a simulator."""
+    """The address and key of a simulator."""
 
     base_url: str
     api_key: str
@@ -26,13 +26,13 @@ class Address:
 
 @asynccontextmanager
 async def simulator_process(*, speed: float) -> AsyncGenerator[Address]:
-    """Run a simulator for the time of a block. It ends with this process, too, however that ends.
+    """Run a simulator within a block. It also ends with this process, however that ends.
 
     Args:
-        speed: Simulated seconds in a real one.
+        speed: Simulated seconds per real second.
 
     Raises:
-        OSError: It does not come up.
+        OSError: It does not start.
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", MODULE, str(speed), stdin=PIPE, stdout=PIPE, stderr=DEVNULL
@@ -41,7 +41,7 @@ async def simulator_process(*, speed: float) -> AsyncGenerator[Address]:
         assert process.stdout is not None
         line = await process.stdout.readline()
         if not line:
-            raise OSError("the simulator does not come up: try it with `akapulu-async simulate`")
+            raise OSError("the simulator did not start; run `akapulu-async simulate` to see why")
         yield Address(**json.loads(line))
     finally:
         await asyncio.shield(_end(process))
@@ -65,11 +65,11 @@ async def _serve(speed: float) -> None:
     async with Simulator(speed=speed, end_with_script=True, requests_kept=0) as sim:
         sys.stdout.write(json.dumps({"base_url": sim.base_url, "api_key": sim.api_key}) + "\n")
         sys.stdout.flush()
-        # Whoever started it holds the other end, and lets go of it at the latest when it dies.
+        # The parent holds the other end of the pipe, which closes at the latest when the parent dies.
         await asyncio.to_thread(sys.stdin.buffer.read)
 
 
 if __name__ == "__main__":
-    # Ctrl-C goes to all processes of a terminal; this one ends with the one that started it, and not before.
+    # Ctrl-C goes to all processes of a terminal; this one ends with its parent, not before.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     asyncio.run(_serve(float(sys.argv[1])))

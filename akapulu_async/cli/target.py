@@ -1,4 +1,4 @@
-"""Whom a command talks to: the service, or an embedded simulator."""
+"""The target of a command: the service, or an embedded simulator."""
 
 import os
 from collections.abc import AsyncGenerator
@@ -23,7 +23,7 @@ BaseUrl: TypeAlias = Annotated[
         "--base-url",
         metavar="URL",
         parser=values.base_url,
-        help="Where the service is, in place of AKAPULU_BASE_URL.",
+        help="Address of the service, instead of AKAPULU_BASE_URL.",
         show_default=False,
     ),
 ]
@@ -36,18 +36,18 @@ Speed: TypeAlias = Annotated[
         "--speed",
         metavar="X",
         parser=values.factor,
-        help="How much faster than life the simulator runs. [default: 6]",
+        help="Speed of the simulator, in multiples of real time. [default: 6]",
         show_default=False,
     ),
 ]
-AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="JSON for scripts, in place of text for people.")]
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="JSON for scripts instead of text for people.")]
 
 ConversationId: TypeAlias = Annotated[
     str | None,
     typer.Argument(
         metavar="ID",
         parser=values.identifier,
-        help="The conversation; with --simulator there is one already.",
+        help="The conversation; not with --simulator, which has its own.",
         show_default=False,
     ),
 ]
@@ -55,23 +55,23 @@ ConversationId: TypeAlias = Annotated[
 SPEED = 6.0
 
 SIMULATED = "00000000-0000-4000-8000-000000000000"
-"""What is asked of the simulator, which takes any id."""
+"""Scenario and avatar for the simulator, which accepts any id."""
 
 SIMULATED_VARIABLES = {"user_name": "Ada"}
-"""Whom the simulator's dialogue is about."""
+"""Variables of the simulator's dialogue."""
 
 LONG_ENOUGH = 600.0
-"""Simulated seconds after which a conversation is over and its recording ready."""
+"""Simulated seconds after which a conversation has ended and its recording is ready."""
 
 
 @attrs.frozen(kw_only=True)
 class Target:
-    """Whom a command talks to. The API key comes from AKAPULU_API_KEY alone: arguments are seen by other users.
+    """The service or an embedded simulator. The API key comes only from AKAPULU_API_KEY: other users see arguments.
 
     Args:
-        base_url: Where the service is; None: AKAPULU_BASE_URL, else its own place.
-        simulator: Whether to embed a simulator in place of the service.
-        speed: Simulated seconds in a real one; None: 6.
+        base_url: Address of the service; None: AKAPULU_BASE_URL, or else the default.
+        simulator: Embed a simulator instead.
+        speed: Simulated seconds per real second; None: 6.
 
     Raises:
         ConfigurationError: They exclude each other.
@@ -84,23 +84,23 @@ class Target:
     def __attrs_post_init__(self) -> None:
         if self.simulator and self.base_url is not None:
             raise ConfigurationError(
-                f"--base-url {self.base_url}: not with --simulator, which has an address of its own"
+                f"--base-url {self.base_url} cannot be combined with --simulator, which has its own address"
             )
         if self._speed is not None and not self.simulator:
-            raise ConfigurationError(f"--speed {self._speed:g}: only with --simulator")
+            raise ConfigurationError(f"--speed {self._speed:g} is only for --simulator")
 
     @property
     def speed(self) -> float:
-        """How many of the service's seconds pass in a real one: 1, unless it is simulated."""
+        """Seconds of the service per real second: 1 unless it is simulated."""
         if not self.simulator:
             return 1.0
         return SPEED if self._speed is None else self._speed
 
     def address(self) -> tuple[str, str]:
-        """Return the base URL of the service, and where it comes from.
+        """Return the base URL of the service and its source.
 
         Raises:
-            ConfigurationError: The environment's is unusable.
+            ConfigurationError: AKAPULU_BASE_URL is unusable.
         """
         if self.base_url is not None:
             return self.base_url, "--base-url"
@@ -114,7 +114,7 @@ class Target:
 
     @asynccontextmanager
     async def client(self, **options: Any) -> AsyncGenerator[AkapuluClient]:
-        """Open a client, with what is passed on to `AkapuluClient`, and the simulator if there is to be one.
+        """Open a client, and the simulator if it is the target. Options are passed on to `AkapuluClient`.
 
         Raises:
             ConfigurationError: There is no API key, or a setting is unusable.
@@ -130,24 +130,26 @@ class Target:
     async def conversation(
         self, session_id: str | None, *, over: bool = False, **options: Any
     ) -> AsyncGenerator[tuple[AkapuluClient, str]]:
-        """Open a client, as `client()` does, and say which conversation is meant.
+        """Open a client, as `client()` does, and return it with the id of the conversation.
 
         Args:
-            session_id: The one that was given; None only with the simulator, in which one is connected.
-            over: Whether that one is over.
+            session_id: The given id; None only with the simulator, where a conversation is connected.
+            over: Let the simulator's conversation end first.
             options: Passed on to `AkapuluClient`.
 
         Raises:
-            ConfigurationError: None was given, or one that the simulator cannot know.
+            ConfigurationError: No id was given, or one for the simulator, which cannot know it.
         """
         if not self.simulator:
             if session_id is None:
-                raise ConfigurationError("ID is missing: the UUID of a conversation; or use --simulator")
+                raise ConfigurationError("ID is missing; give the UUID of a conversation, or use --simulator")
             async with self.client(**options) as client:
                 yield client, session_id
             return
         if session_id is not None:
-            raise ConfigurationError(f"ID {session_id}: not with --simulator, which has a conversation of its own")
+            raise ConfigurationError(
+                f"ID {session_id} cannot be combined with --simulator, which has its own conversation"
+            )
         async with self.simulated() as sim, client_of(sim, **options) as client:
             request = ConnectRequest(SIMULATED, SIMULATED, runtime_vars=SIMULATED_VARIABLES, record_conversation=True)
             connection = await client.conversations.connect(request)
@@ -156,12 +158,12 @@ class Target:
             yield client, connection.conversation_session_id
 
     def simulated(self, **options: Any) -> "Simulator":
-        """Return the simulator to embed, with what is passed on to it."""
+        """Return the simulator to embed; options are passed on to it."""
         from akapulu_async.simulator import Simulator  # noqa: PLC0415 - only those who use it pay for it
 
         return Simulator(**{"speed": self.speed, "end_with_script": True, **options})
 
 
 def client_of(sim: "Simulator", **options: Any) -> AkapuluClient:
-    """Return a client of a simulator, with what is passed on to `AkapuluClient`."""
+    """Return a client of a simulator; options are passed on to `AkapuluClient`."""
     return AkapuluClient(sim.api_key, base_url=sim.base_url, **options)

@@ -1,4 +1,4 @@
-"""`watch`: a conversation that was connected elsewhere."""
+"""`watch`: follow a conversation that was connected elsewhere."""
 
 import math
 
@@ -40,10 +40,10 @@ def watch(
 
 
 async def _is_over(client: AkapuluClient, session_id: str) -> bool:
-    """Whether a conversation has ended already; raises `NotFoundError` for one that there is not."""
+    """Return True if a conversation has already ended; raises `NotFoundError` if it does not exist."""
     try:
         update = await client.conversations.updates(session_id)
     except NotFoundError:
-        await client.conversations.detail(session_id)  # of one that ended, the service may still keep that
+        await client.conversations.detail(session_id)  # the service may keep the details of one that ended
         return True
     return UpdateSignals().reads_as_end(update.latest_update_text) is not None

@@ -20,6 +20,8 @@ from anyio.abc import Process
 
 from akapulu_async import AkapuluClient, ConnectRequest
 from akapulu_async.simulator import Simulator
+from tests.support.managed import Crowded
+from tests.support.misbehaving import API_KEY
 
 # ruff: noqa: S603 - runs this package's own command
 
@@ -53,6 +55,11 @@ def environment(sim: Simulator | None = None, changes: Mapping[str, str] | None 
     return {**clean, "PYTHONWARNINGS": "error", **(changes or {})}
 
 
+def reaching(service: Crowded) -> dict[str, str]:
+    """Return the environment in which commands use a crowd as the service."""
+    return {"AKAPULU_API_KEY": API_KEY, "AKAPULU_BASE_URL": service.client.base_url}
+
+
 async def run(
     *arguments: object,
     sim: Simulator | None = None,
@@ -68,9 +75,11 @@ async def run(
 
 
 @asynccontextmanager
-async def running(*arguments: object, sim: Simulator | None = None) -> AsyncIterator[Process]:
+async def running(
+    *arguments: object, sim: Simulator | None = None, environ: Mapping[str, str] | None = None
+) -> AsyncIterator[Process]:
     """Start a command without a terminal; kill it at the end of the block."""
-    async with await anyio.open_process([SCRIPT, *map(str, arguments)], env=environment(sim)) as process:
+    async with await anyio.open_process([SCRIPT, *map(str, arguments)], env=environment(sim, environ)) as process:
         try:
             with anyio.fail_after(HANG):
                 yield process

@@ -1,4 +1,4 @@
-"""Attending a conversation, and offering its transcript."""
+"""Following a conversation, and offering its transcript."""
 
 import asyncio
 import json
@@ -19,13 +19,13 @@ def client_of(sim: Simulator) -> AkapuluClient:
 
 
 def test_polls_are_as_fast_as_the_service() -> None:
-    """What runs faster than life is polled as much faster."""
+    """A faster target is polled as much faster."""
     assert (poll_policy(Target()).interval, poll_policy(Target()).live_interval) == (0.5, 2)
     assert poll_policy(Target(simulator=True, speed=10)).live_interval == 0.2
 
 
 async def test_cancelled_before_it_is_connected(still: Simulator) -> None:
-    """As long as nothing is connected, there is no transcript, and a cancel is a cancel."""
+    """Before the connect has succeeded, cancellation passes, and no transcript is fetched."""
     still.add_fault(Fault(route="connect", delay=0.2))
     async with client_of(still) as client:
         task = asyncio.create_task(attend(client.session(ConnectRequest(ID, ID)), Screen(), transcript=True))
@@ -38,7 +38,7 @@ async def test_cancelled_before_it_is_connected(still: Simulator) -> None:
 
 @pytest.mark.parametrize("transcript", [True, False])
 async def test_cancelled(still: Simulator, capsys: pytest.CaptureFixture[str], transcript: bool) -> None:
-    """A cancel is answered with the transcript so far, if that is wanted; else it is a cancel."""
+    """Cancellation returns the transcript so far if it is wanted; otherwise it passes."""
     async with client_of(still) as client:
         session = client.session(ConnectRequest(ID, ID))
         task = asyncio.create_task(attend(session, Screen(), transcript=transcript))
@@ -55,7 +55,7 @@ async def test_cancelled(still: Simulator, capsys: pytest.CaptureFixture[str], t
 
 
 async def test_finish(still: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
-    """The transcript is shown as it is wanted: as a dialogue, as JSON, or not at all."""
+    """The transcript is shown as a dialogue, as JSON, or not at all."""
     async with client_of(still) as client:
         session_id = (await client.conversations.connect(ConnectRequest(ID, ID))).conversation_session_id
         detail = await client.conversations.detail(session_id)

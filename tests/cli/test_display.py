@@ -1,4 +1,4 @@
-"""A conversation as it happens."""
+"""A conversation on the screen."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ def progress(percent: float, text: str) -> ProgressChanged:
 
 
 def test_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where nothing can be redrawn, each event is a line; once the bot is ready, the percent says nothing more."""
+    """On a screen that cannot be redrawn, each event is a line; once the bot is ready, without the percent."""
     with Display(Screen()) as display:
         display.show(state(SessionState.CONNECTING))
         display.show(progress(63.6, "bot joined\x1b[2J"))
@@ -68,7 +68,7 @@ def test_json() -> None:
 
 
 async def test_a_good_end(still: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
-    """A session is shown to its end; what is shown on its connection comes after `connecting`."""
+    """A session is shown to its end; `connected` is called after `connecting` was shown."""
     async with AkapuluClient(still.api_key, base_url=still.base_url, poll=PollPolicy(0.02, 0.02)) as client:
         session = client.session(ConnectRequest(ID, ID))
 
@@ -89,7 +89,7 @@ async def test_a_good_end(still: Simulator, capsys: pytest.CaptureFixture[str]) 
 
 
 async def test_a_failed_connect(still: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
-    """What entering raises is raised, after the end was shown."""
+    """An error of the connect is raised after the end was shown."""
     still.add_fault(Fault(route="connect", status=403))
     async with AkapuluClient(still.api_key, base_url=still.base_url) as client:
         with pytest.raises(PermissionDeniedError):
@@ -104,7 +104,7 @@ async def test_a_failed_connect(still: Simulator, capsys: pytest.CaptureFixture[
 async def test_a_bad_end(
     still: Simulator, capsys: pytest.CaptureFixture[str], status: int, times: int | None, code: ExitCode
 ) -> None:
-    """A session that failed is shown to its end, complained of in a line, and its cause gives the code."""
+    """A failed session is shown to its end, its error is one line, and its cause decides the code."""
     still.add_fault(Fault(route="updates", status=status, times=times))
     poll = PollPolicy(0.02, max_failures=1)
     async with AkapuluClient(still.api_key, base_url=still.base_url, poll=poll) as client:
@@ -118,7 +118,7 @@ async def test_a_bad_end(
 
 
 async def test_an_end_before_ready(still: Simulator) -> None:
-    """A conversation that ends before its bot is ready did not get ready."""
+    """A conversation that ends before its bot is ready has a code of its own."""
     async with AkapuluClient(still.api_key, base_url=still.base_url, poll=PollPolicy(0.02)) as client:
         session = client.session(ConnectRequest(ID, ID))
         await follow(session, Screen(), connected=lambda _: still.end(session.id))
@@ -137,7 +137,7 @@ def shown(capsys: pytest.CaptureFixture[str], *rows: TranscriptRow) -> str:
 
 
 def test_by_node(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows stand below their node, in paragraphs of the screen's width; a node that is come back to stands again."""
+    """Rows are grouped by node in order, in paragraphs of the screen's width; a node can come again."""
     monkeypatch.setenv("COLUMNS", "50")
     rows = [
         TranscriptRow("assistant", "Hello! How are you today, and what can I do for you?", "start"),
@@ -166,14 +166,14 @@ start
     )
 
 
-def test_what_would_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing that was said reaches the terminal as a control code."""
+def test_control_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    """Control codes in a transcript do not reach the terminal."""
     out = shown(capsys, TranscriptRow("us\x1ber", "a\x1b[2J\r\nb\x07", "no\x00de"))
     assert out == "\nno de\n  us er:     a [2J b\n"
 
 
 def test_nothing_was_said(capsys: pytest.CaptureFixture[str]) -> None:
-    """An empty transcript is said to be one."""
+    """An empty transcript is reported."""
     assert shown(capsys) == "\nNothing was said.\n"
 
 

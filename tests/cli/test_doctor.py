@@ -1,4 +1,4 @@
-"""`doctor` says what is in place, and what to do."""
+"""`doctor` checks the set-up, and says what to do."""
 
 import os
 import platform
@@ -20,7 +20,7 @@ from tests.cli.running import COLOURS, CONTROL_CODES, run, terminal
 
 
 async def test_all_is_well(still: Simulator) -> None:
-    """With all in place it ends with 0, in lines of 80 columns, and never shows the key."""
+    """If all is well, it ends with 0, prints lines of 80 columns, and never shows the key."""
     done = await run("doctor", sim=still)
     assert (done.code, done.err) == (0, "")
     assert "\nok      account   the key is accepted\n" in done.out
@@ -30,7 +30,7 @@ async def test_all_is_well(still: Simulator) -> None:
 
 
 async def test_json(still: Simulator) -> None:
-    """`--json` gives one object with all findings."""
+    """`--json` prints one object with all findings."""
     done = await run("doctor", "--json", sim=still)
     assert (done.code, done.err) == (0, "")
     [report] = done.objects
@@ -41,7 +41,7 @@ async def test_json(still: Simulator) -> None:
 
 
 async def test_a_problem(still: Simulator) -> None:
-    """The first problem gives the exit code, and the line below says what to do."""
+    """The first problem decides the exit code, and the line below says what to do."""
     done = await run("doctor", sim=still, environ={"AKAPULU_API_KEY": "wrong-key"})
     assert (done.code, done.err) == (3, "")
     assert "PROBLEM account   the key is not accepted (401)\n" + " " * 18 + "Check the key" in done.out
@@ -51,7 +51,7 @@ async def test_a_problem(still: Simulator) -> None:
 
 
 async def test_in_a_terminal(still: Simulator) -> None:
-    """In a terminal a problem has a colour."""
+    """In a terminal, a problem is coloured."""
     async with terminal("doctor", sim=still, environ={"AKAPULU_API_KEY": "wrong-key"}) as shown:
         assert await shown.end() == 3
     assert COLOURS.search(shown.shown)
@@ -68,21 +68,21 @@ async def test_bad_use() -> None:
 
 
 def test_a_finding_as_json() -> None:
-    """For scripts a finding is an object of texts; the exit code is the command's business."""
+    """For scripts, a finding is an object of texts without the exit code."""
     finding = Finding("clock", Status.WARNING, "is late", "Set it", ExitCode.FAILURE)
     assert finding.to_json() == {"name": "clock", "status": "warning", "found": "is late", "do": "Set it"}
 
 
 def test_versions() -> None:
-    """Python and what was installed are told with their versions."""
+    """Python and the packages are shown with their versions."""
     python, packages = version_findings()
     assert python.found.startswith(platform.python_version())
     assert packages.found.startswith(f"akapulu-async {__version__}, aiohttp {aiohttp.__version__}, ")
     assert {python.status, packages.status} == {Status.OK}
 
 
-def test_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is optional and not there is left out."""
+def test_optional_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An optional package that is not installed is left out."""
     monkeypatch.setattr(doctor, "OPTIONAL", ("no-such-distribution", "attrs"))
     *_, packages = version_findings()
     names = [package.split()[0] for package in packages.found.split(", ")]
@@ -109,7 +109,7 @@ def told(findings: dict[str, Finding]) -> dict[str, str]:
 
 
 async def test_all_is_found_well(still: Simulator) -> None:
-    """With a key that is accepted, all is well; nothing is connected to find that out."""
+    """With an accepted key all is well, and nothing was connected to find out."""
     findings = await found(still)
     assert told(findings) == {"key": "ok", "address": "ok", "service": "ok", "clock": "ok", "account": "ok"}
     assert findings["address"].found == f"{still.base_url} (--base-url)"
@@ -117,7 +117,7 @@ async def test_all_is_found_well(still: Simulator) -> None:
 
 
 async def test_no_key(still: Simulator, environment: pytest.MonkeyPatch) -> None:
-    """Without a key, the service is asked all the same, and the line says what to set."""
+    """Without a key, the service is asked anyway, and the finding says what to set."""
     environment.delenv("AKAPULU_API_KEY")
     findings = await found(still)
     assert told(findings) == {"key": "problem", "address": "ok", "service": "ok", "clock": "ok"}
@@ -126,7 +126,7 @@ async def test_no_key(still: Simulator, environment: pytest.MonkeyPatch) -> None
 
 
 async def test_a_wrong_key(still: Simulator, environment: pytest.MonkeyPatch) -> None:
-    """A key that is not accepted is a problem of its own, and is shown nowhere."""
+    """A key that is not accepted is a problem of the account, and is never shown."""
     environment.setenv("AKAPULU_API_KEY", "very-wrong-key")
     findings = await found(still)
     assert (findings["service"].status, findings["account"].status) == (Status.OK, Status.PROBLEM)
@@ -136,7 +136,7 @@ async def test_a_wrong_key(still: Simulator, environment: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("key", ["", "two words", "schl\u00fcssel"])
 async def test_an_unusable_key(still: Simulator, environment: pytest.MonkeyPatch, key: str) -> None:
-    """A key that cannot be sent is told without showing it."""
+    """A key that cannot be sent is reported without showing it."""
     environment.setenv("AKAPULU_API_KEY", key)
     finding = key_finding()
     assert (finding.status, finding.code) == (Status.PROBLEM, ExitCode.BAD_USE)
@@ -144,14 +144,14 @@ async def test_an_unusable_key(still: Simulator, environment: pytest.MonkeyPatch
     assert told(await found(still))["key"] == "problem"
 
 
-async def test_a_key_that_may_not(still: Simulator) -> None:
-    """A key that is known but may not read conversations is a problem."""
+async def test_a_key_without_permission(still: Simulator) -> None:
+    """A key that may not read conversations is a problem."""
     still.add_fault(Fault(status=403))
     assert (await found(still))["account"].code is ExitCode.NOT_AUTHORISED
 
 
-async def test_an_address_where_any_key_is_as_good(still: Simulator) -> None:
-    """Where any key gets 404, that says nothing about one's own."""
+async def test_an_address_that_accepts_any_key(still: Simulator) -> None:
+    """If any key gets 404, the answer says nothing about this one."""
     still.add_fault(Fault(status=404, times=2))
     findings = await found(still)
     assert (findings["service"].status, findings["account"].status) == (Status.OK, Status.WARNING)
@@ -159,7 +159,7 @@ async def test_an_address_where_any_key_is_as_good(still: Simulator) -> None:
 
 
 @pytest.mark.parametrize(("status", "name"), [(429, "account"), (400, "account")])
-async def test_what_cannot_be_told(still: Simulator, status: int, name: str) -> None:
+async def test_an_unclear_answer(still: Simulator, status: int, name: str) -> None:
     """An answer that says nothing about the key is a warning that quotes it."""
     still.add_fault(Fault(status=status))
     finding = (await found(still))[name]
@@ -176,7 +176,7 @@ async def test_what_cannot_be_told(still: Simulator, status: int, name: str) -> 
     ],
 )
 async def test_a_service_that_is_unwell(still: Simulator, fault: Fault, named: str) -> None:
-    """What is no answer of the service's is a problem of the service, not of the key."""
+    """A failure of the service is a problem of the service, not of the key."""
     still.add_fault(fault)
     findings = await found(still)
     assert named in findings["service"].found
@@ -184,8 +184,8 @@ async def test_a_service_that_is_unwell(still: Simulator, fault: Fault, named: s
     assert findings["service"].do
 
 
-async def test_nobody_is_there() -> None:
-    """An address where nobody listens is told with what to check."""
+async def test_an_unreachable_address() -> None:
+    """An unreachable address is a problem, with what to check."""
     async with Simulator() as sim:
         base_url = sim.base_url
     findings = {finding.name: finding for finding in await examine(Target(base_url=base_url))}
@@ -194,7 +194,7 @@ async def test_nobody_is_there() -> None:
 
 
 async def test_a_bad_address(environment: pytest.MonkeyPatch) -> None:
-    """An address that the key may not be sent to is not asked."""
+    """An address to which the key may not be sent gets no request."""
     environment.setenv("AKAPULU_BASE_URL", "http://akapulu.example/api")
     findings = {finding.name: finding for finding in await examine(Target())}
     assert told(findings) == {"key": "ok", "address": "problem"}
@@ -203,7 +203,7 @@ async def test_a_bad_address(environment: pytest.MonkeyPatch) -> None:
 
 
 async def test_where_the_address_comes_from(still: Simulator, environment: pytest.MonkeyPatch) -> None:
-    """The source of the address is told, and the host of a proxy without its password."""
+    """The source of the address is shown, and the host of a proxy without its password."""
     environment.setenv("AKAPULU_BASE_URL", still.base_url)
     [_, address, *_] = await examine(Target())
     assert address.found == f"{still.base_url} (AKAPULU_BASE_URL)"
@@ -222,7 +222,7 @@ async def test_embedded() -> None:
 
 
 async def test_a_clock_that_is_wrong(still: Simulator) -> None:
-    """A clock that differs from the answer's date is a warning that says by how much."""
+    """A clock that differs from the answer's date is a warning with the difference."""
     late = datetime.now(UTC) - timedelta(hours=1)
     still.add_fault(Fault(headers={"Date": format_datetime(late, usegmt=True)}, times=None))
     finding = (await found(still))["clock"]
@@ -233,7 +233,7 @@ async def test_a_clock_that_is_wrong(still: Simulator) -> None:
 
 @given(st.integers(0, 2_000_000_000), st.integers(-1_000_000, 1_000_000))
 def test_clocks(moment: int, ahead: int) -> None:
-    """The difference is exact but for half a second, since dates are cut."""
+    """The difference is exact to half a second, since dates have whole seconds."""
     date = format_datetime(datetime.fromtimestamp(moment, UTC), usegmt=True)
     measured = clock_ahead(date, moment + ahead)
     assert measured is not None
@@ -242,7 +242,7 @@ def test_clocks(moment: int, ahead: int) -> None:
 
 @pytest.mark.parametrize("date", [None, "", "yesterday", "0"])
 def test_no_date(date: str | None) -> None:
-    """Without a date that can be read there is nothing to compare, and the finding says so."""
+    """Without a readable date, the finding says that the clock is unknown."""
     assert clock_ahead(date, 0) is None
     assert clock_finding(None).status is Status.WARNING
 
@@ -256,8 +256,8 @@ def test_no_date(date: str | None) -> None:
         (-61, Status.WARNING, "is 61 s behind"),
     ],
 )
-def test_what_is_wrong_with_a_clock(ahead: float, status: Status, text: str) -> None:
-    """Five seconds are borne; more is told with its direction."""
+def test_clock_differences(ahead: float, status: Status, text: str) -> None:
+    """Up to five seconds are accepted; more is a warning with its direction."""
     finding = clock_finding(ahead)
     assert finding.status is status
     assert text in finding.found

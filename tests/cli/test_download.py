@@ -1,4 +1,4 @@
-"""`download` brings a recording into a file."""
+"""`download` saves a recording to a file."""
 
 import signal
 import wave
@@ -16,13 +16,13 @@ SIZE = 3_000_044
 
 @pytest.fixture
 async def store() -> AsyncIterator[Simulator]:
-    """A service whose time stands still, with recordings of a known size."""
+    """A service whose clock stands still, with recordings of a known size."""
     async with Simulator(speed=0, seed=1, recording_size=SIZE) as simulator:
         yield simulator
 
 
 async def recorded(store: Simulator, *, ready: bool = True) -> str:
-    """Hold a conversation that is recorded, and return its id."""
+    """Hold a recorded conversation, and return its id."""
     session_id = await connected(store, record_conversation=True)
     store.advance(20)
     store.end(session_id)
@@ -32,7 +32,7 @@ async def recorded(store: Simulator, *, ready: bool = True) -> str:
 
 
 async def test_into_a_file(store: Simulator, tmp_path: Path) -> None:
-    """It brings the whole into the file, and says where that is."""
+    """The recording is saved to the file, and its path and size are printed."""
     path = tmp_path / "call.wav"
     done = await run("download", await recorded(store), "-o", path, sim=store)
     assert (done.code, done.err) == (0, "")
@@ -43,7 +43,7 @@ async def test_into_a_file(store: Simulator, tmp_path: Path) -> None:
 
 
 async def test_into_a_folder(store: Simulator, tmp_path: Path) -> None:
-    """A folder gets a file that is named by the conversation and by what is in it; JSON says the same."""
+    """In a folder, the file is named after the conversation and its media type; JSON has the same."""
     session_id = await recorded(store)
     done = await run("download", session_id, "-o", tmp_path, "--json", sim=store)
     path = tmp_path / f"{session_id}.wav"
@@ -53,7 +53,7 @@ async def test_into_a_folder(store: Simulator, tmp_path: Path) -> None:
 
 
 async def test_into_this_folder(tmp_path: Path) -> None:
-    """Without `-o`, the file is put where one is."""
+    """Without `-o`, the file is saved in the current folder."""
     done = await run("download", "--simulator", cwd=tmp_path)
     assert done.code == 0
     [path] = files(tmp_path)
@@ -64,7 +64,7 @@ async def test_it_waits(store: Simulator, tmp_path: Path) -> None:
     """`--wait` waits until the recording is ready."""
     path = tmp_path / "call.wav"
     session_id = await recorded(store, ready=False)
-    async with running("download", session_id, "-o", path, "--wait", "15", sim=store) as process:
+    async with running("download", session_id, "-o", path, "--wait", "100", sim=store) as process:
         await store.wait_for_request("detail")
         store.advance(20)
         done = await rest_of(process)
@@ -72,7 +72,7 @@ async def test_it_waits(store: Simulator, tmp_path: Path) -> None:
 
 
 async def test_not_ready(store: Simulator, tmp_path: Path) -> None:
-    """Without `--wait`, one that is not ready yet is a line that names the option."""
+    """Without `--wait`, a recording that is not ready is one line that names the option."""
     session_id = await recorded(store, ready=False)
     done = await run("download", session_id, "-o", tmp_path / "call.wav", sim=store)
     assert (done.code, done.out, done.err.count("\n")) == (7, "", 1)
@@ -82,24 +82,24 @@ async def test_not_ready(store: Simulator, tmp_path: Path) -> None:
     assert files(tmp_path) == []
 
 
-async def test_it_resumes(store: Simulator, tmp_path: Path) -> None:
-    """What was interrupted by Ctrl-C goes on where it stopped."""
-    path = tmp_path / "call.wav"
-    session_id = await recorded(store)
-    store.add_fault(Fault(route="storage", bytes_per_second=2_000_000))
-    async with running("download", session_id, "-o", path, sim=store) as process:
-        await store.wait_for_request("storage")
-        await until_there_is_a_part(tmp_path)
-        process.send_signal(signal.SIGINT)
-        done = await rest_of(process)
-    assert (done.code, done.err) == (130, "")
-    [part] = files(tmp_path)
-    kept = part.stat().st_size
-    assert 0 < kept < SIZE
-    done = await run("download", session_id, "-o", path, sim=store)
+async def test_it_resumes(tmp_path: Path) -> None:
+    """A download interrupted by Ctrl-C resumes where it stopped."""
+    path, size = tmp_path / "call.wav", 50 * SIZE
+    async with Simulator(speed=0, seed=1, recording_size=size) as store:
+        session_id = await recorded(store)
+        store.add_fault(Fault(route="storage", bytes_per_second=SIZE))  # slow enough to be interrupted
+        async with running("download", session_id, "-o", path, sim=store) as process:
+            await store.wait_for_request("storage")
+            await until_there_is_a_part(tmp_path)
+            process.send_signal(signal.SIGINT)
+            done = await rest_of(process)
+        assert (done.code, done.err) == (130, "")
+        [part] = files(tmp_path)
+        assert 0 < part.stat().st_size < size
+        done = await run("download", session_id, "-o", path, sim=store)
     assert done.code == 0
     assert [path] == files(tmp_path)
-    assert path.stat().st_size == SIZE
+    assert path.stat().st_size == size
     assert [request.status for request in store.requests if request.route == "storage"][-1] == 206
 
 
@@ -113,29 +113,29 @@ async def until_there_is_a_part(folder: Path) -> None:
         await anyio.sleep(0.01)
 
 
-async def test_nothing_is_replaced_unasked(store: Simulator, tmp_path: Path) -> None:
-    """A file that is there stays, unless `--force` says otherwise; nothing is asked of the service."""
+async def test_a_file_is_not_replaced(store: Simulator, tmp_path: Path) -> None:
+    """An existing file is kept unless `--force` is given, and no request is sent."""
     path = tmp_path / "call.wav"
     path.write_text("mine")
     session_id = await recorded(store)
     asked = store.count()
     done = await run("download", session_id, "-o", path, sim=store)
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
-    assert f"--output {path}: it exists; --force replaces it" in done.err
+    assert f"--output {path}: it exists already; --force replaces it" in done.err
     assert (path.read_text(), store.count()) == ("mine", asked)
     done = await run("download", session_id, "-o", path, "--force", sim=store)
     assert (done.code, path.stat().st_size) == (0, SIZE)
 
 
 async def test_no_such_folder(store: Simulator, tmp_path: Path) -> None:
-    """A folder that is not there is told before anything is asked."""
+    """A missing folder is an error before any request is sent."""
     done = await run("download", ID, "-o", tmp_path / "no" / "call.wav", sim=store)
     assert (done.code, done.err.count("\n"), store.count()) == (2, 1, 0)
     assert "--output" in done.err
 
 
 async def test_in_a_terminal(store: Simulator, tmp_path: Path) -> None:
-    """A terminal sees a bar on stderr."""
+    """A terminal shows a bar on stderr."""
     session_id = await recorded(store)
     store.add_fault(Fault(route="storage", bytes_per_second=2_500_000))
     async with terminal("download", session_id, "-o", tmp_path / "call.wav", sim=store) as shown:
@@ -146,7 +146,7 @@ async def test_in_a_terminal(store: Simulator, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("option", "value"), [("--wait", "soon"), ("--wait", "-1")])
 async def test_bad_use(option: str, value: str) -> None:
-    """Bad input is one line that names option and value, and code 2."""
+    """Bad input is one line with option and value, and code 2."""
     done = await run("download", ID, option, value)
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
     assert f"{option}: '{value}' is not a number of seconds greater than 0" in done.err

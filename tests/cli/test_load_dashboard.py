@@ -14,7 +14,7 @@ from akapulu_async.cli import load_dashboard
 from akapulu_async.cli.load_dashboard import MOST_CAUSES, follow, line, picture
 from akapulu_async.cli.screen import Screen
 from akapulu_async.load.recorder import Recorder
-from akapulu_async.load.series import Bar
+from akapulu_async.load.series import Bins
 from akapulu_async.load.view import View
 
 VIEW = View(
@@ -30,7 +30,7 @@ VIEW = View(
     polls_per_second=1999.6,
     ready_p50=12.0,
     ready_p95=14.25,
-    bars=[Bar(10.0, 12.0, 200), Bar(12.0, 14.0, 100)],
+    bins=Bins(2.0, 5, (200, 100)),
     failures={"ServerError 503": 3, "ready_timeout": 10},
     loop_lag=0.0042,
     stopping=False,
@@ -38,7 +38,7 @@ VIEW = View(
 
 
 def drawn(part: RenderableType, width: int = 80) -> list[str]:
-    """Return the lines as a terminal of so many columns shows them."""
+    """Return the lines as a terminal of this width shows them."""
     console = Console(file=io.StringIO(), width=width, force_terminal=False)
     console.print(part)
     assert isinstance(console.file, io.StringIO)
@@ -46,7 +46,7 @@ def drawn(part: RenderableType, width: int = 80) -> list[str]:
 
 
 def test_the_picture_shows_how_it_stands() -> None:
-    """It has states, speeds, the spread of readiness and the causes of failure, with bars to scale."""
+    """It has states, speeds, the times to ready and the causes of failure, with bars to scale."""
     assert drawn(picture(VIEW)) == [
         "12 s 1,200 of 2,000 due, 1,000 over",
         "",
@@ -68,7 +68,7 @@ def test_the_picture_shows_how_it_stands() -> None:
 
 
 def test_the_picture_fits_into_80_columns() -> None:
-    """Nothing is wrapped or wider than 80 columns, be names and figures ever so long, and rare causes are summed up."""
+    """No line is wider than 80 columns, however long names and figures are, and rare causes are summed up."""
     causes = {f"SomeVeryLongErrorNameIndeed{number} 503": 10**6 + number for number in range(20)}
     seen = attrs.evolve(
         VIEW, arrived=10**7, planned=10**7, over=10**7, waiting=10**6, failures=causes, stopping=True, ready=10**7
@@ -84,21 +84,21 @@ def test_the_picture_fits_into_80_columns() -> None:
 
 
 def test_fine_spreads_keep_their_digits() -> None:
-    """Bars narrower than a second have bounds with fractions."""
-    seen = attrs.evolve(VIEW, bars=[Bar(0.5, 0.55, 4)])
-    assert f"0.50-0.55 s 4 {'#' * 40}" in drawn(picture(seen))
+    """Bars narrower than a second have fractional bounds."""
+    seen = attrs.evolve(VIEW, bins=Bins(0.05, 10, (4,)))
+    assert f"0.5-0.55 s 4 {'#' * 40}" in drawn(picture(seen))
 
 
 def test_nothing_yet_is_no_histogram() -> None:
-    """Before anything got ready or failed, those parts are not there."""
-    seen = attrs.evolve(VIEW, bars=[], failures={}, ready=0, ready_p50=None, ready_p95=None)
+    """Before anything became ready or failed, those parts are left out."""
+    seen = attrs.evolve(VIEW, bins=None, failures={}, ready=0, ready_p50=None, ready_p95=None)
     rows = drawn(picture(seen))
     assert not any("ready:" in row or "failed" in row for row in rows)
     assert rows[-1].endswith("lag 4 ms")
 
 
 def test_a_line_has_the_same_in_short() -> None:
-    """Without a terminal, a line tells what is there, and leaves out what is not."""
+    """A line has the same figures, and leaves out those that are not known."""
     assert line(VIEW) == (
         "   12.4 s  1,200 of 2,000 due, 100 connecting, 50 room_joined, 1 bot_ready, 1,000 over, 13 failed, "
         "2,000 polls/s, ready p50 12.00 s, p95 14.25 s"
@@ -108,14 +108,14 @@ def test_a_line_has_the_same_in_short() -> None:
 
 
 async def test_scripts_are_shown_nothing(capsys: Any) -> None:
-    """With JSON asked for, following ends at once without a word."""
+    """With JSON output, nothing is shown."""
     await follow(Recorder(), Screen(json=True), 5)
     shown = capsys.readouterr()
     assert (shown.out, shown.err) == ("", "")
 
 
 async def test_without_a_terminal_lines_come_now_and_then(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is no terminal gets plain lines on stderr until the test is over."""
+    """Without a terminal, plain lines are printed on stderr until the test is over."""
     monkeypatch.setattr(load_dashboard, "LINE_INTERVAL", 0.01)
     screen, shown = Screen(), ""
     following = asyncio.create_task(follow(Recorder(), screen, 5))
@@ -128,5 +128,5 @@ async def test_without_a_terminal_lines_come_now_and_then(capsys: Any, monkeypat
 
 @pytest.mark.parametrize("width", [80, 200])
 def test_a_wide_terminal_changes_nothing(width: int) -> None:
-    """What is drawn is the same in wide terminals."""
+    """The drawing is the same in wide terminals."""
     assert json.dumps(drawn(picture(VIEW), width)) == json.dumps(drawn(picture(VIEW)))

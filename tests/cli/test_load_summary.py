@@ -1,4 +1,4 @@
-"""What a load test found, told at its end."""
+"""The results of a load test."""
 
 import io
 import json
@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from akapulu_async import ConfigurationError
-from akapulu_async.cli.load_summary import Files, as_json, show, tell
+from akapulu_async.cli.load_summary import Files, as_json, show
 from akapulu_async.cli.screen import Screen
 from akapulu_async.load.metrics import NAMES, judge, parse
 from akapulu_async.load.results import LoadResult
@@ -27,17 +27,17 @@ MEASURED = result(
 
 
 def shown(measured: LoadResult, *thresholds: str) -> list[str]:
-    """Return the lines of a summary in a terminal of 80 columns, without what pads them."""
-    console = Console(file=io.StringIO(), width=80, force_terminal=False)
-    show(console, measured, [judge(parse(text), measured) for text in thresholds])
-    assert isinstance(console.file, io.StringIO)
-    rows = console.file.getvalue().splitlines()
+    """Return the lines of a summary in a terminal of 80 columns, without padding."""
+    screen, out = Screen(), io.StringIO()
+    screen.out = Console(file=out, width=80, force_terminal=False)
+    show(measured, [judge(parse(text), measured) for text in thresholds], screen)
+    rows = out.getvalue().splitlines()
     assert max(map(len, rows)) <= 80
     return [" ".join(row.split()) for row in rows]
 
 
 def test_the_summary_of_a_test() -> None:
-    """It has counts with their shares, latencies in seconds, causes of failure, how it was measured, and verdicts."""
+    """It has counts with shares, latencies in seconds, causes of failure, notes and verdicts."""
     assert shown(MEASURED, "ready_p95>20", "failures>=1") == [
         "2,000 conversations, 500 at once: took 61.2 s",
         "",
@@ -52,33 +52,33 @@ def test_the_summary_of_a_test() -> None:
         "own loop's lag 0.004 0.004 0.004 0.004 0.004 0.004",
         "own arrivals' lag 0.001 0.001 0.001 0.001 0.001 0.001",
         "",
-        "failed because of",
+        "cause of failure",
         "ready_timeout 1",
         "",
-        "Latencies count from when a conversation was due. The time to ready is that of",
-        "those alone that got ready. A readiness is seen up to 0.55 s late, since it is",
-        "polled for. The load generator used 31% of a core.",
+        "Latencies count from the time a conversation was due. Time to ready covers only",
+        "the conversations that became ready. Polling sees readiness up to 0.55 s late.",
+        "The load generator used 31% of a core.",
         "ready_p95>20: kept, it is 2",
         "failures>=1: crossed, it is 1",
     ]
 
 
-def test_who_did_not_get_ready_is_told_only_if_there_is_one() -> None:
-    """If all got ready, nothing is said of those that did not."""
+def test_notes_without_failures() -> None:
+    """If all became ready, there is no note on those that did not."""
     rows = shown(result([attempt(0)]))
-    assert rows[-1] == "Latencies count from when a conversation was due."
+    assert rows[-1] == "Latencies count from the time a conversation was due."
 
 
-def test_what_was_not_measured_has_no_row() -> None:
-    """Without any conversation there are counts, and no latencies of nothing."""
+def test_an_empty_test() -> None:
+    """Without conversations there are counts and warnings, but no latencies."""
     rows = shown(result(warnings=("It was interrupted.",)))
     assert "conversations 0" in rows
     assert not any(row.startswith(("connect ", "time to ready", "own arrivals")) for row in rows)
-    assert rows[-1] == "! It was interrupted."
+    assert rows[-1] == "Warning: It was interrupted."
 
 
 def test_scripts_get_the_same_figures() -> None:
-    """The object for scripts has every figure by the name that thresholds know, and is JSON."""
+    """The JSON object has every figure by the name used in thresholds."""
     told = json.loads(json.dumps(as_json(MEASURED, [judge(parse("failures>0"), MEASURED)])))
     assert told["figures"].keys() == set(NAMES)
     assert told["figures"]["failures"] == 1
@@ -92,8 +92,8 @@ def test_scripts_get_the_same_figures() -> None:
 SMALL = result([attempt(0)])
 
 
-def test_only_what_is_asked_for_is_written(tmp_path: Path, capsys: Any) -> None:
-    """Each file is written if it is named, and where is told on stderr."""
+def test_files_are_optional(tmp_path: Path, capsys: Any) -> None:
+    """Only the named files are written, and their paths are printed on stderr."""
     Files(report=None, csv=None).write(SMALL, Screen())
     assert list(tmp_path.iterdir()) == []
     rows = tmp_path / "load.csv"
@@ -103,20 +103,20 @@ def test_only_what_is_asked_for_is_written(tmp_path: Path, capsys: Any) -> None:
 
 
 @pytest.mark.parametrize("option", ["report", "csv"])
-def test_what_cannot_be_written_is_known_before(tmp_path: Path, option: str) -> None:
-    """A place where no file can be is refused with the option's name."""
+def test_bad_paths(tmp_path: Path, option: str) -> None:
+    """A path where no file can be written is refused with the option's name."""
     usual = {"report": None, "csv": None}
     with pytest.raises(ConfigurationError, match=f"--{option} .*there is no folder"):
         Files(**{**usual, option: tmp_path / "none" / "file"})
-    with pytest.raises(ConfigurationError, match=f"--{option} .*it is a folder"):
+    with pytest.raises(ConfigurationError, match=f"--{option} .*must be a file"):
         Files(**{**usual, option: tmp_path})
 
 
 def test_people_get_tables_and_scripts_an_object(capsys: Any) -> None:
-    """The same result is told as text, or in one line of JSON."""
-    tell(SMALL, [], Screen())
+    """The result is printed as text, or as one line of JSON."""
+    show(SMALL, [], Screen())
     assert capsys.readouterr().out.startswith("2 conversations, 2 at once: took 10.0 s\n")
-    tell(SMALL, [], Screen(json=True))
+    show(SMALL, [], Screen(json=True))
     out = capsys.readouterr().out
     assert out.startswith('{"title": "2 conversations, 2 at once"')
     assert out.count("\n") == 1

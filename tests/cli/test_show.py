@@ -1,5 +1,6 @@
-"""`show` tells what the service keeps of a conversation."""
+"""`show` prints a conversation's details and transcript."""
 
+import shlex
 import sys
 
 import pytest
@@ -11,7 +12,7 @@ from tests.cli.running import CONTROL_CODES, ID, SCRIPT, connected, run
 
 
 async def test_text() -> None:
-    """It shows facts and dialogue, by node, in plain lines of 80 columns."""
+    """It shows details and transcript, by node, in plain lines of 80 columns."""
     done = await run("show", "--simulator")
     assert (done.code, done.err) == (0, "")
     assert "\n  duration   1 minute\n" in done.out
@@ -22,7 +23,7 @@ async def test_text() -> None:
 
 
 async def test_json(still: Simulator) -> None:
-    """`--json` gives one object, without the avatar's signed picture."""
+    """`--json` prints one object, without the avatar's signed picture."""
     session_id = await connected(still)
     still.join(session_id)
     still.advance(30)
@@ -38,21 +39,21 @@ async def test_json(still: Simulator) -> None:
 
 
 @pytest.mark.parametrize("form", ["", "--json"])
-async def test_a_reader_that_has_enough(form: str) -> None:
-    """A pipe that is closed early is no reason for a traceback."""
-    script = f"set -o pipefail; {SCRIPT} show --simulator {form} | {sys.executable} -c ''"
+async def test_a_closed_pipe(form: str) -> None:
+    """A reader that closes the pipe early causes no traceback."""
+    script = f"set -o pipefail; {shlex.quote(SCRIPT)} show --simulator {form} | {shlex.quote(sys.executable)} -c ''"
     done = await run("-c", script, program="bash")
     assert (done.code, done.err) == (1, "")
 
 
 async def test_unknown(still: Simulator) -> None:
-    """A conversation that there is not has a code of its own."""
+    """A conversation that does not exist has an exit code of its own."""
     done = await run("show", ID, sim=still)
     assert (done.code, done.out, done.err.count("\n")) == (4, "", 1)
 
 
 async def test_unreachable() -> None:
-    """A service that cannot be reached has a code of its own, and one line says why."""
+    """An unreachable service has an exit code of its own, and one line says why."""
     done = await run("show", ID, "--base-url", "http://127.0.0.1:9/api", environ={"AKAPULU_API_KEY": "key"})
     assert (done.code, done.out, done.err.count("\n")) == (8, "", 1)
     assert "127.0.0.1:9" in done.err
@@ -68,5 +69,5 @@ async def test_unreachable() -> None:
     ],
 )
 def test_recording_in_words(has: bool, ready: bool, said: str, text: str) -> None:
-    """The state of a recording is told in a word, with what the service says if that is more."""
+    """The state of a recording is one word, followed by the service's text if that adds anything."""
     assert recording_text(RecordingStatus(has, ready, said)) == text

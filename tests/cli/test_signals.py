@@ -13,8 +13,8 @@ from akapulu_async.cli import signals
 # ruff: noqa: S603 - runs our own code
 
 
-def test_what_is_returned() -> None:
-    """A coroutine that nobody interrupts returns what it returns, and the handlers are as before."""
+def test_the_value_is_returned() -> None:
+    """Without a signal, the coroutine's value is returned and the handlers are restored."""
     before = [signal.getsignal(number) for number in signals.SIGNALS]
 
     async def main() -> str:
@@ -26,7 +26,7 @@ def test_what_is_returned() -> None:
 
 @pytest.mark.parametrize("number", signals.SIGNALS)
 def test_the_first_cancels(number: signal.Signals) -> None:
-    """The first signal cancels, waits for the clean-up, and is a KeyboardInterrupt."""
+    """The first signal cancels, waits for the clean-up, and raises KeyboardInterrupt."""
     clean: list[str] = []
 
     async def main() -> None:
@@ -42,8 +42,8 @@ def test_the_first_cancels(number: signal.Signals) -> None:
     assert clean == ["up"]
 
 
-def test_an_answer_to_the_cancel_wins() -> None:
-    """What handles the cancel and returns is heard."""
+def test_a_handled_cancellation_returns() -> None:
+    """A coroutine that handles the cancellation and returns has its value returned."""
 
     async def main() -> str:
         try:
@@ -58,8 +58,8 @@ def test_an_answer_to_the_cancel_wins() -> None:
     assert signals.run(main()) == "so far"
 
 
-def test_a_cancel_of_its_own() -> None:
-    """A cancel that no signal sent stays one."""
+def test_other_cancellations() -> None:
+    """A cancellation without a signal stays one."""
 
     async def main() -> None:
         raise asyncio.CancelledError
@@ -88,7 +88,7 @@ signals.run(main())
 
 @pytest.mark.parametrize("blocked", ["await asyncio.sleep(60)", "time.sleep(60)", "while True: pass"])
 def test_the_second_ends_at_once(blocked: str) -> None:
-    """The second signal waits for nothing, not even for a loop that is blocked."""
+    """The second signal ends the process at once, even if the loop is blocked."""
     code = STUBBORN.format(blocked=blocked)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, "cleaning\n", "")

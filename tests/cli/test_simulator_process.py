@@ -1,5 +1,6 @@
-"""A simulator in a process of its own."""
+"""A simulator in its own process."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -13,7 +14,6 @@ import pytest
 from akapulu_async import AkapuluClient
 from akapulu_async.cli import simulator_process as module
 from akapulu_async.cli.simulator_process import Address, simulator_process
-from tests.support.managed import until
 from tests.support.misbehaving import REQUEST
 
 # ruff: noqa: S310, S603 - runs this package's own code and asks its loopback address
@@ -47,7 +47,7 @@ def answers(base_url: str) -> bool:
 
 @pytest.mark.shows_secrets  # the simulator's key, to the process that started it
 async def test_it_serves_for_the_time_of_a_block() -> None:
-    """Within the block conversations can be connected, in another process; after it nobody answers."""
+    """Within the block, conversations can be connected; after it, the simulator is gone."""
     async with (
         simulator_process(speed=10) as address,
         AkapuluClient(address.api_key, base_url=address.base_url) as client,
@@ -57,7 +57,7 @@ async def test_it_serves_for_the_time_of_a_block() -> None:
 
 
 async def test_it_ends_with_an_error_too() -> None:
-    """If the block fails, its error comes out, and the simulator has ended."""
+    """An error in the block is raised, and the simulator has ended."""
     seen: list[Address] = []
 
     async def fail() -> None:
@@ -70,17 +70,18 @@ async def test_it_ends_with_an_error_too() -> None:
     assert not answers(seen[0].base_url)
 
 
-async def test_it_does_not_outlive_who_started_it() -> None:
-    """If the process that started it is killed, it ends by itself."""
-    holder = subprocess.run([sys.executable, "-c", HOLDER], capture_output=True, text=True, timeout=20, check=False)  # noqa: ASYNC221
+async def test_it_does_not_outlive_its_parent() -> None:
+    """If its parent is killed, it ends by itself."""
+    holder = subprocess.run([sys.executable, "-c", HOLDER], capture_output=True, text=True, check=False)  # noqa: ASYNC221
     assert holder.returncode < 0
     base_url = holder.stdout.strip()
     assert base_url.startswith("http://127.0.0.1:")
-    await until(lambda: not answers(base_url))
+    while answers(base_url):  # noqa: ASYNC110 - another process ends
+        await asyncio.sleep(0.01)
 
 
-async def test_what_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """If it does not end in time, it is killed, and the block is left all the same."""
+async def test_it_is_killed_if_it_does_not_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """If it does not end in time, it is killed."""
     (tmp_path / "stubborn.py").write_text(STUBBORN)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(module, "MODULE", "stubborn")
@@ -92,9 +93,9 @@ async def test_what_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch, tmp_
         os.kill(number, 0)
 
 
-async def test_what_does_not_come_up_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If it cannot start, that is an error, with what to do."""
+async def test_it_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If it cannot start, the error says what to do."""
     monkeypatch.setattr(sys, "executable", "/bin/false" if os.name == "posix" else "hostname")
-    with pytest.raises(OSError, match="the simulator does not come up"):
+    with pytest.raises(OSError, match="the simulator did not start"):
         async with simulator_process(speed=1):
-            pytest.fail("it came up")
+            pytest.fail("it started")

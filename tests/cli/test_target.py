@@ -1,4 +1,4 @@
-"""Whom a command talks to."""
+"""The target of a command."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.cli.running import ID
 
 
 async def test_the_service(still: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The key comes from the environment, the address from the option or the environment; options are passed on."""
+    """The key comes from the environment, the address from the option or the environment."""
     monkeypatch.setenv("AKAPULU_API_KEY", still.api_key)
     monkeypatch.setenv("AKAPULU_BASE_URL", "https://akapulu.example/api")
     async with Target().client() as client:
@@ -22,7 +22,7 @@ async def test_the_service(still: Simulator, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The option wins over the environment, and that over the service's own place; a bad one is named."""
+    """The option wins over the environment, and that over the default; a bad address is named."""
     monkeypatch.delenv("AKAPULU_BASE_URL", raising=False)
     assert Target().address() == ("https://akapulu.com/api", "default")
     monkeypatch.setenv("AKAPULU_BASE_URL", "https://a.example/api/")
@@ -34,7 +34,7 @@ def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_the_simulator(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The embedded one is used whatever the environment says, and is gone afterwards."""
+    """The embedded simulator is used whatever the environment says."""
     monkeypatch.setenv("AKAPULU_API_KEY", "a key that must not be used")
     async with Target(simulator=True).client() as client:
         with pytest.raises(NotFoundError):
@@ -45,12 +45,12 @@ async def test_the_simulator(monkeypatch: pytest.MonkeyPatch) -> None:
     ("target", "speed"), [(Target(), 1), (Target(simulator=True), 6), (Target(simulator=True, speed=20), 20)]
 )
 def test_speed(target: Target, speed: float) -> None:
-    """The service is as fast as life, the simulator six times unless told otherwise."""
+    """The service runs in real time, the simulator six times as fast by default."""
     assert target.speed == speed
 
 
 async def test_a_conversation_of_the_simulator() -> None:
-    """The embedded simulator has a conversation, which is over with its recording ready if that is wanted."""
+    """The embedded simulator has a conversation, which has ended, with its recording ready, if asked for."""
     async with Target(simulator=True).conversation(None) as (client, session_id):
         assert (await client.conversations.detail(session_id)).transcript_rows == ()
     async with Target(simulator=True).conversation(None, over=True) as (client, session_id):
@@ -60,7 +60,7 @@ async def test_a_conversation_of_the_simulator() -> None:
 
 
 async def test_a_conversation_of_the_service(still: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The service's conversation is the one that was given; nothing is asked."""
+    """The service's conversation is the given one, and no request is sent."""
     monkeypatch.setenv("AKAPULU_API_KEY", still.api_key)
     async with Target(base_url=still.base_url).conversation(ID) as (client, session_id):
         assert (client.base_url, session_id, still.count()) == (still.base_url, ID, 0)
@@ -68,24 +68,24 @@ async def test_a_conversation_of_the_service(still: Simulator, monkeypatch: pyte
 
 @pytest.mark.parametrize(
     ("target", "session_id", "named"),
-    [(Target(), None, "ID is missing"), (Target(simulator=True), ID, f"ID {ID}: not")],
+    [(Target(), None, "ID is missing"), (Target(simulator=True), ID, f"ID {ID} cannot be")],
 )
 async def test_no_such_conversation(target: Target, session_id: str | None, named: str) -> None:
-    """The service needs an id, and the simulator can know none."""
+    """The service needs an id, and the simulator accepts none."""
     with pytest.raises(ConfigurationError, match=named):
         async with target.conversation(session_id):
             pytest.fail("it was entered")
 
 
-def test_what_excludes_each_other() -> None:
-    """The simulator has an address of its own, and the service has no speed."""
-    with pytest.raises(ConfigurationError, match=r"--base-url https://a\.example: not with --simulator"):
+def test_options_that_exclude_each_other() -> None:
+    """The simulator has its own address, and the service has no speed."""
+    with pytest.raises(ConfigurationError, match=r"--base-url https://a\.example cannot be combined with --simulator"):
         Target(simulator=True, base_url="https://a.example")
-    with pytest.raises(ConfigurationError, match="--speed 2: only with --simulator"):
+    with pytest.raises(ConfigurationError, match="--speed 2 is only for --simulator"):
         Target(speed=2)
 
 
 async def test_a_client_of_a_simulator(still: Simulator) -> None:
-    """What is passed on reaches the client."""
+    """Options reach the client."""
     async with client_of(still, poll=PollPolicy(3)) as client:
         assert (client.base_url, client.poll.interval) == (still.base_url, 3)

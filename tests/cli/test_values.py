@@ -1,4 +1,4 @@
-"""What the texts of options mean."""
+"""Values of options."""
 
 import math
 from collections.abc import Callable
@@ -17,21 +17,21 @@ READERS: list[Callable[[str], object]] = [
 
 @given(st.floats(min_value=0, exclude_min=True, allow_infinity=False))
 def test_numbers(number: float) -> None:
-    """Each positive finite number is read as it is."""
+    """A positive finite number is read."""
     assert values.seconds(str(number)) == values.seconds_or_none(str(number)) == values.factor(str(number)) == number
 
 
 @pytest.mark.parametrize("text", ["", "x", "0", "-1", "nan", "inf", "-inf", "1e999", "1,5", "5s"])
 @pytest.mark.parametrize("read", [values.seconds, values.seconds_or_none, values.factor])
-def test_what_is_no_number(read: Callable[[str], float], text: str) -> None:
-    """All else is refused, with the text and with what is wanted."""
+def test_bad_numbers(read: Callable[[str], float], text: str) -> None:
+    """Anything else is refused, with the text and what it must be."""
     with pytest.raises(ValueError, match="is not a number") as caught:
         read(text)
     assert repr(text) in str(caught.value)
 
 
 def test_none() -> None:
-    """`none` is no limit, where that makes sense."""
+    """`none` means no limit where that makes sense."""
     assert values.seconds_or_none("none") == math.inf
     with pytest.raises(ValueError, match="'none' is not a number of seconds"):
         values.seconds("none")
@@ -39,25 +39,25 @@ def test_none() -> None:
 
 @given(st.uuids())
 def test_identifiers(identifier: UUID) -> None:
-    """A UUID is read in either case, and is canonical afterwards."""
+    """A UUID is read in either case, and returned in canonical form."""
     assert values.identifier(str(identifier).upper()) == str(identifier)
 
 
 @given(st.text(min_size=1).filter(lambda name: "=" not in name), st.text())
 def test_variables(name: str, value: str) -> None:
-    """The first `=` parts name and value."""
+    """The first `=` separates name and value."""
     assert values.variable(f"{name}={value}") == (name, value)
 
 
 @pytest.mark.parametrize("text", ["", "x", "=", "=x"])
-def test_what_is_no_variable(text: str) -> None:
-    """A variable has a name and `=`."""
+def test_bad_variables(text: str) -> None:
+    """A variable needs a name and `=`."""
     with pytest.raises(ValueError, match="is not NAME=VALUE"):
         values.variable(text)
 
 
 def test_base_url() -> None:
-    """The base URL is checked as the client does."""
+    """The base URL is checked as by the client."""
     assert values.base_url("https://a.example/api/") == "https://a.example/api"
     with pytest.raises(ValueError, match=r"^it contains a user name or a password; write one such as https://"):
         values.base_url("https://me:secret@a.example/api")
@@ -65,7 +65,7 @@ def test_base_url() -> None:
 
 @given(st.sampled_from(READERS), st.text())
 def test_refusals_are_one_short_line(read: Callable[[str], object], text: str) -> None:
-    """Whatever is typed is read, or refused in one line that fits a screen."""
+    """Any text is read, or refused in one line."""
     said = ""
     try:
         read(text)

@@ -1,4 +1,4 @@
-"""`watch` attends a conversation that was connected elsewhere."""
+"""`watch` follows a conversation that was connected elsewhere."""
 
 import signal
 
@@ -10,7 +10,7 @@ from tests.cli.running import CONTROL_CODES, ID, connected, rest_of, run, runnin
 
 
 async def test_to_the_end(still: Simulator) -> None:
-    """It shows what happens from where the conversation is, and brings the transcript when that ended."""
+    """It shows a running conversation to its end, and then the transcript."""
     session_id = await connected(still)
     still.join(session_id)
     still.advance(20)
@@ -27,7 +27,7 @@ async def test_to_the_end(still: Simulator) -> None:
 
 @pytest.mark.parametrize("after_end", ["text", "gone"])
 async def test_over_already(after_end: AfterEnd) -> None:
-    """A conversation that has ended is said to be over, which is no failure."""
+    """A conversation that has ended is reported as over, with success."""
     async with Simulator(speed=0, seed=1, after_end=after_end) as sim:
         session_id = await connected(sim)
         sim.end(session_id)
@@ -37,14 +37,14 @@ async def test_over_already(after_end: AfterEnd) -> None:
 
 
 async def test_unknown(still: Simulator) -> None:
-    """A conversation that there is not is told at once, with a code of its own."""
+    """A conversation that does not exist is reported at once, with an exit code of its own."""
     done = await run("watch", ID, sim=still)
     assert (done.code, done.out, done.err.count("\n")) == (4, "", 1)
     assert still.count() == 2  # its state, and whether its detail is kept
 
 
 async def test_a_failure(still: Simulator) -> None:
-    """When the service refuses to tell more, the code says why."""
+    """When the service refuses a poll, the exit code says why."""
     session_id = await connected(still)
     still.add_fault(Fault(route="updates", after=1, status=401, body={"error_code": "AUTH_INVALID"}, times=None))
     done = await run("watch", session_id, sim=still)
@@ -78,7 +78,7 @@ async def test_embedded() -> None:
     [
         ([], "ID is missing"),
         (["x"], "ID: 'x' is not a UUID"),
-        ([ID, "--simulator"], f"ID {ID}: not with --simulator"),
+        ([ID, "--simulator"], f"ID {ID} cannot be combined with --simulator"),
         ([ID], "AKAPULU_API_KEY"),
     ],
 )
