@@ -55,6 +55,12 @@ def environment(sim: Simulator | None = None, changes: Mapping[str, str] | None 
     return {**clean, "PYTHONWARNINGS": "error", **(changes or {})}
 
 
+async def connecting(service: Crowded, count: int = 1) -> None:
+    """Return when commands have sent this many connects, however long they take to start."""
+    while service.connects < count:  # noqa: ASYNC110 - a hang guard is around it
+        await anyio.sleep(0.01)
+
+
 def reaching(service: Crowded) -> dict[str, str]:
     """Return the environment in which commands use a crowd as the service."""
     return {"AKAPULU_API_KEY": API_KEY, "AKAPULU_BASE_URL": service.client.base_url}

@@ -11,7 +11,7 @@ from akapulu_async.cli.exits import ExitCode
 from akapulu_async.cli.screen import Screen
 from akapulu_async.cli.target import Target
 from akapulu_async.simulator import Fault, Simulator
-from tests.cli.running import ID
+from tests.cli.running import HANG, ID
 
 
 def client_of(sim: Simulator) -> AkapuluClient:
@@ -29,7 +29,7 @@ async def test_cancelled_before_it_is_connected(still: Simulator) -> None:
     still.add_fault(Fault(route="connect", delay=0.2))
     async with client_of(still) as client:
         task = asyncio.create_task(attend(client.session(ConnectRequest(ID, ID)), Screen(), transcript=True))
-        await still.wait_for_request("connect")
+        await still.wait_for_request("connect", timeout=HANG)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -42,7 +42,7 @@ async def test_cancelled(still: Simulator, capsys: pytest.CaptureFixture[str], t
     async with client_of(still) as client:
         session = client.session(ConnectRequest(ID, ID))
         task = asyncio.create_task(attend(session, Screen(), transcript=transcript))
-        await still.wait_for_request("updates")
+        await still.wait_for_request("updates", timeout=HANG)
         task.cancel()
         if transcript:
             held = await task

@@ -6,7 +6,19 @@ from uuid import UUID
 import pytest
 
 from akapulu_async.simulator import Fault, Simulator
-from tests.cli.running import COLOURS, CONTROL_CODES, IDS, as_read, reaching, rest_of, run, running, terminal
+from tests.cli.running import (
+    COLOURS,
+    CONTROL_CODES,
+    HANG,
+    IDS,
+    as_read,
+    connecting,
+    reaching,
+    rest_of,
+    run,
+    running,
+    terminal,
+)
 from tests.support.managed import crowded
 
 EMBEDDED = ("--simulator", "--speed", "100")  # polled 100 times as often, too
@@ -115,7 +127,7 @@ async def test_never_ready(still: Simulator) -> None:
 async def test_the_first_ctrl_c_ends_it(still: Simulator) -> None:
     """SIGINT ends it cleanly: the end and the transcript are shown, and the code is 130."""
     async with running("connect", *IDS, "--transcript", sim=still) as process:
-        await still.wait_for_request("updates")
+        await still.wait_for_request("updates", timeout=HANG)
         process.send_signal(signal.SIGINT)
         done = await rest_of(process)
     assert done.code == 130
@@ -128,12 +140,12 @@ async def test_the_first_ctrl_c_ends_it(still: Simulator) -> None:
 async def test_sigterm_ends_it(still: Simulator) -> None:
     """SIGTERM works like Ctrl-C."""
     async with running("connect", *IDS, "--json", sim=still) as process:
-        await still.wait_for_request("updates")
+        await still.wait_for_request("updates", timeout=HANG)
         process.send_signal(signal.SIGTERM)
         done = await rest_of(process)
     (session_id,) = still.conversations
     assert done.code == 130
-    assert session_id in done.err
+    assert str(session_id) in done.err
     assert done.err.count("\n") == 1
     assert done.objects[-1]["end_reason"] == "cancelled"
 
@@ -143,13 +155,13 @@ async def test_ctrl_c_while_it_connects() -> None:
     async with crowded() as service:
         service.crowd.gate.clear()
         async with running("connect", *IDS, "--json", environ=reaching(service)) as process:
-            await service.connecting()
+            await connecting(service)
             process.send_signal(signal.SIGINT)  # delivered before the answer, so it is handled first
             service.crowd.gate.set()
             done = await rest_of(process)
     assert done.code == 130
     [session_id] = service.crowd.ids
-    assert session_id in done.err
+    assert str(session_id) in done.err
     assert done.err.count("\n") == 1
 
 
@@ -157,9 +169,9 @@ async def test_the_second_ctrl_c_ends_it_at_once(still: Simulator) -> None:
     """A second SIGINT does not wait for the clean-up of the first."""
     still.add_fault(Fault(route="detail", delay=60))
     async with running("connect", *IDS, "--transcript", sim=still) as process:
-        await still.wait_for_request("updates")
+        await still.wait_for_request("updates", timeout=HANG)
         process.send_signal(signal.SIGINT)
-        await still.wait_for_request("detail")
+        await still.wait_for_request("detail", timeout=HANG)
         process.send_signal(signal.SIGINT)
         done = await rest_of(process)
     assert done.code == 130
@@ -218,7 +230,7 @@ async def test_a_dumb_terminal_gets_lines() -> None:
 async def test_a_typed_ctrl_c(still: Simulator) -> None:
     """After Ctrl-C in a terminal the screen is clean, and the transcript is offered."""
     async with terminal("connect", *IDS, sim=still) as shown:
-        await still.wait_for_request("updates")
+        await still.wait_for_request("updates", timeout=HANG)
         shown.type("\x03")
         await shown.expect("Show the transcript")
         shown.type("y\n")
@@ -232,9 +244,9 @@ async def test_two_typed_ctrl_cs(still: Simulator) -> None:
     """The second Ctrl-C ends it at once, and the cursor is shown again."""
     still.add_fault(Fault(route="detail", delay=60))
     async with terminal("connect", *IDS, sim=still) as shown:
-        await still.wait_for_request("updates")
+        await still.wait_for_request("updates", timeout=HANG)
         shown.type("\x03")
-        await still.wait_for_request("detail")
+        await still.wait_for_request("detail", timeout=HANG)
         shown.type("\x03")
         assert await shown.end() == 130
     assert shown.shown.rfind("\x1b[?25h") > shown.shown.rfind("\x1b[?25l")

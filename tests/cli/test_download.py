@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from akapulu_async.simulator import Fault, Simulator
-from tests.cli.running import ID, as_read, connected, rest_of, run, running, terminal
+from tests.cli.running import HANG, ID, as_read, connected, rest_of, run, running, terminal
 
 SIZE = 3_000_044
 
@@ -65,7 +65,7 @@ async def test_it_waits(store: Simulator, tmp_path: Path) -> None:
     path = tmp_path / "call.wav"
     session_id = await recorded(store, ready=False)
     async with running("download", session_id, "-o", path, "--wait", "100", sim=store) as process:
-        await store.wait_for_request("detail")
+        await store.wait_for_request("detail", timeout=HANG)
         store.advance(20)
         done = await rest_of(process)
     assert (done.code, path.stat().st_size) == (0, SIZE)
@@ -89,7 +89,7 @@ async def test_it_resumes(tmp_path: Path) -> None:
         session_id = await recorded(store)
         store.add_fault(Fault(route="storage", bytes_per_second=SIZE))  # slow enough to be interrupted
         async with running("download", session_id, "-o", path, sim=store) as process:
-            await store.wait_for_request("storage")
+            await store.wait_for_request("storage", timeout=HANG)
             await until_there_is_a_part(tmp_path)
             process.send_signal(signal.SIGINT)
             done = await rest_of(process)

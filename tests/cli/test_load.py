@@ -10,7 +10,19 @@ from typing import Any
 import pytest
 
 from akapulu_async.simulator import Fault, Simulator
-from tests.cli.running import CONTROL_CODES, ID, IDS, as_read, reaching, rest_of, run, running, terminal
+from tests.cli.running import (
+    CONTROL_CODES,
+    HANG,
+    ID,
+    IDS,
+    as_read,
+    connecting,
+    reaching,
+    rest_of,
+    run,
+    running,
+    terminal,
+)
 from tests.support.managed import crowded
 
 NOBODY = {"AKAPULU_API_KEY": "k", "AKAPULU_BASE_URL": "http://127.0.0.1:1"}
@@ -112,7 +124,7 @@ async def test_ctrl_c_ends_it_with_the_figures_so_far(sim: Simulator, tmp_path: 
     page = tmp_path / "load.html"
     options = ("--duration", "600", "--concurrency", "3", "--ramp", "0", "--hold", "600", "--poll-interval", "0.02")
     async with running("load", *options, "--report", page, *IDS, sim=sim) as process:
-        await sim.wait_for_request("updates", count=3)
+        await sim.wait_for_request("updates", count=3, timeout=HANG)
         process.send_signal(signal.SIGINT)
         done = await rest_of(process)
     assert done.code == 130
@@ -128,7 +140,7 @@ async def test_an_interrupt_reports_the_slots_that_are_still_held() -> None:
     async with crowded() as service:
         service.crowd.gate.clear()
         async with running("load", *options, *IDS, environ=reaching(service)) as process:
-            await service.connecting(3)
+            await connecting(service, 3)
             process.send_signal(signal.SIGINT)  # delivered before the answers, so it is handled first
             service.crowd.gate.set()
             done = await rest_of(process)
@@ -140,7 +152,7 @@ async def test_the_second_ctrl_c_leaves_at_once(sim: Simulator) -> None:
     """While the test is being ended, another signal ends the process at once, without figures."""
     sim.add_fault(Fault(route="connect", delay=60.0, times=None))  # a connect in flight is waited for
     async with running("load", "--conversations", 3, "--concurrency", 3, "--ramp", 0, *IDS, sim=sim) as process:
-        await sim.wait_for_request("connect", count=3)
+        await sim.wait_for_request("connect", count=3, timeout=HANG)
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)
         done = await rest_of(process)

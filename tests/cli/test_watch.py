@@ -6,7 +6,7 @@ import pytest
 
 from akapulu_async.simulator import Fault, Simulator
 from akapulu_async.simulator.settings import AfterEnd
-from tests.cli.running import CONTROL_CODES, ID, connected, rest_of, run, running
+from tests.cli.running import CONTROL_CODES, HANG, ID, connected, rest_of, run, running
 
 
 async def test_to_the_end(still: Simulator) -> None:
@@ -15,7 +15,7 @@ async def test_to_the_end(still: Simulator) -> None:
     still.join(session_id)
     still.advance(20)
     async with running("watch", session_id, "--json", "--transcript", sim=still) as process:
-        await still.wait_for_request("updates", count=2)
+        await still.wait_for_request("updates", count=2, timeout=HANG)
         still.end(session_id)
         done = await rest_of(process)
     assert (done.code, done.err) == (0, "")
@@ -57,7 +57,7 @@ async def test_ctrl_c(still: Simulator) -> None:
     """Ctrl-C ends the watching, not the conversation."""
     session_id = await connected(still)
     async with running("watch", session_id, sim=still) as process:
-        await still.wait_for_request("updates", count=2)
+        await still.wait_for_request("updates", count=2, timeout=HANG)
         process.send_signal(signal.SIGINT)
         done = await rest_of(process)
     assert done.code == 130
