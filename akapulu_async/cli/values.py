@@ -3,7 +3,7 @@
 import math
 
 from akapulu_async import ConfigurationError
-from akapulu_async.checks import uuid_text
+from akapulu_async.checks import A_UUID, uuid_text
 from akapulu_async.sansio.urls import check_base_url
 from akapulu_async.secret import excerpt
 

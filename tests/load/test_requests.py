@@ -71,9 +71,9 @@ def test_requests_are_taken_in_turns() -> None:
         ("[]", "a JSON object such as"),
         (json.dumps({"scenario": SCENARIO}), "avatar is missing"),
         (json.dumps({**LINE, "variable": {}}), "unknown field 'variable'; the fields are scenario, avatar, variables,"),
-        (json.dumps({**LINE, "scenario": "x"}), "scenario: 'x' is not a UUID"),
-        (json.dumps({**LINE, "avatar": 3}), "avatar: 3 is not a UUID"),
-        (json.dumps({**LINE, "variables": {"age": 3}}), "variables['age']: values are texts"),
+        (json.dumps({**LINE, "scenario": "x"}), "scenario must be a UUID"),
+        (json.dumps({**LINE, "avatar": 3}), "avatar must be a UUID"),
+        (json.dumps({**LINE, "variables": {"age": 3}}), "variables['age'] must be a text"),
         (json.dumps({**LINE, "stt_keywords": list("abcdef")}), "stt_keywords: 6 are too many"),
     ],
 )
