@@ -1,46 +1,49 @@
-# Everything runs in .venv, which the first target that needs it sets up, and which is left alone while it is current.
+# Everything runs in .venv. The first target that needs it sets it up; it is left alone while it is current.
 #
-#   PYTHON   the interpreter that .venv is made with: make test PYTHON=python3.13
-#   ARGS     passed on: make test ARGS="-k name"
+#   PYTHON   the interpreter to make it with: make test PYTHON=python3.13
+#   VENV     where it is, to keep two side by side: make test PYTHON=python3.13 VENV=build/venv-3.13
+#   ARGS     arguments for the command behind a target: make test ARGS="-k name"
 
 PYTHON ?= python3
+VENV = .venv
 ARGS ?=
-run := .venv/bin/python
+run := $(VENV)/bin/python
+parallel := -n auto --dist worksteal
 
-.PHONY: help demo test coverage chaos examples soak fuzz secrets lint format format-check types wheel bench ci clean
+.PHONY: help demo test test-all coverage chaos examples soak fuzz secrets green-check lint format format-check types wheel bench ci clean tools
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
 	@awk -F ':.*##  *' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
-	@echo 'Pass arguments on with ARGS="...", choose the interpreter with PYTHON=python3.13'
+	@echo 'Pass arguments with ARGS="...", choose the interpreter with PYTHON=python3.13'
 
-# Set-up. A stamp belongs to an interpreter and a place, so that neither another PYTHON nor a moved checkout is missed.
+# Set-up. A stamp belongs to one interpreter and one place, so another PYTHON and a moved checkout are noticed.
 
 key := $(shell printf '%s' "$(PYTHON) $(CURDIR)" | cksum | tr ' ' '-')
-package := .venv/.package-$(key)
-tools := .venv/.tools-$(key)
+package := $(VENV)/.package-$(key)
+tools := $(VENV)/.tools-$(key)
 
-# sh, with three arguments: the interpreter, what to install, the stamp.
+# sh, with four arguments: the interpreter, what to install, the environment, the stamp.
 define SETUP
 fail() { echo "set-up: $$1" >&2; exit 1; }
 log=build/set-up.log
+wanted='3.11 or newer is needed, name one: PYTHON=/path/to/python3'
 mkdir -p build && : >$$log || fail "cannot write to $$log"
 
-command -v "$$1" >/dev/null || fail "there is no $$1; install Python 3.11 or newer, or name one: PYTHON=/path/to/python3"
+command -v "$$1" >/dev/null || fail "there is no $$1; Python $$wanted"
 which='import sys; print("%d.%d.%d in %s" % (sys.version_info[:3] + (getattr(sys, "base_prefix", sys.prefix),)))'
-found=$$("$$1" -c "$$which" 2>>$$log) || fail "$$1 does not run (see $$log)"
-"$$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-    fail "$$1 is Python $${found%% *}; 3.11 or newer is needed, name one: PYTHON=/path/to/python3"
+found=$$("$$1" -c "$$which" 2>>$$log) || fail "$$1 does not run (see $$log); Python $$wanted"
+"$$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "$$1 is Python $${found%% *}; $$wanted"
 
-if [ "$$(.venv/bin/python -c "import pip; $$which" 2>>$$log)" != "$$found" ]; then
+if [ "$$("$$3/bin/python" -c "import pip; $$which" 2>>$$log)" != "$$found" ]; then
     "$$1" -c 'import venv, ensurepip' 2>>$$log ||
         fail "$$1 has no venv or no ensurepip; on Debian and Ubuntu, install the package python3-venv"
-    echo "Setting up .venv with Python $${found%% *}"
-    "$$1" -m venv --clear .venv >>$$log 2>&1 || fail "$$1 could not make .venv (see $$log)"
+    echo "Setting up $$3 with Python $${found%% *}"
+    "$$1" -m venv --clear "$$3" >>$$log 2>&1 || fail "$$1 could not make $$3 (see $$log)"
 fi
 
-echo "Installing $$2 into .venv"
-if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input -e "$$2" >>$$log 2>&1; then
+echo "Installing $$2 into $$3, which takes about half a minute"
+if ! "$$3/bin/python" -m pip install --quiet --disable-pip-version-check --no-input -e "$$2" >>$$log 2>&1; then
     if grep -q 'No space left on device' $$log; then
         fail "the disk is full (see $$log)"
     elif grep -qiE 'name resolution|new connection|connection (refused|reset|broken|aborted)|timed out|unreachable|proxy|certificate' $$log; then
@@ -48,26 +51,28 @@ if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-in
     fi
     fail "pip could not install $$2: $$(grep -o 'ERROR: .*' $$log | head -n 1 | cut -c 8-160) (see $$log)"
 fi
-touch "$$3"
+touch "$$4"
 endef
 export SETUP
 
 $(package): pyproject.toml
-	@if [ $(tools) -nt $< ]; then touch $@; else sh -c "$$SETUP" set-up "$(PYTHON)" '.[cli]' $@; fi
+	@if [ $(tools) -nt $< ]; then touch $@; else sh -c "$$SETUP" set-up "$(PYTHON)" '.[cli]' $(VENV) $@; fi
 
 $(tools): pyproject.toml
-	@sh -c "$$SETUP" set-up "$(PYTHON)" '.[dev]' $@
+	@sh -c "$$SETUP" set-up "$(PYTHON)" '.[dev]' $(VENV) $@
 
-# What users run.
+tools: $(tools)  ## set up .venv with all tools
 
-demo: $(package)  ## put a load of 300 conversations on a simulator, and write build/load.html
+# For users.
+
+demo: $(package)  ## load-test a simulator with 300 conversations, and write build/load.html
 	@mkdir -p build
-	@.venv/bin/akapulu-async load --simulator --conversations 300 --rate 20 --hold 2 --report build/load.html
+	@$(run) -m akapulu_async load --simulator --conversations 300 --rate 20 --hold 2 --report build/load.html
 
 examples: $(package)  ## run every example against the embedded simulator
 	@set -e; for example in examples/*.py; do echo "-- $$example"; $(run) "$$example" --simulator; done
 
-bench: $(tools)  ## measure what README.md shows, in about nine minutes, on a machine that does nothing else
+bench: $(tools)  ## run the benchmarks, in about nine minutes, on a machine that does nothing else
 	@echo '== A poll, side by side with loops written by hand'
 	@$(run) benchmarks/poll.py --json build/bench/poll.json
 	@echo && echo '== The session layer, without I/O'
@@ -76,60 +81,67 @@ bench: $(tools)  ## measure what README.md shows, in about nine minutes, on a ma
 	@$(run) benchmarks/sustained.py --json build/bench/sustained.json
 	@echo && echo '== Many sessions in one manager'
 	@$(run) benchmarks/manager.py --seconds 6 --json build/bench/manager.json
-	@echo && echo '== How the cost grows with the sessions'
+	@echo && echo '== How the cost grows with the number of sessions'
 	@$(run) benchmarks/growth.py --json build/bench/growth.json
-	@echo && echo '== Polls a conversation, and how late readiness is seen'
+	@echo && echo '== Polls per conversation, and how late readiness is seen'
 	@$(run) benchmarks/polling.py --sessions 20000 --chart build/bench/polling.html --json build/bench/polling.json
 	@echo && echo '== The import'
 	@$(run) benchmarks/imports.py --json build/bench/imports.json
 	@echo && echo '== Recordings'
 	@$(run) benchmarks/download.py --rounds 5 --json build/bench/download.json
-	@echo && echo '== Polls that the simulator bears'
+	@echo && echo '== Polls that the simulator can answer'
 	@$(run) benchmarks/simulator.py --json build/bench/simulator.json
 
-soak: $(tools)  ## hold 200 sessions that turn over for 10 minutes, and see that nothing grows; ARGS="--minutes 1"
+soak: $(tools)  ## hold 200 sessions that turn over for 10 minutes, and check that nothing grows; ARGS="--minutes 1"
 	@$(run) benchmarks/soak.py $(ARGS)
 
-# What must hold. A part of the tests covers a part of the code, so with ARGS coverage is not looked at.
+# Tests and checks. tests/sansio runs apart, as it alone must cover the core's every branch.
 
-test: $(tools)  ## run the tests; those in tests/sansio must cover akapulu_async/sansio whole, by branches
+test: $(tools)  ## run the quick tests, in about two minutes; ARGS="tests/test_client.py -k name" runs some
 ifeq ($(strip $(ARGS)),)
-	@rm -f .coverage .coverage.*
-	@$(run) -m coverage run -m pytest tests/sansio
+	@echo 'The core without I/O: tests/sansio must cover every branch of akapulu_async/sansio'
+	@$(run) -m coverage erase
+	@$(run) -m coverage run --source akapulu_async.sansio -m pytest -q $(parallel) tests/sansio
 	@$(run) -m coverage combine --quiet
-	@$(run) -m coverage report --include='akapulu_async/sansio/*' --fail-under=100 || \
-		{ echo 'test: tests/sansio must cover akapulu_async/sansio to 100 %' >&2; exit 1; }
-	@$(run) -m pytest -n 4 --dist worksteal
+	@$(run) -m coverage report --fail-under=100
+	@echo 'The rest of the quick tests'
+	@$(run) -m pytest -q $(parallel) -m 'not slow' --ignore tests/sansio
 else
 	@$(run) -m pytest $(ARGS)
 endif
 
-# Apart from the tests, since to be traced takes them half as long again.
-coverage: $(tools)  ## run the tests and print which branches they do not cover
-	@rm -f .coverage .coverage.*
-	@$(run) -m coverage run -m pytest -n 4 --dist worksteal $(ARGS)
+test-all: test  ## run the slow tests too: benchmarks, long runs through faults, programs in real time
+	@echo 'The slow tests'
+	@$(run) -m pytest -q $(parallel) -m slow
+
+coverage: $(tools)  ## run all tests, and print the branches that they do not cover
+	@$(run) -m coverage erase
+	@$(run) -m coverage run -m pytest $(parallel) $(ARGS)
 	@$(run) -m coverage combine --quiet
 	@$(run) -m coverage report
+
+secrets: $(tools)  ## run all tests with everything logged, and search all output for keys and tokens
+	@$(run) -m pytest $(parallel) --scan-secrets $(ARGS)
+
+green-check: $(tools)  ## run the quick tests 5 times on this Python and on the newest, on a machine kept busy
+	@$(run) -m tests.support.green_check --python "$(PYTHON)" $(ARGS)
 
 chaos: $(tools)  ## run conversations through faults and restarts, 100 seeds; ARGS="--seed N" runs one
 	@$(run) -m tests.robustness.chaotic $(ARGS)
 
-# What only fuzzing needs is not in the extra, since there are no wheels of it for every interpreter.
-fuzz: $(tools)  ## fuzz what reads answers, guided by coverage, a minute each; ARGS="--seconds 600 detail"
+# atheris is not in an extra: it has no wheels for some interpreters.
+fuzz: $(tools)  ## fuzz the readers of answers, guided by coverage, a minute each; ARGS="--seconds 600 detail"
 	@$(run) -c 'import atheris' 2>/dev/null || $(run) -m pip install --quiet --disable-pip-version-check --no-input atheris
 	@$(run) -m tests.robustness.fuzzing.run $(ARGS)
 
-secrets: $(tools)  ## run the tests with all logged, and look for keys and tokens in all that comes out
-	@$(run) -m pytest -n 4 --dist worksteal --scan-secrets $(ARGS)
-
-lint: $(tools)  ## look for mistakes
+lint: $(tools)  ## run the linter
 	@$(run) -m ruff check $(ARGS)
 
-format: $(tools)  ## rewrite the sources in the common form
+format: $(tools)  ## format the sources
 	@$(run) -m ruff check --quiet --fix-only
 	@$(run) -m ruff format
 
-format-check: $(tools)  ## tell which sources are not in the common form
+format-check: $(tools)  ## list the sources that are not formatted
 	@$(run) -m ruff format --check
 
 types: $(tools)  ## check the types
@@ -141,7 +153,7 @@ set -e
 clean=$$(mktemp -d)
 trap 'rm -rf "$$clean"' EXIT
 trap 'exit 130' INT TERM
-.venv/bin/python -m venv "$$clean"
+"$$1" -m venv "$$clean"
 "$$clean/bin/python" -m pip install --quiet --disable-pip-version-check --no-input dist/*.whl >build/wheel.log 2>&1 ||
     { tail -n 20 build/wheel.log; exit 1; }
 "$$clean/bin/python" -m pip check --disable-pip-version-check
@@ -162,13 +174,13 @@ export WHEEL
 wheel: $(tools)  ## build the distributions, and try the wheel in a clean environment
 	@rm -rf dist && mkdir -p build
 	@$(run) -m build --outdir dist . >build/wheel.log 2>&1 || { tail -n 20 build/wheel.log; exit 1; }
-	@sh -c "$$WHEEL"
+	@sh -c "$$WHEEL" wheel $(run)
 
-ci:  ## all that must hold before a change goes in
+ci:  ## run every check that a change must pass
 	@.ci/run
 
-clean:  ## remove all that make made, .venv too
-	rm -rf .venv .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis build dist htmlcov
+clean:  ## remove everything that make made, .venv too
+	rm -rf $(VENV) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis build dist htmlcov
 	find akapulu_async benchmarks examples tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: release-check

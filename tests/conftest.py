@@ -1,4 +1,4 @@
-"""What every test gets: a strict asyncio loop, and no blocking call inside it."""
+"""Every test gets a strict asyncio loop, in which a blocking call of the library fails the test."""
 
 import gc
 import logging
@@ -16,27 +16,27 @@ from tests.support.scanning import SecretScan
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the whole run be looked through."""
-    parser.addoption("--scan-secrets", action="store_true", help="look for keys and tokens in all that tests show")
+    """Add `--scan-secrets`."""
+    parser.addoption("--scan-secrets", action="store_true", help="search all output of the tests for keys and tokens")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the marker, look for secrets if that was asked for, and let the programs that tests start be interrupted."""
-    # A job in the background is started with SIGINT ignored, which what it starts would inherit.
+    """Register the markers and the scan, and make sure that programs started by tests can be interrupted."""
+    # A background job is started with SIGINT ignored, and its children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    config.addinivalue_line("markers", "shows_secrets: what it shows is what was asked for, or not the library's doing")
-    config.addinivalue_line("markers", "slow: left out of `make test`")
+    config.addinivalue_line("markers", "slow: not part of `make test`; `make test-all` runs it")
+    config.addinivalue_line("markers", "shows_secrets: shows a secret on purpose, or plays a program that does")
     if config.getoption("--scan-secrets"):
         config.pluginmanager.register(SecretScan())
 
 
 def pytest_collection_finish() -> None:
-    """Set apart what is there before the first test: the many tests that collect garbage need not look at it again."""
+    """Exclude all objects made so far from garbage collection: many tests collect garbage, and run faster this way."""
     gc.collect()
     gc.freeze()
 
 
-# How long an example takes says more of the machine than of us.
+# The duration of an example depends on the machine.
 settings.register_profile("suite", deadline=None, max_examples=30)
 settings.load_profile("suite")
 settings.register_profile("thorough", max_examples=4000)  # pytest --hypothesis-profile thorough --timeout 0
@@ -57,7 +57,7 @@ def no_blocking_calls() -> Iterator[BlockBuster]:
 
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
-    """Where the recording is to be."""
+    """Return the path for a recording."""
     return tmp_path / "call.mp4"
 
 

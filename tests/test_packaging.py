@@ -1,6 +1,6 @@
-"""What is around the code: metadata, and the files that users and CI begin with."""
+"""The metadata, and the files that users and CI start with."""
 
-# ruff: noqa: S603, S607 - runs Python and bash on what is ours
+# ruff: noqa: S603, S607 - runs Python and bash on our own files
 
 import importlib.metadata
 import os
@@ -39,7 +39,7 @@ def requirements(extra: str | None) -> set[str]:
 
 
 def test_runtime_dependencies() -> None:
-    """Who installs the library gets four distributions, and what those need."""
+    """The library requires four distributions."""
     assert requirements(None) == {"aiohttp", "anyio", "attrs", "cattrs"}
 
 
@@ -48,7 +48,7 @@ def test_runtime_dependencies() -> None:
     [("cli", {"hdrhistogram", "plotly", "rich", "typer"}), ("speed", {"uvloop"}), ("dev", {"pytest"})],
 )
 def test_extras(extra: str, some: set[str]) -> None:
-    """What not everybody needs is asked for by name."""
+    """Optional parts have extras."""
     assert some <= requirements(extra)
 
 
@@ -59,24 +59,24 @@ def test_extras_are_known() -> None:
 
 
 def test_licence() -> None:
-    """The licence is named in the metadata, and there is its text."""
+    """The metadata names the licence, and its text is there."""
     assert importlib.metadata.metadata(DISTRIBUTION)["License-Expression"] == "MIT"
     assert read("LICENSE").startswith("MIT License")
 
 
 def test_python_version() -> None:
-    """The metadata and the set-up ask for the same Python."""
+    """The metadata and the set-up require the same Python."""
     assert importlib.metadata.metadata(DISTRIBUTION)["Requires-Python"] == ">=3.11"
     assert "sys.version_info < (3, 11)" in read("Makefile")
 
 
 def test_typed() -> None:
-    """Type checkers are told that the annotations are meant for them."""
+    """The package is marked as typed."""
     assert resources.files("akapulu_async").joinpath("py.typed").is_file()
 
 
 def test_import_is_lean() -> None:
-    """Importing the library imports neither the simulator nor anything of an extra."""
+    """Importing the library imports neither the simulator nor a dependency of an extra."""
     code = "import sys, akapulu_async; print(*sys.modules, sep='\\n')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = r"akapulu_async\.(simulator|cli)|hdrh|plotly|rich|typer|uvloop"
@@ -84,7 +84,7 @@ def test_import_is_lean() -> None:
 
 
 def test_changelog() -> None:
-    """What is installed is in the changelog: under its version, or as unreleased."""
+    """The installed version is in the changelog, by number or as unreleased."""
     headings = re.findall(r"^## \[?([\w.]+)", read("CHANGELOG.md"), re.MULTILINE)
     assert headings
     assert {"Unreleased", importlib.metadata.version(DISTRIBUTION)} & set(headings)
@@ -95,22 +95,43 @@ def targets() -> set[str]:
 
 
 def test_readme_commands() -> None:
-    """The README names no command that the Makefile does not have."""
+    """The Makefile has every command that the README names."""
     named = set(re.findall(r"(?:^    |`)make ([a-z-]+)", read("README.md"), re.MULTILINE))
     assert {"demo", "test"} <= named
     assert named <= targets()
 
 
 def test_make_targets() -> None:
-    """Each target is phony, and `make help` has a line for it."""
+    """Each target is phony, and `make help` lists it."""
     makefile = read("Makefile")
     phony = set(" ".join(re.findall(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)).split())
     documented = set(re.findall(r"^([a-z-]+):.*## \w", makefile, re.MULTILINE))
     assert targets() == phony == documented
 
 
+def test_slow_tests() -> None:
+    """`make test` leaves out the slow tests, `make test-all` runs both kinds, and CI runs all tests."""
+    makefile = read("Makefile")
+    assert "-m 'not slow'" in makefile
+    assert re.search(r"^test-all: test .*\n(?:\t.*\n)*\t.*-m slow$", makefile, re.MULTILINE)
+    assert re.search(r"^step make coverage .*--scan-secrets", read(".ci/run"), re.MULTILINE)
+
+
+def test_set_up_names_the_python_that_it_needs(tmp_path: Path) -> None:
+    """A Python that does not run, as a shim without its version, gets a line that names the version to install."""
+    broken = tmp_path / "python 2"
+    broken.write_text("#!/bin/sh\nexit 127\n")
+    broken.chmod(0o755)
+    for name in ("Makefile", "pyproject.toml"):
+        (tmp_path / name).write_text(read(name))
+    command = ["make", "-C", str(tmp_path), "demo", f"PYTHON={broken}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"set-up: {broken} does not run (see build/set-up.log); Python 3.11 or newer is needed" in done.stderr
+
+
 def test_ci() -> None:
-    """CI is a script that can be run, calls the README's test command, and nothing that is not there."""
+    """CI is an executable script; it runs the README's test command first, and only targets that exist."""
     script = read(".ci/run")
     assert os.access(ROOT / ".ci/run", os.X_OK)
     steps = re.findall(r"^step make (\S+)", script, re.MULTILINE)
