@@ -4,7 +4,7 @@
 
 A server in a process of its own, pinned to one core, sends one file over and over; curl and the library fetch it by
 turns, each time in a fresh process, into the same folder: in memory where there is /dev/shm. What is measured, and how,
-is told in benchmarks/README.md.
+is in benchmarks/README.md.
 """
 
 import argparse
@@ -26,8 +26,8 @@ from pathlib import Path
 from uuid import UUID
 
 from akapulu_async import AkapuluClient
+from output import add_json_option, show
 from processes import cores, own_cpu_seconds, pin, resident
-from telling import add_json_option, tell
 
 Figures = dict[str, dict[str, float]]
 
@@ -52,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure downloads.")
     parser.add_argument("--mebibytes", type=int, default=1024, help="the recording's size (1024)")
     parser.add_argument("--rounds", type=int, default=7, help="downloads by either (7)")
-    parser.add_argument("--quick", action="store_true", help="only see that it works, and judge nothing")
+    parser.add_argument("--quick", action="store_true", help="check only that it works")
     add_json_option(parser)
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--fetch", nargs=2, help=argparse.SUPPRESS)
@@ -65,7 +65,7 @@ def main() -> None:
         mebibytes, rounds = QUICK if arguments.quick else (arguments.mebibytes, max(2, arguments.rounds))
         figures, bar = measure(mebibytes, rounds), None if arguments.quick else BAR
         whole = {"mebibytes": mebibytes, "rounds": rounds, "bar": bar, **figures}
-        tell(whole, rendered(figures, bar), arguments.json)
+        show(whole, rendered(figures, bar), arguments.json)
 
 
 def measure(mebibytes: int, rounds: int) -> Figures:
@@ -180,7 +180,7 @@ def _summary(values: Sequence[float]) -> dict[str, float]:
 
 
 def rendered(figures: Figures, bar: float | None) -> str:
-    """Return the table."""
+    """Return the table as text."""
     lines = [f"{'':<42}{'median':>10}{'quartiles':>20}"]
     for title, name in ROWS:
         if name in figures:

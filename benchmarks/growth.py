@@ -2,9 +2,8 @@
 
     python benchmarks/growth.py [--sessions 100 300 1000 3000 10000] [--polls 2000] [--seconds 5] [--json [FILE]]
 
-However many there are, they poll as often together, so that what is compared is the cost of one poll: of its session,
-its place in the manager, its event. Each size is measured in a process of its own, against the stand-in on another
-core.
+All sizes make the same number of polls per second together, so the cost of one poll can be compared: its session, the
+manager and the event. Each size is measured in a separate process, against the stand-in on another core.
 """
 
 import argparse
@@ -17,18 +16,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from akapulu_async import AkapuluClient, EventsMissed, PollPolicy, SessionManager
+from output import add_json_option, show
 from poll import KEY, ids, stand_in
 from processes import cores, own_cpu_seconds, pin, settle_allocator
-from telling import add_json_option, tell
 
 Figures = dict[str, float]
 
-FLAT = 0.20  # what must hold: by how much no size is dearer than the first
-SETTLE = 2.0  # seconds until the polls are in pace
+FLAT = 0.20  # the bar: a poll of any size may cost this much more than of the first
+SETTLE = 2.0  # seconds until the polls are evenly spaced
 
 
 async def measure(base_url: str, sessions: int, polls: float, seconds: float) -> Figures:
-    """Return the CPU microseconds of a poll with so many sessions."""
+    """Return the CPU microseconds per poll with this number of sessions."""
     told = 0
 
     async def listen() -> None:
@@ -57,7 +56,7 @@ async def measure(base_url: str, sessions: int, polls: float, seconds: float) ->
 
 
 def measure_apart(sessions: int, arguments: argparse.Namespace) -> Figures:
-    """Measure in a process of its own."""
+    """Measure in a separate process."""
     print(f"measuring {sessions:,} sessions", file=sys.stderr, flush=True)
     options = ["--sessions", str(sessions), "--polls", str(arguments.polls), "--seconds", str(arguments.seconds)]
     with stand_in() as url:
@@ -67,7 +66,7 @@ def measure_apart(sessions: int, arguments: argparse.Namespace) -> Figures:
 
 
 def rendered(rows: Sequence[Figures]) -> str:
-    """Return the table."""
+    """Return the table as text."""
     first = rows[0]["microseconds"]
     lines = [f"{'sessions':>10} {'polls/s':>10} {'a poll':>10} {'of the first':>13}"]
     lines += [
@@ -84,9 +83,9 @@ def main() -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(description="Measure how the cost grows with the sessions.")
     parser.add_argument("--sessions", type=int, nargs="+", default=[100, 300, 1_000, 3_000, 10_000])
-    parser.add_argument("--polls", type=float, default=2_000.0, help="polls a second of all together (2000)")
+    parser.add_argument("--polls", type=float, default=2_000.0, help="polls per second of all sessions together (2000)")
     parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--url", help="where a stand-in is: measure one number of sessions in this process")
+    parser.add_argument("--url", help="address of a stand-in: measure one number of sessions in this process")
     add_json_option(parser)
     arguments = parser.parse_args()
     if arguments.url:
@@ -96,7 +95,7 @@ def main() -> None:
         print(json.dumps(asyncio.run(measure(arguments.url, sessions, arguments.polls, arguments.seconds))))
         return
     rows = [measure_apart(sessions, arguments) for sessions in arguments.sessions]
-    tell({"rows": rows}, rendered(rows), arguments.json)
+    show({"rows": rows}, rendered(rows), arguments.json)
 
 
 if __name__ == "__main__":

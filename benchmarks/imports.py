@@ -1,9 +1,9 @@
-"""What `import akapulu_async` costs, against the import of the libraries that it stands on.
+"""Cost of `import akapulu_async`, compared with importing its dependencies.
 
     python benchmarks/imports.py [--rounds 25] [--quick] [--json [FILE]]
 
 Each import happens in a fresh interpreter, one of either in turn, after a first of each that is not counted and leaves
-its bytecode in a folder of this run. What is measured, and how, is told in benchmarks/README.md.
+its bytecode in a folder of this run. What is measured, and how, is in benchmarks/README.md.
 """
 
 import argparse
@@ -14,14 +14,14 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 
+from output import add_json_option, show
 from processes import cores, pin
-from telling import add_json_option, tell
 
 IMPORTS = {"libraries": "aiohttp, attrs, cattrs, anyio", "akapulu_async": "akapulu_async"}
 BAR = 1.15
 QUICK_ROUNDS = 2
 
-# The clocks are read inside, so that neither counts the start of the interpreter.
+# The clocks are read inside, so the start of the interpreter does not count.
 _PROGRAM = """
 import time
 wall, cpu = time.perf_counter(), time.process_time()
@@ -45,17 +45,17 @@ def main() -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(description="Measure the import.")
     parser.add_argument("--rounds", type=int, default=25, help="imports of either (25)")
-    parser.add_argument("--quick", action="store_true", help="only see that it works, and judge nothing")
+    parser.add_argument("--quick", action="store_true", help="check only that it works")
     add_json_option(parser)
     arguments = parser.parse_args()
     rounds = QUICK_ROUNDS if arguments.quick else max(2, arguments.rounds)
     figures, bar = measure(rounds), None if arguments.quick else BAR
-    tell({"rounds": rounds, "bar": bar, **figures}, rendered(figures, bar), arguments.json)
+    show({"rounds": rounds, "bar": bar, **figures}, rendered(figures, bar), arguments.json)
 
 
 def measure(rounds: int) -> Figures:
-    """Import either as often as told, in turn, and return medians and quartiles of the times and of their ratios."""
-    pin(0, cores()[0])  # those that are started inherit it
+    """Import both by turns, and return medians and quartiles of the times and their ratios."""
+    pin(0, cores()[0])  # child processes inherit it
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in IMPORTS}
     with tempfile.TemporaryDirectory() as bytecode:
         environment = {**os.environ, "PYTHONPYCACHEPREFIX": bytecode, "PYTHONDONTWRITEBYTECODE": ""}
@@ -88,7 +88,7 @@ def _summary(values: Sequence[float]) -> dict[str, float]:
 
 
 def rendered(figures: Figures, bar: float | None) -> str:
-    """Return the table."""
+    """Return the table as text."""
     lines = [f"{'':<42}{'median':>10}{'quartiles':>20}"]
     for title, name in ROWS:
         row = figures[name]

@@ -1,9 +1,9 @@
-"""What the session layer itself costs: from a poll's result to the event at a watcher, without any I/O.
+"""Cost of the session layer itself: from a poll's result to the event at a watcher, without I/O.
 
     python benchmarks/layer.py [--rounds 15] [--seconds 0.2] [--json [FILE]]
 
-A session polls what answers at once, each time with other words, and a watcher gets an event for each poll. The turns
-of the event loop for the poll and for the watcher count. The best of the rounds is given, and the median.
+A session polls a stub that answers immediately, each time with a new text, and a watcher gets an event for each poll.
+The event loop's turns for the poll and for the watcher are included. The result is the best round and the median.
 """
 
 import argparse
@@ -17,18 +17,18 @@ from typing import Any, cast
 from akapulu_async import ConversationUpdate, PollPolicy
 from akapulu_async.resources.conversations import Conversations
 from akapulu_async.session import ConversationSession, SessionSettings
+from output import add_json_option, show
 from processes import cores, own_cpu_seconds, pin
-from telling import add_json_option, tell
 
 ID = "00000000-0000-0000-0000-000000000001"
 BAR = 12.0  # microseconds
 
 
 class AtOnce:
-    """Stands for what asks the service, and has the answers already."""
+    """Stands for the service, with prepared answers."""
 
     def poller(self, session_id: str) -> Callable[[], Coroutine[Any, Any, ConversationUpdate]]:
-        """Return what answers at once."""
+        """Return a poller that answers immediately."""
         updates = cycle(
             [
                 ConversationUpdate(session_id, call_is_ready=False, completion_percent=10.0, latest_update_text=text)
@@ -77,8 +77,8 @@ def main() -> None:
     arguments = parser.parse_args()
     pin(0, cores()[0])
     figures = asyncio.run(measure(arguments.rounds, arguments.seconds))
-    told = "a poll's result to its event: best {best_us:.1f} us, median {median_us:.1f} us, at most {bar_us:g} us"
-    tell(figures, told.format(**figures), arguments.json)
+    text = "a poll's result to its event: best {best_us:.1f} us, median {median_us:.1f} us, at most {bar_us:g} us"
+    show(figures, text.format(**figures), arguments.json)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""What it costs to hold thousands of sessions at once, on one core, with one budget of polls.
+"""Cost of thousands of sessions at once, on one core, with one poll budget.
 
     python benchmarks/manager.py [--sessions 1000 5000 10000] [--polls 2000] [--seconds 10] [--uvloop] [--json [FILE]]
 
 Each size is measured in a client process and a simulator process of its own, pinned to one core each where the system
-can do that. What is measured, and how, is told in benchmarks/README.md.
+can do that. What is measured, and how, is in benchmarks/README.md.
 """
 
 import argparse
@@ -34,15 +34,15 @@ from akapulu_async import (
     SessionState,
     StateChanged,
 )
+from output import add_json_option, show
 from processes import cores, cpu_seconds, descriptors, own_cpu_seconds, pin, resident, settle_allocator
-from telling import add_json_option, tell
 
 Figures = dict[str, float]
 
 STARTERS = 100  # tasks that start sessions
 LAG_INTERVAL = 0.005  # seconds between two samples of the loop's lag
-READY_SECONDS = 30.0  # simulated seconds after which all bots are ready, when time is moved on by as many
-CALL_SECONDS = 60.0  # and after which all calls are over
+READY_SECONDS = 30.0  # simulated seconds until all bots are ready
+CALL_SECONDS = 60.0  # and from then until all calls are over
 PATIENCE = 60.0  # seconds that any phase may take
 
 ROWS = (
@@ -77,7 +77,7 @@ def main() -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(description="Measure the session manager.")
     parser.add_argument("--sessions", type=int, nargs="+", default=[1_000, 5_000, 10_000])
-    parser.add_argument("--polls", type=float, default=2_000.0, help="polls a second, the budget (2000)")
+    parser.add_argument("--polls", type=float, default=2_000.0, help="poll budget, per second (2000)")
     parser.add_argument("--seconds", type=float, default=10.0, help="how long the steady state is measured (10)")
     parser.add_argument("--uvloop", action="store_true", help="on uvloop instead of asyncio's own loop")
     add_json_option(parser)
@@ -86,11 +86,11 @@ def main() -> None:
         table = [measure(arguments.sessions[0], arguments.polls, arguments.seconds, uvloop=arguments.uvloop)]
     else:
         table = [measure_apart(sessions, arguments) for sessions in arguments.sessions]
-    tell({"sizes": table}, rendered(table), arguments.json)
+    show({"sizes": table}, rendered(table), arguments.json)
 
 
 def measure_apart(sessions: int, arguments: argparse.Namespace) -> Figures:
-    """Measure in a process of its own, so that no size inherits another's memory."""
+    """Measure in a separate process, so that no size inherits another's memory."""
     print(f"measuring {sessions:,} sessions", file=sys.stderr, flush=True)
     options = ["--sessions", str(sessions), "--polls", str(arguments.polls), "--seconds", str(arguments.seconds)]
     command = [sys.executable, str(Path(__file__)), *options, "--json", *(["--uvloop"] if arguments.uvloop else [])]
@@ -100,14 +100,14 @@ def measure_apart(sessions: int, arguments: argparse.Namespace) -> Figures:
 
 
 def rendered(table: Sequence[Figures]) -> str:
-    """Return the table, a column a size."""
+    """Return the table as text, one column per size."""
     return "\n".join(
         f"{title:<28}" + "".join(f"{form.format(figures[name]):>12}" for figures in table) for title, name, form in ROWS
     )
 
 
 def measure(sessions: int, polls: float, seconds: float, *, uvloop: bool) -> Figures:
-    """Start a simulator whose time stands still, hold so many sessions with it, and return the figures."""
+    """Start a simulator whose time stands still, run this number of sessions with it, and return the figures."""
     ours, theirs = cores()
     pin(0, ours)
     settle_allocator()
@@ -119,7 +119,7 @@ def measure(sessions: int, polls: float, seconds: float, *, uvloop: bool) -> Fig
         try:
             base_url, key = (process.stdout.readline().strip().partition("=")[2] for _ in range(2))
             if not base_url:
-                raise RuntimeError("the simulator did not start; its own words are above")
+                raise RuntimeError("the simulator did not start; its error is above")
             with asyncio.Runner(loop_factory=_loop_factory(uvloop=uvloop)) as runner:
                 size = _Measurement(base_url, key, pid=process.pid, sessions=sessions, polls=polls, seconds=seconds)
                 return runner.run(size.run())
@@ -162,7 +162,7 @@ class _Measurement:
 
     async def _hold(self, client: AkapuluClient, manager: SessionManager, lags: list[float], memory: float) -> Figures:
         connecting = await self._connect(manager)
-        # The garbage of the connects is collected, and the polls are in pace, when the clock starts.
+        # Before the clock starts, the garbage of the connects is collected and the polls are evenly spaced.
         gc.collect()
         await asyncio.sleep(min(3.0, self._seconds))
         figures = await self._steady(client, manager, lags) | {
@@ -179,7 +179,7 @@ class _Measurement:
         return figures | {"transitions": delivered, "transitions_missing": expected - delivered + self._missed}
 
     async def _bare_loops(self) -> tuple[float, float]:
-        """Poll as often with nothing but aiohttp; return the polls a second and the CPU, as a share of a core."""
+        """Poll at the same rate with bare aiohttp; return polls per second and CPU as a share of a core."""
         answers = 0
         interval = max(0.5, self._sessions / self._polls)
 
@@ -208,14 +208,14 @@ class _Measurement:
         return rate, share
 
     async def _warm_up(self, client: AkapuluClient) -> None:
-        """Open all connections, import what is imported late, and grow the heap by what does not belong to sessions."""
+        """Open all connections, trigger late imports, and grow the heap by everything but sessions."""
         async with SessionManager(client, max_polls_per_second=self._polls) as manager:
             await asyncio.gather(*(manager.start(_request()) for _ in range(2 * STARTERS)))
             await asyncio.sleep(1.0)
         gc.collect()
 
     async def _connect(self, manager: SessionManager) -> float:
-        """Start all sessions, and return how many seconds it took."""
+        """Start all sessions, and return the seconds that it took."""
         waiting = iter(range(self._sessions))
         start = time.perf_counter()
         await asyncio.gather(*(self._start(manager, waiting) for _ in range(STARTERS)))
@@ -226,7 +226,7 @@ class _Measurement:
             await manager.start(_request())
 
     async def _steady(self, client: AkapuluClient, manager: SessionManager, lags: list[float]) -> Figures:
-        """Measure while nothing happens but polls, all of them answered with news for nobody."""
+        """Measure while there are only polls, whose answers bring nothing new."""
         polls, sampled = manager.statistics().polls, len(lags)
         theirs, ours, start = cpu_seconds(self._pid), own_cpu_seconds(), time.perf_counter()
         await asyncio.sleep(self._seconds)
@@ -303,7 +303,7 @@ class _Measurement:
 
 @contextlib.asynccontextmanager
 async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run something beside the block, and not longer; what it raises is raised."""
+    """Run a coroutine while the block runs, and raise its error."""
     task = asyncio.create_task(work)
     await asyncio.sleep(0)
     try:

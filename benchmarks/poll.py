@@ -1,9 +1,9 @@
-"""What one poll of a live session costs, side by side with the loop that one would write by hand.
+"""Cost of one poll of a live session, compared with a loop written by hand.
 
     python benchmarks/poll.py [--rounds 7] [--seconds 1.0] [--conversations 50 500] [--quick] [--json [FILE]]
 
-Each figure is the median over the rounds, in which all clients take turns, each in a process of its own. What is
-measured, and how, is told in benchmarks/README.md.
+Each figure is the median of the rounds, in which all clients take turns, each in a separate process. See
+benchmarks/README.md for details.
 """
 
 import argparse
@@ -25,8 +25,8 @@ import aiohttp
 import trustme
 
 from akapulu_async import AkapuluClient, ConversationSession, PollPolicy
+from output import add_json_option, show
 from processes import cores, own_cpu_seconds, pin, settle_allocator
-from telling import add_json_option, tell
 
 KEY = "benchmark-key"
 INTERVAL = 0.001  # seconds: so short that every poll is due when the one before is answered
@@ -37,13 +37,13 @@ Client = Callable[[str, Sequence[str]], contextlib.AbstractAsyncContextManager[C
 
 
 def ids(count: int) -> list[str]:
-    """Return ids of conversations, which the stand-in all knows."""
+    """Return ids of conversations; the stand-in accepts any."""
     return [str(UUID(int=number)) for number in range(count)]
 
 
 @contextlib.asynccontextmanager
 async def polled(count: int, poll: Callable[[int], Awaitable[object]]) -> AsyncIterator[Counter]:
-    """Poll so many conversations, each in a loop of its own as it would be written by hand."""
+    """Poll this number of conversations, each in its own loop as one would write by hand."""
     loop, polls = asyncio.get_running_loop(), 0
 
     async def keep_polling(number: int) -> None:
@@ -66,7 +66,7 @@ async def polled(count: int, poll: Callable[[int], Awaitable[object]]) -> AsyncI
 
 @contextlib.asynccontextmanager
 async def yardstick(base_url: str, conversations: Sequence[str]) -> AsyncIterator[Counter]:
-    """Aiohttp as its documentation shows it."""
+    """Poll with aiohttp as its documentation shows."""
     urls = [f"{base_url}/conversations/{each}/updates/" for each in conversations]
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}"}) as http:
 
@@ -74,7 +74,7 @@ async def yardstick(base_url: str, conversations: Sequence[str]) -> AsyncIterato
             async with http.get(urls[number]) as response:
                 update = await response.json()
             if update["call_is_ready"]:
-                raise RuntimeError("nothing gets ready here")
+                raise RuntimeError("the stand-in never reports ready")
 
         async with polled(len(urls), poll) as counter:
             yield counter
@@ -82,7 +82,7 @@ async def yardstick(base_url: str, conversations: Sequence[str]) -> AsyncIterato
 
 @contextlib.asynccontextmanager
 async def with_httpx(base_url: str, conversations: Sequence[str]) -> AsyncIterator[Counter]:
-    """Httpx as its documentation shows it."""
+    """Poll with httpx as its documentation shows."""
     import httpx  # noqa: PLC0415 - measured only where it is installed
 
     urls = [f"{base_url}/conversations/{each}/updates/" for each in conversations]
@@ -91,7 +91,7 @@ async def with_httpx(base_url: str, conversations: Sequence[str]) -> AsyncIterat
         async def poll(number: int) -> None:
             response = await http.get(urls[number])
             if response.json()["call_is_ready"]:
-                raise RuntimeError("nothing gets ready here")
+                raise RuntimeError("the stand-in never reports ready")
 
         async with polled(len(urls), poll) as counter:
             yield counter
@@ -99,7 +99,7 @@ async def with_httpx(base_url: str, conversations: Sequence[str]) -> AsyncIterat
 
 @contextlib.asynccontextmanager
 async def ours(base_url: str, conversations: Sequence[str]) -> AsyncIterator[Counter]:
-    """Sessions with everything that they promise, and a watcher each that gets an event for every poll."""
+    """Poll with full sessions, each with a watcher that gets an event for every poll."""
     told = 0
 
     async def watch(session: ConversationSession) -> None:
@@ -124,13 +124,16 @@ CLIENTS: dict[str, Client] = {"yardstick": yardstick, "akapulu_async": ours, "ht
 
 
 async def measure(client: Client, base_url: str, conversations: int, seconds: float) -> dict[str, float]:
-    """Return the CPU microseconds of a poll."""
+    """Return the CPU microseconds per poll, measured for `seconds`, or longer until there is a poll."""
     async with client(base_url, ids(conversations)) as counter:
         await asyncio.sleep(WARM_UP)
         gc.collect()
         before, cpu = counter(), own_cpu_seconds()
-        await asyncio.sleep(seconds)
-        polls, cpu = counter() - before, own_cpu_seconds() - cpu
+        polls = 0
+        while not polls:
+            await asyncio.sleep(seconds)
+            polls = counter() - before
+        cpu = own_cpu_seconds() - cpu
     return {"microseconds": cpu / polls * 1e6, "polls": polls}
 
 
@@ -145,7 +148,7 @@ def measure_here(name: str, base_url: str, conversations: int, seconds: float, *
 
 @contextlib.contextmanager
 def stand_in(*arguments: str) -> Iterator[str]:
-    """Run the server on a core of its own; gives its address."""
+    """Run the server on a separate core; yields its address."""
     command = [sys.executable, str(Path(__file__).with_name("stand_in.py")), *arguments]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         pin(process.pid, cores()[1])
@@ -159,7 +162,7 @@ def stand_in(*arguments: str) -> Iterator[str]:
 def measure_apart(
     name: str, base_url: str, conversations: int, *, seconds: float, loop: str = "asyncio", ca: Path
 ) -> float:
-    """Measure one client in a process of its own, and return the microseconds."""
+    """Measure one client in a separate process, and return the microseconds."""
     command = [sys.executable, __file__, "--here", name, "--url", base_url, "--seconds", str(seconds), "--loop", loop]
     done = subprocess.run(
         [*command, "--conversations", str(conversations)],
@@ -172,7 +175,7 @@ def measure_apart(
 
 
 def run(arguments: argparse.Namespace) -> list[dict[str, object]]:
-    """Measure all, in turns, and return a row for each case."""
+    """Measure all clients by turns, and return a row for each case."""
     clients = ["yardstick", "akapulu_async"]
     cases = [
         (conversations, scheme, loop)
@@ -224,7 +227,7 @@ def row(case: tuple[int, str, str], taken: dict[tuple[int, str, str, str], list[
 
 
 def rendered(rows: Sequence[dict[str, object]]) -> str:
-    """Return the table."""
+    """Return the table as text."""
     lines = [f"{'conversations':>13} {'':<14} {'yardstick':>10} {'ours':>10} {'ratio':>7} {'spread':>13} {'httpx':>8}"]
     for each in rows:
         httpx = f"{each['httpx_us']:,.0f} us" if "httpx_us" in each else ""
@@ -238,14 +241,14 @@ def rendered(rows: Sequence[dict[str, object]]) -> str:
 
 def main() -> None:
     """Measure, and print the table."""
-    parser = argparse.ArgumentParser(description="Measure what a poll costs.")
+    parser = argparse.ArgumentParser(description="Measure the cost of a poll.")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1.0, help="how long each client is measured in each round (1)")
     parser.add_argument("--conversations", type=int, nargs="+", default=[50, 500])
     add_json_option(parser)
     parser.add_argument("--quick", action="store_true", help="one short round with few conversations, without httpx")
-    parser.add_argument("--here", choices=CLIENTS, help="measure this client alone, in this process")
-    parser.add_argument("--url", help="where the stand-in is, with --here")
+    parser.add_argument("--here", choices=CLIENTS, help="measure only this client, in this process")
+    parser.add_argument("--url", help="address of the stand-in, with --here")
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio", help="with --here")
     arguments = parser.parse_args()
     if arguments.here:
@@ -256,7 +259,7 @@ def main() -> None:
     if arguments.quick:
         arguments.rounds, arguments.seconds, arguments.conversations = 1, 0.1, [5]
     rows = run(arguments)
-    tell({"polls": rows}, rendered(rows), arguments.json)
+    show({"polls": rows}, rendered(rows), arguments.json)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How many polls it takes to see that a bot is ready, and how late that is seen: in simulation, with the real policies.
+"""Simulate how many polls the policies need to see that a bot is ready, and how late they see it.
 
     python benchmarks/polling.py [--sessions 40000] [--processes 2] [--chart build/polling.html] [--json [FILE]]
 
@@ -30,9 +30,9 @@ from typing import Any
 import attrs
 
 from akapulu_async import PollPolicy, ProgressPollPolicy
+from output import STDOUT, add_json_option, show
 from polling_rivals import Plain, best_schedule, learned
 from polling_worlds import SHAPES, TIMES, World, simulate
-from telling import STDOUT, add_json_option, tell
 
 PROBE, PROBE_SEED = 8_000, 5  # sessions for each step of a search, which are not those that are measured
 P95, P99 = 0.475, 0.5  # seconds: the lags that 95 and 99 of a hundred sessions have at a fixed 0.5 s, without jitter
@@ -107,7 +107,7 @@ def main() -> None:
 
         arguments.chart.parent.mkdir(parents=True, exist_ok=True)
         arguments.chart.write_text(chart(figures["rows"]), encoding="utf-8")
-    tell(figures, rendered(figures), arguments.json)
+    show(figures, rendered(figures), arguments.json)
     if arguments.chart and arguments.json != STDOUT:
         print(f"\nThe chart is in {arguments.chart}.")
 

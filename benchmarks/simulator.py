@@ -1,4 +1,4 @@
-"""How many polls a second the simulator bears, on one core, with many conversations open.
+"""Polls per second that the simulator can answer, on one core, with many open conversations.
 
     python benchmarks/simulator.py [--seconds 5] [--conversations 2000] [--connections 50] [--json [FILE]]
 
@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+from output import add_json_option, show
 from processes import cores, cpu_seconds, pin
-from telling import add_json_option, tell
 
 _KEY = "simulator-key"
 
@@ -32,7 +32,7 @@ def main() -> None:
     add_json_option(parser)
     arguments = parser.parse_args()
     figures = measure(arguments.seconds, arguments.conversations, arguments.connections)
-    tell(figures, "\n".join(f"{name:<28}{value:>12,.2f}" for name, value in figures.items()), arguments.json)
+    show(figures, "\n".join(f"{name:<28}{value:>12,.2f}" for name, value in figures.items()), arguments.json)
 
 
 def measure(seconds: float, conversations: int, connections: int) -> dict[str, float]:

@@ -1,14 +1,14 @@
-"""Whether anything grows while sessions come and go: 200 at once, for ten minutes.
+"""Check that nothing grows while sessions come and go: 200 at once, for ten minutes.
 
     python benchmarks/soak.py [--minutes 10] [--sessions 200] [--speed 10] [--page build/soak.html] [--json] [--leak]
 
-The simulator runs in a process of its own, at ten times the speed, so that a call is over after some seconds. Sampled
-are memory, file descriptors, tasks, the event loop's lag, and the objects that the garbage collector knows, by type.
-The first half warms up; the second is judged, see trends.py. The exit code is 1 if something grew, or was left.
---leak keeps what each session had, to see that this is found.
+The simulator runs in a separate process at ten times the speed, so that a call takes some seconds. Samples are taken
+of memory, file descriptors, tasks, the event loop's lag, and the objects of each type that the garbage collector knows.
+The first half warms up; the second is judged, see trends.py. The exit code is 1 if something grew or was left.
+--leak keeps all sessions, to check that the leak is found.
 """
 
-# ruff: noqa: ARG001 - what handlers do with a session has one signature
+# ruff: noqa: ARG001 - all handlers have one signature
 
 import argparse
 import asyncio
@@ -42,10 +42,10 @@ from soak_chart import page
 from trends import Allowance, Verdict, growers, judge
 
 LAG_INTERVAL = 0.01  # seconds between two samples of the loop's lag
-FEW = 50  # objects of a type: not worth a look
-SAMPLES = 120  # in all, however long it takes: they must not be what grows
+FEW = 50  # objects of a type are not looked at
+SAMPLES = 120  # in any duration, so that the samples themselves do not grow
 POLL = PollPolicy(interval=0.2, live_interval=0.5)  # calls are short here
-SETTLING = 1.0  # seconds until what was closed is gone
+SETTLING = 1.0  # seconds until closed tasks and files are gone
 
 ALLOWANCES: Mapping[str, Allowance] = {
     "memory, MB": Allowance(4.0, 0.0005),
@@ -54,24 +54,24 @@ ALLOWANCES: Mapping[str, Allowance] = {
     "loop lag, p90 ms": Allowance(10, 0),
 }
 OBJECTS = Allowance(250, 0.02)
-"""Of each type: what caches of addresses and the like hold, and less than the seldomest use could leave behind, a
-fourteenth of the sessions. In ten minutes that is found; in one, what half of the sessions leave."""
+"""Objects of each type: room for caches, and less than the rarest use could leave behind, which is one of fourteen.
+Ten minutes find that leak; one minute finds a leak of every second session."""
 
 HELD = 0.9
-"""Share of the sessions that must be there, in the middle of all looks: else it was no soak of so many."""
+"""Share of the sessions that must run at once, as the median of the samples."""
 
 
 @attrs.define
 class Samples:
-    """What was sampled, and what it was sampled over."""
+    """The samples, with their times and session counts."""
 
     times: list[float] = attrs.field(factory=list)
     figures: dict[str, list[float]] = attrs.field(factory=lambda: {name: [] for name in ALLOWANCES})
     types: list[dict[str, int]] = attrs.field(factory=list)
     over: list[int] = attrs.field(factory=list)
-    """How many sessions were over by then."""
+    """Sessions that had ended by then."""
     live: list[int] = attrs.field(factory=list)
-    """How many there were."""
+    """Sessions that ran."""
 
     def verdicts(self) -> list[Verdict]:
         """Judge the second half: the figures, then the types of objects."""
@@ -86,14 +86,16 @@ class Samples:
 
 
 def main() -> None:
-    """Soak, and tell what came of it."""
-    parser = argparse.ArgumentParser(description="See whether anything grows while sessions come and go.")
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long (10)")
+    """Run the soak, and report."""
+    parser = argparse.ArgumentParser(description="Check that nothing grows while sessions come and go.")
+    parser.add_argument("--minutes", type=float, default=10.0, help="duration (10)")
     parser.add_argument("--sessions", type=int, default=200, help="sessions at once (200)")
-    parser.add_argument("--speed", type=float, default=10.0, help="simulated seconds in a real one (10)")
-    parser.add_argument("--page", type=Path, default=Path("build/soak.html"), help="where the charts go")
+    parser.add_argument("--speed", type=float, default=10.0, help="simulated seconds per real second (10)")
+    parser.add_argument(
+        "--page", type=Path, default=Path("build/soak.html"), help="file for the charts (build/soak.html)"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
-    parser.add_argument("--leak", action="store_true", help="keep what each session had, to see that this is found")
+    parser.add_argument("--leak", action="store_true", help="keep all sessions, to check that the leak is found")
     arguments = parser.parse_args()
     settle_allocator()
     options = ["--speed", str(arguments.speed), "--recording-delay", "0", "--recording-size", "20000"]
@@ -121,7 +123,7 @@ def main() -> None:
 
 
 class Soak:
-    """One run: sessions that turn over, and what is sampled meanwhile."""
+    """One run: sessions that turn over, and the samples."""
 
     def __init__(self, sessions: int, seconds: float, folder: Path, *, leak: bool) -> None:
         self.samples = Samples()
@@ -135,7 +137,7 @@ class Soak:
         self._over = 0
 
     async def run(self, base_url: str, key: str) -> None:
-        """Hold sessions for the time, and see what is left afterwards."""
+        """Run sessions for the time, and count what is left afterwards."""
         before = (len(asyncio.all_tasks()), len(descriptors()))
         async with AkapuluClient(key, base_url=base_url, poll=POLL) as client:
             manager = SessionManager(client, max_sessions=self.sessions)
@@ -182,14 +184,14 @@ class Soak:
 
     async def _sample(self, manager: SessionManager) -> None:
         interval, began = self._seconds / SAMPLES, time.monotonic()
-        while time.monotonic() < began + self._seconds:  # what comes then is the end, in which all gets less
+        while time.monotonic() < began + self._seconds:  # after that, sessions end and all figures shrink
             await asyncio.sleep(interval)
             lags, self._lags = self._lags, []
             if len(lags) < 2:
                 continue
             self.samples.live.append(len(manager.sessions))
             self._take(time.monotonic() - began, 1000 * statistics.quantiles(lags, n=10)[8])
-            self._lags.clear()  # the looking itself is no lag
+            self._lags.clear()  # without the lag of the sampling itself
 
     def _take(self, at: float, lag: float) -> None:
         gc.collect()
@@ -208,7 +210,7 @@ def _name(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-# What handlers do with a session, in turn: all that a program may do, and some that it should not.
+# Handlers, by turns: everything that a program may do with a session, and some things that it should not.
 
 EXPECTED = {"well", "LookupError", "TimeoutError"}
 Use = Callable[[AkapuluClient, ConversationSession, Path], Awaitable[None]]
@@ -233,7 +235,7 @@ async def with_transcript(client: AkapuluClient, session: ConversationSession, f
 
 
 async def with_recording(client: AkapuluClient, session: ConversationSession, folder: Path) -> None:
-    """Bring the recording after the end."""
+    """Download the recording after the end."""
     await session.ended.wait()
     path = folder / f"{session.id}.mp4"
     try:
@@ -244,13 +246,13 @@ async def with_recording(client: AkapuluClient, session: ConversationSession, fo
 
 
 async def left_when_ready(client: AkapuluClient, session: ConversationSession, folder: Path) -> None:
-    """Leave as soon as the bot is there."""
+    """Leave as soon as the bot is ready."""
     async with session.ready():
         await session.end()
 
 
 async def watched_twice(client: AkapuluClient, session: ConversationSession, folder: Path) -> None:
-    """Attach to the same conversation, and lose patience."""
+    """Attach to the same conversation, and time out."""
     async with client.attach(session.snapshot()) as twin:
         try:
             await twin.wait_for(SessionState.ENDED, timeout=0.5)
@@ -278,12 +280,12 @@ USES: Sequence[Use] = (
 
 def _problems(soak: Soak, verdicts: Sequence[Verdict]) -> list[str]:
     grown = [
-        f"{each.name} grew by {each.sure:,.1f} at the least in {each.seconds:,.0f} s; {each.bound:,.1f} are borne"
+        f"{each.name} grew by at least {each.sure:,.1f} in {each.seconds:,.0f} s; the limit is {each.bound:,.1f}"
         for each in verdicts
         if not each.passed
     ]
     if (held := statistics.median(soak.samples.live)) < HELD * soak.sessions:
-        grown.append(f"{held:,.0f} sessions were held, of {soak.sessions:,}")
+        grown.append(f"{held:,.0f} sessions ran at once, not {soak.sessions:,}")
     wrong = [f"{count:,} sessions failed with {name}" for name, count in soak.reasons.items() if name not in EXPECTED]
     return grown + wrong + [f"{count:,} {name} were left" for name, count in soak.left.items() if count > 0]
 
@@ -293,14 +295,14 @@ def _shown(verdicts: Sequence[Verdict]) -> list[Verdict]:
 
 
 def rendered(soak: Soak, verdicts: Sequence[Verdict], path: Path) -> str:
-    """Return the table."""
+    """Return the table as text."""
     held = f"{statistics.median(soak.samples.live):,.0f} at once"
     lines = [
         f"{sum(soak.reasons.values()):,} sessions, {held}, {verdicts[0].seconds:,.0f} s judged; charts: {path}",
         "",
     ]
     lines += [f"{name:<24}{count:>8,}" for name, count in soak.reasons.most_common()]
-    lines += ["", f"{'':<52}{'grew by':>10}{'surely':>10}{'borne':>10}"]
+    lines += ["", f"{'':<52}{'grew by':>10}{'at least':>10}{'limit':>10}"]
     for each in [*verdicts[: len(ALLOWANCES)], *_shown(verdicts)]:
         mark = "" if each.passed else "  GREW"
         lines.append(f"{each.name[-51:]:<52}{each.growth:>10,.1f}{each.sure:>10,.1f}{each.bound:>10,.1f}{mark}")

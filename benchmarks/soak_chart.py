@@ -50,7 +50,7 @@ def page(samples: Sampled, figures: Sequence[Verdict], types: Sequence[Verdict])
 
 def _said(verdict: Verdict) -> str:
     what = "" if verdict.passed else "<b>GREW</b>, "
-    return f"{what}{verdict.growth:+,.1f} (surely {verdict.sure:+,.1f}, borne {verdict.bound:,.1f})"
+    return f"{what}{verdict.growth:+,.1f} (at least {verdict.sure:+,.1f}, limit {verdict.bound:,.1f})"
 
 
 def _samples(times: Sequence[float], values: Sequence[float]) -> go.Scatter:

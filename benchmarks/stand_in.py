@@ -1,9 +1,9 @@
-"""A server that answers polls as cheaply as can be, so that what is measured is the client's.
+"""A server that answers polls as cheaply as possible, so that the client is measured.
 
     python benchmarks/stand_in.py [--tls CERTIFICATE]
 
-It prints the address, answers every request with an update of the conversation that its path names, each with other
-words than the one before, and does not sleep while it has a connection: else it would bill its waking up to the client.
+It prints its address and answers every request with an update of the conversation in its path, each with a new text.
+It does not sleep while it has a connection: otherwise waking it up would be charged to the client.
 """
 
 import argparse
@@ -19,23 +19,23 @@ import uvloop
 _REQUEST = re.compile(rb"GET /api/conversations/([0-9a-f-]{36})/updates/ HTTP/1\.1\r\n.*?\r\n\r\n", re.DOTALL)
 _BODY = b'{"conversation_session_id":"%s","call_is_ready":false,"completion_percent":%d,"latest_update_text":"%s"}'
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\nServer: stand-in\r\n\r\n"
-# So many, and a prime, that none asks twice in a row just when the same comes by.
+# A prime number of texts, so that no conversation gets the same one twice in a row.
 _NEWS = itertools.cycle([(10 + number % 80, b"step %d of the way" % number) for number in range(997)])
 
 
 class StandIn(asyncio.Protocol):
-    """Answers whatever whole requests have come."""
+    """Answers each complete request."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep what to answer on."""
+        """Keep the transport."""
         self._transport = cast(asyncio.Transport, transport)
         self._left = b""
         CONNECTIONS.add(self)
         if len(CONNECTIONS) == 1:
             stay_awake()
 
-    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - whatever it was
-        """It may sleep when the last one is gone."""
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - any error
+        """Forget the connection; after the last one, the loop may sleep."""
         CONNECTIONS.discard(self)
 
     def data_received(self, data: bytes) -> None:
@@ -67,7 +67,7 @@ async def _serve(certificate: str | None) -> None:
     server = await loop.create_server(StandIn, "127.0.0.1", 0, ssl=context, backlog=1024)
     print(f"{'http' if context is None else 'https'}://localhost:{server.sockets[0].getsockname()[1]}/api", flush=True)
 
-    await loop.run_in_executor(None, sys.stdin.read)  # ends with its parent
+    await loop.run_in_executor(None, sys.stdin.read)  # ends when its parent does
 
 
 if __name__ == "__main__":

@@ -19,17 +19,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from akapulu_async import AkapuluClient, PollPolicy
+from output import add_json_option, show
 from poll import KEY, ids, stand_in
 from processes import cores, own_cpu_seconds, pin, settle_allocator
-from telling import add_json_option, tell
 
 INTERVAL = 0.5  # seconds
 LAG_INTERVAL = 0.005  # seconds between two samples of the loop's lag
-SHARE, LAG = 0.98, 50.0  # what must hold: the share of polls that are made, and milliseconds
+SHARE, LAG = 0.98, 50.0  # the bars: share of the due polls that are made, and milliseconds
 
 
 async def measure(base_url: str, sessions: int, seconds: float) -> dict[str, float]:
-    """Return the figures of so many sessions."""
+    """Return the figures for this number of sessions."""
     lags: list[float] = []
 
     async def sample() -> None:
@@ -67,7 +67,7 @@ async def measure(base_url: str, sessions: int, seconds: float) -> dict[str, flo
 
 
 def measure_apart(sessions: int, arguments: argparse.Namespace) -> dict[str, float]:
-    """Measure in a process of its own."""
+    """Measure in a separate process."""
     command = [sys.executable, str(Path(__file__)), "--sessions", str(sessions), "--seconds", str(arguments.seconds)]
     options = ["--uvloop"] if arguments.uvloop else []
     with stand_in() as url:
@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--uvloop", action="store_true")
     add_json_option(parser)
-    parser.add_argument("--url", help="where a stand-in is: measure one number of sessions in this process")
+    parser.add_argument("--url", help="address of a stand-in: measure one number of sessions in this process")
     arguments = parser.parse_args()
     if arguments.url:
         pin(0, cores()[0])
@@ -93,11 +93,11 @@ def main() -> None:
             print(json.dumps(runner.run(measure(arguments.url, arguments.sessions[0], arguments.seconds))))
         return
     rows = [measure_apart(sessions, arguments) for sessions in arguments.sessions]
-    tell({"rows": rows}, rendered(rows), arguments.json)
+    show({"rows": rows}, rendered(rows), arguments.json)
 
 
 def rendered(rows: Sequence[dict[str, float]]) -> str:
-    """Return the table."""
+    """Return the table as text."""
     lines = [f"{'sessions':>10} {'polls/s':>10} {'on time':>9} {'core':>6} {'lag p99':>10}"]
     for each in rows:
         holds = each["share_on_time"] >= SHARE and each["lag_p99_ms"] < LAG

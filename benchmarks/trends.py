@@ -1,9 +1,8 @@
-"""Whether a figure that was sampled grows, or only wavers. Pure.
+"""Decide whether a sampled figure grows or only fluctuates. Pure.
 
-The slope is Theil and Sen's: the median of the slopes between all pairs of samples, which outliers do not move. How
-sure it is follows from Kendall's tau: of the sorted slopes, those so far from the middle that the true one lies between
-them in 99 of 100 cases. What counts is the lower of these, so that noise is not taken for growth. Neighbouring samples
-are not independent, so a figure besides has an allowance: growth that is too small to tell anything by.
+The slope is the Theil-Sen estimate: the median of the slopes between all pairs of samples, which outliers hardly
+change. Its 99 % confidence interval follows from Kendall's tau. The lower end counts, so that noise is not taken for
+growth. As neighbouring samples are not independent, each figure also has an allowance for insignificant growth.
 """
 
 import math
@@ -16,19 +15,19 @@ SURE = 2.58
 """Standard deviations within which 99 of 100 normally distributed values lie."""
 
 FEWEST = 8
-"""Samples without which nothing can be said."""
+"""Least number of samples."""
 
 
 @attrs.frozen
 class Trend:
-    """How a figure runs through its samples, a second."""
+    """The trend of a figure, per second."""
 
     slope: float
     lowest: float
-    """The least that the slope may be, if it is not one of a hundred cases."""
+    """Lower end of the slope's 99 % confidence interval."""
 
     start: float
-    """Where the line of this slope begins, at the first sample."""
+    """Value of the line at the first sample."""
 
 
 def trend(times: Sequence[float], values: Sequence[float]) -> Trend:
@@ -51,48 +50,48 @@ def trend(times: Sequence[float], values: Sequence[float]) -> Trend:
 
 @attrs.frozen
 class Allowance:
-    """Growth that is borne."""
+    """Growth that passes."""
 
     once: float
-    """However long it was looked at: what an allocator, a cache, a table of the interpreter takes in steps."""
+    """For any duration: steps of allocators, caches and tables of the interpreter."""
 
     each: float
-    """And for each session that was over meanwhile; less than any leak of a session's own."""
+    """For each session that ended meanwhile; less than a leak of one object per session."""
 
 
 @attrs.frozen
 class Verdict:
-    """What is to be said of a figure."""
+    """The judgement of a figure."""
 
     name: str
     trend: Trend
     seconds: float
-    """How long it was looked at."""
+    """Duration of the samples."""
 
     bound: float
-    """Growth that is borne in that time."""
+    """Growth that passes in that time."""
 
     @property
     def growth(self) -> float:
-        """By how much it grew, as the slope says."""
+        """Growth according to the slope."""
         return self.trend.slope * self.seconds
 
     @property
     def sure(self) -> float:
-        """By how much it grew at the least."""
+        """Least growth, within the confidence interval."""
         return self.trend.lowest * self.seconds
 
     @property
     def passed(self) -> bool:
-        """Whether what it surely grew by is borne."""
+        """True if the least growth is within the bound."""
         return self.sure <= self.bound
 
 
 def judge(name: str, times: Sequence[float], values: Sequence[float], allowance: Allowance, sessions: int) -> Verdict:
-    """Return what is to be said of a figure, given how many sessions were over while it was sampled."""
+    """Judge a figure, given the number of sessions that ended while it was sampled."""
     return Verdict(name, trend(times, values), times[-1] - times[0], allowance.once + allowance.each * sessions)
 
 
 def growers(verdicts: Iterable[Verdict], count: int) -> list[Verdict]:
-    """Return those that grew most, beginning with the one that grew most."""
+    """Return the figures that grew most, the fastest first."""
     return sorted(verdicts, key=lambda verdict: verdict.growth, reverse=True)[:count]

@@ -1,4 +1,4 @@
-"""What the soak calls growth: slopes above noise, and nothing else. On synthetic samples."""
+"""The soak calls only a slope above the noise growth. On synthetic samples."""
 
 import importlib
 import random
@@ -12,22 +12,22 @@ trends: Any = importlib.import_module("benchmarks.trends")
 
 TIMES = [5.0 * number for number in range(60)]
 SESSIONS = 8_000
-BORNE = trends.Allowance(60, 0.05)
+ALLOWED = trends.Allowance(60, 0.05)
 
 
-def judged(values: list[float], allowance: Any = BORNE) -> Any:
+def judged(values: list[float], allowance: Any = ALLOWED) -> Any:
     return trends.judge("objects", TIMES, values, allowance, SESSIONS)
 
 
 @pytest.mark.parametrize("slope", [-3.0, 0.0, 0.25, 7.5])
 def test_a_line(slope: float) -> None:
-    """Of a straight line, slope and beginning are found exactly, and surely."""
+    """The slope and start of a straight line are found exactly."""
     found = trends.trend(TIMES, [100 + slope * time for time in TIMES])
     assert (found.slope, found.lowest, found.start) == pytest.approx((slope, slope, 100))
 
 
 def test_outliers_do_not_count() -> None:
-    """A quarter of the samples, however far out, hardly moves the slope."""
+    """A quarter of the samples, however far out, hardly changes the slope."""
     values = [100 + time for time in TIMES]
     values[::4] = [10**6] * 15
     assert trends.trend(TIMES, values).slope == pytest.approx(1, abs=0.5)
@@ -35,43 +35,43 @@ def test_outliers_do_not_count() -> None:
 
 @given(st.integers(0, 1000))
 def test_noise_is_no_growth(seed: int) -> None:
-    """Samples that only waver pass, whatever they are drawn as."""
-    draw = random.Random(seed)
-    assert judged([1000 + draw.gauss(0, 100) for _ in TIMES]).passed
-    assert judged([1000 + 300 * (draw.random() < 0.1) for _ in TIMES]).passed
+    """Noise without a slope passes, whatever its distribution."""
+    rng = random.Random(seed)
+    assert judged([1000 + rng.gauss(0, 100) for _ in TIMES]).passed
+    assert judged([1000 + 300 * (rng.random() < 0.1) for _ in TIMES]).passed
     assert judged([1000 + 400 * (number % 7) for number in range(60)]).passed
 
 
 @given(st.integers(0, 1000), st.sampled_from([0.12, 0.5, 1, 3]))
 def test_a_leak_is_found(seed: int, each: float) -> None:
-    """One object that stays of every eighth session is found in as much noise as there are sessions at once."""
-    draw = random.Random(seed)
-    verdict = judged([1000 + each * SESSIONS * time / TIMES[-1] + draw.gauss(0, 100) for time in TIMES])
+    """One object left behind by every eighth session is found in noise of as many objects as sessions at once."""
+    rng = random.Random(seed)
+    verdict = judged([1000 + each * SESSIONS * time / TIMES[-1] + rng.gauss(0, 100) for time in TIMES])
     assert not verdict.passed
     assert verdict.growth == pytest.approx(each * SESSIONS, rel=0.2)
 
 
-def test_less_than_borne_passes() -> None:
-    """Growth by what is borne passes, and by more does not: for once, and for each session."""
+def test_growth_up_to_the_bound_passes() -> None:
+    """Growth below the bound passes, above it fails; the bound has a fixed part and one per session."""
     for growth, passed in ((459.0, True), (461.0, False)):
         verdict = judged([growth * time / TIMES[-1] for time in TIMES])
         assert verdict.bound == 460
         assert verdict.passed is passed
 
 
-def test_a_step_is_borne_only_once() -> None:
-    """A step in the middle is no slope that one could be sure of; steps that go on are."""
+def test_one_step_passes() -> None:
+    """A single step is not a certain slope; repeated steps are."""
     assert judged([0.0] * 30 + [50.0] * 30).passed
     assert not judged([100.0 * (number // 5) for number in range(60)]).passed
 
 
 def test_too_few_samples() -> None:
-    """A handful of samples says nothing, and that is an error, not a pass."""
+    """Too few samples are an error, not a pass."""
     with pytest.raises(ValueError, match="7 samples are too few"):
         trends.trend(TIMES[:7], TIMES[:7])
 
 
 def test_growers() -> None:
-    """Those that grew most are shown first."""
+    """The ones that grew most come first."""
     verdicts = [judged([slope * time for time in TIMES]) for slope in (1.0, -2.0, 3.0, 0.0)]
     assert [verdict.trend.slope for verdict in trends.growers(verdicts, 2)] == pytest.approx([3, 1])
