@@ -1,11 +1,11 @@
-"""A run through chaos, and the account of it: a flood of conversations, few slots, faults, restarts, from one seed.
+"""Run a flood of conversations through few slots, faults and restarts, all drawn from one seed, and check the result.
 
 `python -m tests.robustness.chaotic` runs many seeds, `--seed N` one.
 
-A seed fixes what befalls the n-th poll of each request's conversation, and the n-th connect of all; how long the bot of
-the n-th conversation takes; what the handler of each request does; and after how many outcomes the service restarts.
-Timing remains the machine's: how often a conversation polls, in which order connects arrive, and whom a restart hits.
-So the same seed runs alike, not the same.
+A seed fixes the fault of the n-th poll of each request's conversation and of the n-th connect; how long the bot of the
+n-th conversation takes; what the handler of each request does; and after how many outcomes the service restarts.
+It does not fix the timing: how often a conversation polls, in which order connects arrive, and which ones a restart
+hits. So two runs of a seed are similar, not equal.
 """
 
 import argparse
@@ -51,10 +51,10 @@ from tests.support.misbehaving import REQUEST
 CONVERSATIONS = 500
 SLOTS = 50
 AT_WORK = 60
-"""More than there are slots, so that the account is full all the time."""
+"""More than there are slots, so the account is always full."""
 
 FAULTY = 0.05
-"""Which share of all answers is a fault."""
+"""Share of the answers that are faults."""
 
 TIMEOUTS = Timeouts(connect=1.0, total=1.0)
 BLACK_HOLE = 1.3
@@ -74,21 +74,21 @@ FAULTS: tuple[dict[str, Any], ...] = (
     {"delay": 0.05},
     {"bytes_per_second": 2000},
 )
-"""What goes wrong, each as often as the others."""
+"""All equally likely."""
 
 TOO_LATE = 0.001
-"""Which share of all answers comes only after the client has given up, beside the faults above."""
+"""Share of the answers that come after the client has given up, in addition to the faults above."""
 
 QUICK_POLL = PollPolicy(interval=0.08, live_interval=0.08, max_failures=10)
 
 MOST_LOST = 150
-"""How many conversations may come to another end than their handlers want: faults cost some, not many."""
+"""Conversations that may end otherwise than their handlers want: faults cost some, not many."""
 
 MOST_IN_DOUBT = 100
-"""How many connects may leave it open whether they made a conversation."""
+"""Connects that may leave it open whether they made a conversation."""
 
 CHANCE = 4.0
-"""By how many standard deviations the number of faults may differ from what is meant, as chance wants it."""
+"""Standard deviations by which the number of faults may differ from the expected one."""
 
 TIME_LIMIT = 120.0
 """Seconds for a seed, which takes about four."""
@@ -97,12 +97,12 @@ Violations = list[str]
 
 
 class HandlerError(Exception):
-    """What a handler raises that is meant to."""
+    """Raised by a handler on purpose."""
 
 
 @attrs.define
 class Account:
-    """What became of a run, for all that must hold after it."""
+    """The result of a run, for all checks."""
 
     requests: list[ConnectRequest]
     outcomes: list[Outcome[str]] = attrs.field(factory=list)
@@ -112,22 +112,22 @@ class Account:
     peak: int = 0
     left_open: int = 0
     connected: dict[str, str] = attrs.field(factory=dict)
-    """The request's number of each conversation that the service knows."""
+    """From each conversation that the service knows to the number of its request."""
 
     connects_handled: int = 0
     statistics: ManagerStatistics | None = None
     left: list[str] = attrs.field(factory=list)
 
     def violations(self, *, alone: bool) -> Violations:
-        """Return what does not hold. How much may be lost is judged only if it was alone on its machine."""
+        """Return which promises are broken. How much was lost is judged only if the run had the machine to itself."""
         checks = [_each_once, _no_twins, _all_known, _in_order, _figures, _nothing_left, _was_chaos]
         if alone:
-            checks.append(_was_borne)
+            checks.append(_lost_little)
         return [violation for check in checks for violation in check(self)]
 
 
 def requests() -> list[ConnectRequest]:
-    """Return requests that bear their numbers, by which the service's conversations are told."""
+    """Return numbered requests, so that the service's conversations can be matched with them."""
     return [
         ConnectRequest(REQUEST.scenario_id, REQUEST.avatar_id, runtime_vars={"number": str(number)})
         for number in range(CONVERSATIONS)
@@ -136,7 +136,7 @@ def requests() -> list[ConnectRequest]:
 
 @contextmanager
 def held_port() -> Iterator[int]:
-    """Give a port that nobody else gets while nothing listens on it."""
+    """Reserve a port, also while nothing listens on it."""
     with socket.socket() as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # so that the simulator may listen beside it
         holder.bind(("127.0.0.1", 0))
@@ -144,7 +144,7 @@ def held_port() -> Iterator[int]:
 
 
 async def run(seed: int, *, limit: float = TIME_LIMIT) -> Account:
-    """Run one seed, and return the account of it. Whatever goes wrong bears the command that repeats the seed."""
+    """Run one seed. An error gets a note with the command that repeats the seed."""
     try:
         async with asyncio.timeout(limit):
             return await _run(seed)
@@ -179,14 +179,14 @@ async def _run(seed: int) -> Account:
 
 @attrs.define
 class Fate:
-    """Decides what befalls a request, by what it is and not by when it comes."""
+    """Draws the fault of a request from its kind and number, not from when it comes."""
 
     seed: int
     sim: Simulator
     seen: Counter[Match] = attrs.field(factory=Counter)
 
     def select(self, where: Match) -> Fault | None:
-        """Return the fault that hits this request, if any."""
+        """Return the fault for this request, or None."""
         self.seen[where] += 1
         draw = Random(f"{self.seed}/{where.route}/{self._number(where)}/{self.seen[where]}").random()
         if draw < TOO_LATE:
@@ -195,17 +195,17 @@ class Fate:
         return Fault(**FAULTS[which]) if which < len(FAULTS) else None
 
     def _number(self, where: Match) -> str | None:
-        """Return the number of the conversation's request; None for a connect, which is none's yet."""
+        """Return the number of the conversation's request; None for a connect, which has no conversation yet."""
         return None if where.conversation_id is None else number_of(self.sim, where.conversation_id)
 
 
 def _set_fate(sim: Simulator, fate: Fate) -> None:
-    """Replace the simulator's own faults, which are drawn in the order in which requests come."""
+    """Replace the simulator's own faults, which depend on the order in which requests come."""
     sim._faults.select = fate.select  # type: ignore[method-assign]
 
 
 def number_of(sim: Simulator, session_id: str) -> str:
-    """Return the number of the request that a conversation was connected with."""
+    """Return the number of the request that made a conversation."""
     return sim.conversations[session_id].request.runtime_vars["number"]
 
 
@@ -221,17 +221,14 @@ async def _flood(sim: Simulator, account: Account, seed: int) -> None:
         SessionManager(client, when_full="wait", full=full, participant=sim.participant) as manager,
         asyncio.TaskGroup() as group,
     ):
-        run = manager.run(account.requests, _handler(sim, seed), concurrency=AT_WORK)
-        async for outcome in run:
-            account.outcomes.append(outcome)
-            if len(account.outcomes) in restarts:
-                group.create_task(_restart(sim, manager, account, one_at_a_time))
+        async with manager.run(account.requests, _handler(sim, seed), concurrency=AT_WORK) as outcomes:
+            async for outcome in outcomes:
+                account.outcomes.append(outcome)
+                if len(account.outcomes) in restarts:
+                    group.create_task(_restart(sim, manager, account, one_at_a_time))
         await manager.drain()
         account.statistics = manager.statistics()
         account.left += [repr(session) for session in manager.sessions]
-        roster = manager._roster
-        account.left += [repr(left) for left in (*roster.entries, *roster.live, *roster.closers)]
-        account.left += [f"{roster.door.running} places taken"] * bool(roster.door.running)
 
 
 def _handler(sim: Simulator, seed: int) -> Callable[[ConversationSession], Any]:
@@ -252,7 +249,7 @@ def _handler(sim: Simulator, seed: int) -> Callable[[ConversationSession], Any]:
 
 
 async def _restart(sim: Simulator, manager: SessionManager, account: Account, one_at_a_time: asyncio.Lock) -> None:
-    """Break all connections, and listen again when enough have found nobody; conversations go on meanwhile."""
+    """Stop listening and break all connections until enough polls have failed; conversations go on meanwhile."""
     async with one_at_a_time:
         await sim.__aexit__(None, None, None)
         failed = manager.statistics().poll_failures
@@ -262,7 +259,7 @@ async def _restart(sim: Simulator, manager: SessionManager, account: Account, on
 
 
 def _look_at_service(sim: Simulator, account: Account) -> None:
-    sim.advance(60)  # what nobody knows of ends since nobody joined it
+    sim.advance(60)  # conversations in doubt end, as nobody joined them
     statistics = sim.statistics()
     account.peak, account.left_open = statistics.peak, statistics.open
     account.answers = len(sim.requests)
@@ -288,34 +285,34 @@ def _left() -> Counter[str]:
 
 
 def _descriptors() -> Counter[str]:
-    """Return what this process has open, by kind, where the system tells."""
+    """Count the open file descriptors by kind; empty where there is no /proc."""
     kinds: Counter[str] = Counter()
     folder = Path("/proc/self/fd")
     for link in folder.iterdir() if folder.exists() else ():
         try:
             kinds[str(link.readlink()).partition(":")[0]] += 1
-        except FileNotFoundError:  # the folder itself, by now
+        except FileNotFoundError:  # the one that lists the folder
             continue
     return kinds
 
 
-# What must hold, each in its own function, which tells what does not.
+# The promises, one function each, which returns the violations.
 
 
 def _each_once(account: Account) -> Violations:
-    """Every request has exactly one outcome, its own."""
+    """Every request has exactly one outcome."""
     counts = Counter(outcome.index for outcome in account.outcomes)
     wrong = [f"request {index} has {counts[index]} outcomes" for index in range(CONVERSATIONS) if counts[index] != 1]
     wrong += [f"outcome {index} belongs to no request" for index in counts if not 0 <= index < CONVERSATIONS]
     return wrong + [
-        f"outcome {outcome.index} bears another's request"
+        f"outcome {outcome.index} has another request"
         for outcome in account.outcomes
         if outcome.request is not account.requests[outcome.index]
     ]
 
 
 def _no_twins(account: Account) -> Violations:
-    """No request made two conversations, and each conversation was made by a connect that the service handled."""
+    """No request made two conversations, and each conversation comes from a connect that the service handled."""
     wrong = [
         f"request {number} was connected {count} times"
         for number, count in Counter(account.connected.values()).items()
@@ -327,7 +324,7 @@ def _no_twins(account: Account) -> Violations:
 
 
 def _all_known(account: Account) -> Violations:
-    """The service and the outcomes know the same conversations, but for those whose connect's answer was lost."""
+    """The service and the outcomes know the same conversations, except where a connect's answer was lost."""
     wrong, made = [], {number: session_id for session_id, number in account.connected.items()}
     for outcome in account.outcomes:
         there = made.get(str(outcome.index))
@@ -338,13 +335,13 @@ def _all_known(account: Account) -> Violations:
 
 
 def _in_doubt(error: BaseException | None) -> bool:
-    """Whether an error says that a conversation may exist: its connect's answer was lost, or cannot be read."""
+    """Return True if a conversation may exist: its connect's answer was lost, or cannot be read."""
     unreadable = isinstance(error, InvalidResponseError) and 200 <= error.status < 300
     return isinstance(error, ConnectOutcomeUnknownError) or unreadable
 
 
 def _in_order(account: Account) -> Violations:
-    """Each session went through its states in their order, none left out on the way to ready, and ended."""
+    """Each session entered its states in order, skipped none on the way to ready, and ended."""
     wrong, ways = [], _possible_ways()
     for outcome in account.outcomes:
         if outcome.session is not None:
@@ -360,7 +357,7 @@ def _possible_ways() -> list[list[SessionState]]:
 
 
 def _figures(account: Account) -> Violations:
-    """The manager's figures add up, to what the sessions themselves say."""
+    """The manager's figures agree with each other and with the sessions."""
     figures, sessions = account.statistics, [outcome.session for outcome in account.outcomes if outcome.session]
     assert figures is not None
     came_up = figures.started - figures.ended[EndReason.CONNECT_FAILED]
@@ -377,7 +374,7 @@ def _figures(account: Account) -> Violations:
 
 
 def _nothing_left(account: Account) -> Violations:
-    """Neither a session, a task nor a socket is left, and the service has all its slots."""
+    """No session, task or socket is left, and all slots are free."""
     wrong = [f"left: {what}" for what in account.left]
     if account.left_open:
         wrong.append(f"{account.left_open} conversations are open")
@@ -385,7 +382,7 @@ def _nothing_left(account: Account) -> Violations:
 
 
 def _was_chaos(account: Account) -> Violations:
-    """The run was what it is meant to be."""
+    """The run was chaotic: full account, restarts, as many faults as expected."""
     meant, lost = account.answers * (FAULTY + TOO_LATE), _lost(account)
     return _missing(
         {
@@ -397,8 +394,8 @@ def _was_chaos(account: Account) -> Violations:
     )
 
 
-def _was_borne(account: Account) -> Violations:
-    """Most went well all the same. A machine that stands still makes everything late, and so lost."""
+def _lost_little(account: Account) -> Violations:
+    """Few conversations were lost. On a busy machine answers are late, and more are lost."""
     lost, in_doubt = _lost(account), _count_in_doubt(account)
     return _missing(
         {
@@ -424,12 +421,12 @@ def _count_in_doubt(account: Account) -> int:
 
 
 def main() -> int:
-    """Run seeds until one fails; the exit code is 1 then."""
+    """Run seeds until one fails; then the exit code is 1."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.robustness.chaotic",
-        description="Run conversations through chaos. A seed fixes faults and handlers; timing is the machine's.",
+        description="Run conversations through faults and restarts. A seed fixes these, but not the timing.",
     )
-    parser.add_argument("--seed", type=int, help="run this one alone")
+    parser.add_argument("--seed", type=int, help="run only this one")
     parser.add_argument("--seeds", type=int, default=100, help="how many to run, from 0 (default: 100)")
     arguments = parser.parse_args()
     seeds = range(arguments.seeds) if arguments.seed is None else [arguments.seed]
@@ -446,7 +443,7 @@ def main() -> int:
 
 @contextmanager
 def _last_resort(seed: int) -> Iterator[None]:
-    """End the process if a loop that is blocked, or a clean-up that hangs, heeds no time limit."""
+    """End the process if a blocked loop or a hanging clean-up ignores the time limit."""
     timer = threading.Timer(2 * TIME_LIMIT, _give_up, (seed,))
     timer.daemon = True
     timer.start()
@@ -463,8 +460,8 @@ def _give_up(seed: int) -> None:
 
 
 def to_repeat(seed: int) -> str:
-    """Return what to do to run a seed again, and how much of it that repeats."""
-    return f'To run the same faults again, as far as timing lets them: make chaos ARGS="--seed {seed}"'
+    """Return the command that repeats a seed."""
+    return f'To repeat these faults (the timing differs): make chaos ARGS="--seed {seed}"'
 
 
 def _summary(account: Account) -> str:

@@ -1,7 +1,6 @@
-"""A service that means harm: what it sends costs bounded memory and time, and every call ends with an error of ours."""
+"""A hostile service costs bounded memory and time, and every call ends with an error of the library."""
 
 import asyncio
-import time
 import tracemalloc
 import zlib
 from collections.abc import Iterator
@@ -24,7 +23,6 @@ from akapulu_async import (
 )
 from tests.support.calls import CHUNKED, JSON, MIB, Call, both_loops, error_of, server_tls, timed_out
 from tests.support.misbehaving import (
-    PATIENCE,
     RECORDING,
     SESSION,
     Behaviour,
@@ -42,7 +40,7 @@ from tests.support.misbehaving import (
 from tests.support.storing import CONTENT, download, files, read, redirect, store
 
 TEN_GB = 10 * 10**9
-FOR_EVER = 10**9
+ENDLESS = 10**9
 PIECE = b" " * 65_536
 CHUNK = b"10000\r\n" + PIECE + b"\r\n"
 ONCE = RetryPolicy(attempts=1)
@@ -57,13 +55,22 @@ async def request(client: AkapuluClient) -> object:
 
 
 CALLS: dict[str, Call] = {"connect": connect, "updates": poll, "detail": detail, "request": request, "recording": read}
-calls = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-some_calls = pytest.mark.parametrize("call", [connect, read], ids=["connect", "recording"])
+QUICK_CALLS = {"connect", "recording"}
+calls = pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(call, id=name, marks=[] if name in QUICK_CALLS else [pytest.mark.slow])
+        for name, call in CALLS.items()
+    ],
+)
+some_calls = pytest.mark.parametrize(
+    "call", [pytest.param(connect, id="connect"), pytest.param(read, id="recording", marks=pytest.mark.slow)]
+)
 
 
 @contextmanager
 def memory_below(limit: int) -> Iterator[None]:
-    """Fail if Python takes more memory at any moment of the block."""
+    """Fail if Python takes more memory at any time in the block."""
     tracemalloc.start()
     try:
         yield
@@ -81,11 +88,11 @@ def chunked(status: int) -> bytes:
 
 
 BODIES: dict[str, Behaviour] = {
-    "told": flood(http(200, JSON, length=TEN_GB), PIECE, FOR_EVER),
-    "in chunks without end": flood(chunked(200), CHUNK, FOR_EVER),
-    "until the connection closes": flood(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n", PIECE, FOR_EVER),
-    "of a refusal, told": flood(http(403, JSON, length=TEN_GB), PIECE, FOR_EVER),
-    "of a refusal, in chunks without end": flood(chunked(403), CHUNK, FOR_EVER),
+    "announced": flood(http(200, JSON, length=TEN_GB), PIECE, ENDLESS),
+    "in chunks without end": flood(chunked(200), CHUNK, ENDLESS),
+    "until the connection closes": flood(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n", PIECE, ENDLESS),
+    "of a refusal, announced": flood(http(403, JSON, length=TEN_GB), PIECE, ENDLESS),
+    "of a refusal, in chunks without end": flood(chunked(403), CHUNK, ENDLESS),
 }
 
 
@@ -93,7 +100,7 @@ BODIES: dict[str, Behaviour] = {
 @calls
 @both_loops
 async def test_endless_body_is_cut_off(behaviour: Behaviour, call: Call) -> None:
-    """A body of 10 GB, told in advance or not, ends after 8 MiB in an error, takes little more, and is cut off."""
+    """A body of 10 GB, announced or not, is cut off after 8 MiB with an error, in little more memory."""
     async with Server(behaviour) as server, client_of(server) as client:
         with memory_below(20 * MIB):
             error = await error_of(call(client))
@@ -105,16 +112,16 @@ async def test_endless_body_is_cut_off(behaviour: Behaviour, call: Call) -> None
 
 
 async def test_redirects_own_body_is_not_read() -> None:
-    """Ten gigabytes that come with a redirect are not waited for."""
-    endless = flood(http(302, {"Location": "/elsewhere"}, length=TEN_GB), PIECE, FOR_EVER)
+    """A redirect's own body of 10 GB is not read."""
+    endless = flood(http(302, {"Location": "/elsewhere"}, length=TEN_GB), PIECE, ENDLESS)
     async with Server(endless, store()) as server, client_of(server) as client:
         with memory_below(20 * MIB):
             assert await read(client) == CONTENT
 
 
 async def test_recording_waits_for_its_reader() -> None:
-    """A recording without end that nobody reads fills no memory: the sender has to wait."""
-    endless = flood(http(200, {"Content-Type": "video/mp4"}, length=TEN_GB), PIECE, FOR_EVER)
+    """An endless recording that nobody reads takes no memory: the sender has to wait."""
+    endless = flood(http(200, {"Content-Type": "video/mp4"}, length=TEN_GB), PIECE, ENDLESS)
     async with Server(endless) as server, client_of(server) as client:
         with memory_below(8 * MIB):
             async with client.conversations.recording(SESSION) as recording:
@@ -126,43 +133,43 @@ async def test_recording_waits_for_its_reader() -> None:
 
 
 async def test_endless_recording_is_the_callers_to_stop(target: Path) -> None:
-    """A download without end fills no memory, and the progress callback can end it; nothing is left of it."""
+    """An endless download takes no memory, and the progress callback can end it; no file is left."""
 
     def enough(received: int, _: int | None) -> None:
         if received > 16 * MIB:
             raise LookupError
 
-    endless = flood(b"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\n\r\n", PIECE, FOR_EVER)
+    endless = flood(b"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\n\r\n", PIECE, ENDLESS)
     async with Server(endless) as server, client_of(server) as client:
         with memory_below(12 * MIB):
             assert type(await error_of(download(client, target, progress=enough))) is LookupError
     assert files(target.parent) == []
 
 
-# Heads, and what stands between
+# Heads, trailers and interim answers
 
 
 _HEAD = b"HTTP/1.1 200 OK\r\n"
 _TRAILER = CHUNKED + b"2\r\n{}\r\n0\r\n"
 
 FLOODS: dict[str, Behaviour] = {
-    "headers": flood(_HEAD, b"X-A: " + b"a" * 4000 + b"\r\n", FOR_EVER),
-    "short headers": flood(_HEAD, b"a:b\r\n" * 1000, FOR_EVER),
-    "one header": flood(_HEAD + b"X: ", b"a" * 65_536, FOR_EVER),
-    "a header's name": flood(_HEAD, b"a" * 65_536, FOR_EVER),
-    "the status line": flood(b"HTTP/1.1 200 ", b"a" * 65_536, FOR_EVER),
-    "no HTTP": flood(b"", b"a" * 65_536, FOR_EVER),
-    "trailers": flood(_TRAILER, b"a: " + b"b" * 4000 + b"\r\n", FOR_EVER),
-    "short trailers": flood(_TRAILER, b"a:b\r\n" * 1000, FOR_EVER),
-    "one trailer": flood(_TRAILER + b"a: ", b"b" * 65_536, FOR_EVER),
-    "headers after a redirect": flood(_HEAD.replace(b"200", b"302"), b"Location: /a\r\n" * 1000, FOR_EVER),
+    "headers": flood(_HEAD, b"X-A: " + b"a" * 4000 + b"\r\n", ENDLESS),
+    "short headers": flood(_HEAD, b"a:b\r\n" * 1000, ENDLESS),
+    "one header": flood(_HEAD + b"X: ", b"a" * 65_536, ENDLESS),
+    "a header's name": flood(_HEAD, b"a" * 65_536, ENDLESS),
+    "the status line": flood(b"HTTP/1.1 200 ", b"a" * 65_536, ENDLESS),
+    "no HTTP": flood(b"", b"a" * 65_536, ENDLESS),
+    "trailers": flood(_TRAILER, b"a: " + b"b" * 4000 + b"\r\n", ENDLESS),
+    "short trailers": flood(_TRAILER, b"a:b\r\n" * 1000, ENDLESS),
+    "one trailer": flood(_TRAILER + b"a: ", b"b" * 65_536, ENDLESS),
+    "headers after a redirect": flood(_HEAD.replace(b"200", b"302"), b"Location: /a\r\n" * 1000, ENDLESS),
 }
 
 
 @pytest.mark.parametrize("behaviour", FLOODS.values(), ids=FLOODS)
 @some_calls
 async def test_endless_head_is_cut_off(behaviour: Behaviour, call: Call) -> None:
-    """Headers, trailers and lines without end are an error at once, take little, and their sender goes."""
+    """Endless headers, trailers and lines are an error at once, take little memory, and are cut off."""
     async with Server(behaviour) as server, client_of(server, retry=ONCE) as client:
         with memory_below(8 * MIB):
             error = await error_of(call(client))
@@ -173,30 +180,26 @@ async def test_endless_head_is_cut_off(behaviour: Behaviour, call: Call) -> None
 
 
 TRICKLES: dict[str, Behaviour] = {
-    "blank lines": flood(b"", b"\r\n" * 4096, FOR_EVER),
-    "one header of blanks": flood(_HEAD + b"X: ", PIECE, FOR_EVER),
-    "interim answers": flood(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100, FOR_EVER),
-    "interim answers with headers": flood(b"", b"HTTP/1.1 103 Early\r\nLink: <a>\r\n\r\n" * 100, FOR_EVER),
-    "one chunk's extension": flood(CHUNKED + b"2;", b"a" * 65_536, FOR_EVER),
-    "one chunk's size": flood(CHUNKED, b"0" * 65_536, FOR_EVER),
-    "chunks of one byte": flood(CHUNKED, b"1\r\n \r\n" * 1000, FOR_EVER),
+    "blank lines": flood(b"", b"\r\n" * 4096, ENDLESS),
+    "one header of blanks": flood(_HEAD + b"X: ", PIECE, ENDLESS),
+    "interim answers": flood(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100, ENDLESS),
+    "interim answers with headers": flood(b"", b"HTTP/1.1 103 Early\r\nLink: <a>\r\n\r\n" * 100, ENDLESS),
+    "one chunk's extension": flood(CHUNKED + b"2;", b"a" * 65_536, ENDLESS),
+    "one chunk's size": flood(CHUNKED, b"0" * 65_536, ENDLESS),
+    "chunks of one byte": flood(CHUNKED, b"1\r\n \r\n" * 1000, ENDLESS),
 }
 
 
 @pytest.mark.parametrize("behaviour", TRICKLES.values(), ids=TRICKLES)
 @some_calls
-async def test_what_never_gets_anywhere_ends_at_the_deadline(behaviour: Behaviour, call: Call) -> None:
-    """What is HTTP, comes fast and is never an answer ends at the deadline, and takes little memory until then."""
+async def test_endless_preliminaries_end_at_the_deadline(behaviour: Behaviour, call: Call) -> None:
+    """Valid HTTP that never becomes an answer ends at the deadline, and takes little memory until then."""
     async with Server(behaviour) as server, client_of(server, retry=ONCE, timeouts=Timeouts(total=0.3)) as client:
         with memory_below(16 * MIB):
-            began = time.monotonic()
             error = await error_of(call(client))
-            took = time.monotonic() - began
         await server.abandoned()
     assert isinstance(error, AkapuluError)
     assert "0.3 s passed" in str(error)
-    # What was read at once is looked at to its end, which the watch on the memory makes slow.
-    assert 0.27 < took < PATIENCE
 
 
 # Compression
@@ -214,8 +217,8 @@ def bomb(mebibytes: int) -> bytes:
 @pytest.mark.parametrize("status", [200, 403])
 @calls
 async def test_compressed_bombs_are_not_unpacked(encoding: str, status: int, call: Call) -> None:
-    """An answer that would be 512 MiB when unpacked is refused as it is, whatever it calls its compression."""
-    packed = raw(http(status, {**JSON, "Content-Encoding": encoding}, bomb(512)))
+    """An answer that unpacks to 64 MiB is refused as it is, whatever its compression is called."""
+    packed = raw(http(status, {**JSON, "Content-Encoding": encoding}, bomb(64)))
     async with Server(packed) as server, client_of(server) as client:
         with memory_below(16 * MIB):
             error = await error_of(call(client))
@@ -225,8 +228,8 @@ async def test_compressed_bombs_are_not_unpacked(encoding: str, status: int, cal
 
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP, gzip", "identity, deflate", "aws-chunked,br", "zstd"])
 async def test_compressed_recording_is_refused(encoding: str, target: Path) -> None:
-    """A recording in any compression is neither unpacked nor taken for the recording."""
-    packed = raw(http(200, {"Content-Type": "video/mp4", "Content-Encoding": encoding}, bomb(512)))
+    """A compressed recording is refused, and never unpacked."""
+    packed = raw(http(200, {"Content-Type": "video/mp4", "Content-Encoding": encoding}, bomb(64)))
     async with Server(packed) as server, client_of(server) as client:
         with memory_below(16 * MIB):
             error = await error_of(download(client, target))
@@ -251,7 +254,7 @@ DRIPS: dict[str, tuple[Behaviour, ...]] = {
 @pytest.mark.parametrize("script", DRIPS.values(), ids=DRIPS)
 @both_loops
 async def test_dripping_answer_to_a_recording_ends_at_the_deadline(script: tuple[Behaviour, ...]) -> None:
-    """Until a recording begins, drips that each come in time do not stretch the deadline."""
+    """Before a recording begins, pieces that each come in time do not extend the deadline."""
     async with Server(*script) as server, client_of(server, timeouts=Timeouts(total=0.3)) as client:
         error = await timed_out(read(client), 0.3)
         await server.abandoned()
@@ -259,18 +262,16 @@ async def test_dripping_answer_to_a_recording_ends_at_the_deadline(script: tuple
 
 
 async def test_dripping_recording_is_the_callers_to_stop(target: Path) -> None:
-    """A recording may take as long as each piece comes in time, and `asyncio.timeout()` ends it cleanly."""
+    """A recording may take any time as long as each piece comes in time; `asyncio.timeout()` ends it cleanly."""
 
     async def slow(peer: Peer, seen: Seen) -> None:
         await peer.send(http(200, {"Content-Type": "video/mp4"}, length=TEN_GB))
         await drip(PIECE, 0.01)(peer, seen)
 
     async with Server(slow) as server, client_of(server, timeouts=Timeouts(total=0.2)) as client:
-        began = time.monotonic()
         with pytest.raises(TimeoutError) as caught:
-            async with asyncio.timeout(0.6):
+            async with asyncio.timeout(0.6):  # three times what one piece may take
                 await download(client, target)
-        assert 0.5 < time.monotonic() - began < 2
         await server.abandoned()
     assert not isinstance(caught.value, RequestTimeoutError)
     assert files(target.parent) == []
@@ -280,7 +281,7 @@ async def test_dripping_recording_is_the_callers_to_stop(target: Path) -> None:
 
 
 async def test_redirects_between_two_hosts_are_counted() -> None:
-    """Two hosts, told apart by their ports, that send a recording's reader to and fro: five times, the key but once."""
+    """Two hosts that redirect to each other are followed five times, and only the first request has the key."""
     other_url = ""
 
     async def to_and_fro(peer: Peer, seen: Seen) -> None:
@@ -299,7 +300,7 @@ async def test_redirects_between_two_hosts_are_counted() -> None:
 
 
 async def test_redirect_to_an_unknown_certificate_is_not_followed() -> None:
-    """A redirect to a host whose certificate nobody vouches for ends there: no bytes of its are taken."""
+    """A redirect to a host with an untrusted certificate is an error, and nothing is read from it."""
     async with (
         Server(store(), tls=server_tls(trustme.CA())) as impostor,
         Server(redirect(impostor.url)) as server,
@@ -312,7 +313,7 @@ async def test_redirect_to_an_unknown_certificate_is_not_followed() -> None:
 
 
 async def test_redirect_does_not_leave_https() -> None:
-    """From the second host on, too, only https is followed, or loopback from loopback."""
+    """Every further redirect, too, is followed only to https, or from loopback to loopback."""
     async with Server(redirect("http://files.example/a")) as storage, Server(redirect(storage.url)) as server:
         async with client_of(server) as client:
             error = await error_of(read(client))

@@ -1,4 +1,4 @@
-"""No argument of any public call gets out of its place: into a header, another request, another path or host."""
+"""No argument of a public call escapes into a header, another request, another path or another host."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from akapulu_async import (
@@ -25,7 +25,7 @@ from tests.support.storing import read
 
 IDS = (REQUEST.scenario_id, REQUEST.avatar_id)
 
-# What separates, escapes or ends something in one of the languages that a call is written in.
+# Separators, escapes and terminators of HTTP, URLs, JSON and format strings.
 PIECES = [
     *("\r\n", "\r", "\n", "\0", "\x0b", "\x85", "\u2028", " ", "\t", "\ud800", "\u200b", "é", "\uff0f", "\u2025"),
     *("X-Injected: 1", "\r\n\r\nGET /injected HTTP/1.1\r\n\r\n", "Authorization: Bearer other", "HTTP/1.1"),
@@ -44,12 +44,12 @@ def body_of(seen: Seen) -> Any:
 
 
 def in_body(made: Callable[[str], dict[str, Any]]) -> Belongs:
-    """Return whether a connect is what it is to be, with the text in that member of its body and nowhere else."""
+    """Return a check that a connect has the text in that member of its body and nowhere else."""
     usual = {"scenario_id", "avatar_id", "record_conversation", "wait_for_client_ready"}
 
     def belongs(seen: Seen, text: str) -> bool:
         further = {name: value for name, value in body_of(seen).items() if name not in usual}
-        # What is empty is left out.
+        # Empty members are left out.
         return seen.target == "/api/conversations/connect/" and further in ({}, made(text))
 
     return belongs
@@ -86,12 +86,12 @@ async def managed(client: AkapuluClient, text: str) -> None:
 
 
 def never(_: Seen, __: str) -> bool:
-    """Whatever is no UUID is not sent at all, and each of the texts is none but for one."""
+    """Nothing is sent unless the text is a UUID, as only one of the pieces is."""
     return False
 
 
 def queried(name: Callable[[str], str], value: Callable[[str], str]) -> Belongs:
-    """Return whether the query is one name with one value, which are read as what they were."""
+    """Return a check that the query decodes to one name and one value, as passed."""
 
     def belongs(seen: Seen, text: str) -> bool:
         parts = urlsplit(seen.target)
@@ -102,14 +102,14 @@ def queried(name: Callable[[str], str], value: Callable[[str], str]) -> Belongs:
 
 
 def below(seen: Seen) -> bool:
-    """Whether a target has no query, and is below the base URL also for one who decodes it first."""
+    """Return True if a target has no query and is below the base URL, also when decoded first."""
     segments = unquote(seen.target).replace("\\", "/").split("/")
     return not {"?", "#"} & set(seen.target) and not {".", ".."} & set(segments)
 
 
 @attrs.frozen
 class Place:
-    """An argument: how a text gets into it, and whether what the service then saw is in order."""
+    """An argument: how a text is passed in it, and a check of the request that the service saw."""
 
     send: Sends
     belongs: Belongs
@@ -176,7 +176,7 @@ USUAL = {
 
 
 def in_order(seen: Seen) -> bool:
-    """Whether the head is that of any call: these headers, with the key, and nothing of a caller's."""
+    """Return True if a request has the usual headers, with the key, and no other."""
     usual = USUAL["GET"] if seen.method in {"GET", "HEAD"} else USUAL["POST"]
     return seen.headers.keys() == usual and seen.headers["authorization"] == f"Bearer {API_KEY}"
 
@@ -188,9 +188,8 @@ def in_order(seen: Seen) -> bool:
 @example(text=f"{SESSION}\n")
 @example(text="a?b")
 @example(text="\ud800")
-@settings(max_examples=40, deadline=None)
 async def test_argument_stays_in_its_place(name: str, text: str) -> None:
-    """Whatever the text, it is refused before anything is sent, or one request comes with it in its place alone."""
+    """Any text is refused before anything is sent, or there is one request with the text in its place alone."""
     place = PLACES[name]
     async with Server(answer({})) as server, AkapuluClient(API_KEY, base_url=server.base_url) as client:
         error: Exception | None = None
@@ -213,10 +212,9 @@ async def test_argument_stays_in_its_place(name: str, text: str) -> None:
 
 @given(text=texts)
 @example(text="\r\nX-Injected: 1")
-@settings(max_examples=100, deadline=None)
-@pytest.mark.shows_secrets  # keys that are drawn as words, which stand elsewhere too
+@pytest.mark.shows_secrets  # the keys are words that occur elsewhere too
 async def test_key_stays_in_its_header(text: str) -> None:
-    """A key that is accepted is sent as it is, but for white space around it, and adds no header."""
+    """An accepted key is sent as it is, stripped of white space, and adds no header."""
     async with Server(answer({})) as server:
         try:
             client = AkapuluClient(text, base_url=server.base_url)
@@ -231,9 +229,8 @@ async def test_key_stays_in_its_header(text: str) -> None:
 
 @given(text=texts)
 @example(text="/{session_id}/../x/")
-@settings(max_examples=100, deadline=None)
 async def test_recordings_path_stays_a_path(text: str) -> None:
-    """A template that is accepted leads to where it says, with the conversation's id in it, and nowhere else."""
+    """An accepted template leads to its own path with the conversation's id, and nowhere else."""
     template = f"/{text}{{session_id}}/{text}"
     async with Server(answer({})) as server:
         try:
@@ -247,9 +244,8 @@ async def test_recordings_path_stays_a_path(text: str) -> None:
 
 
 @given(text=texts)
-@settings(max_examples=100, deadline=None)
 def test_base_url_stays_where_it_says(text: str) -> None:
-    """A base URL that is accepted is below the host that it names: what is appended cannot move the key elsewhere."""
+    """An accepted base URL stays at its host: an appended path cannot send the key elsewhere."""
     try:
         client = AkapuluClient(API_KEY, base_url=f"https://akapulu.example/{text}")
     except ConfigurationError:
@@ -264,9 +260,8 @@ SNAPSHOT = {"began_at": "2026-03-10T18:10:02+00:00", "elapsed": {"connecting": 0
 
 @given(text=texts)
 @example(text=SESSION)
-@settings(max_examples=100, deadline=None)
-def test_snapshot_bears_only_ids(text: str) -> None:
-    """What a snapshot from elsewhere names as its conversation is an id or is refused."""
+def test_snapshot_takes_only_ids(text: str) -> None:
+    """The conversation of a stored snapshot is an id, or the snapshot is refused."""
     try:
         taken = SessionSnapshot.from_json({**SNAPSHOT, "session_id": text})
     except ConfigurationError:

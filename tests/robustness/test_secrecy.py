@@ -1,4 +1,4 @@
-"""Neither the API key nor a room token gets to where people look: logs, texts, tracebacks, pickles."""
+"""Logs, messages, tracebacks and pickles contain neither the API key nor a room token."""
 
 import asyncio
 import logging
@@ -34,7 +34,10 @@ from tests.support.misbehaving import (
 from tests.support.scanning import linked, variables_of
 from tests.support.storing import redirect, store
 
-# Neither looks like a credential, so that no rule of shapes helps; only their parts are looked for.
+GUARD = 20.0
+"""Seconds after which a call gives up."""
+
+# Neither has the shape of a credential, so no pattern can find them. Their parts are searched for.
 KEY = "violet/canyon+harvest=lantern"
 TOKEN = "marble.orchid-thimble_saffron"
 PARTS = ("canyon", "harvest", "lantern", "orchid", "thimble", "saffron")
@@ -44,13 +47,13 @@ GOOD = {**CONNECTION, "token": TOKEN}
 
 
 def hidden(text: str, where: str) -> None:
-    """Fail if a text bears a secret, or a part of one."""
+    """Fail if a text contains a secret or a part of one."""
     found = [part for part in PARTS if part in text]
     assert not found, f"{found} in {where}: {text[:2000]}"
 
 
 async def echo(peer: Peer, seen: Seen) -> None:
-    """Send back what came, key and all, as web frameworks do on their error pages."""
+    """Send the request back with its key, as the error pages of web frameworks do."""
     await peer.send(http(500, {"Content-Type": "text/html"}, repr(seen).encode()))
 
 
@@ -61,12 +64,12 @@ async def echo_in_head(peer: Peer, seen: Seen) -> None:
 
 
 def said(text: str, status: int = 200) -> Behaviour:
-    """Answer with a text that bears the secrets."""
+    """Answer with a text that contains the secrets."""
     return answer({"error": text, "error_code": text, "detail": text}, status)
 
 
 def connection(**fields: Any) -> Behaviour:
-    """Answer a connect with something wrong in it, the token among it."""
+    """Answer a connect with the token and a wrong field."""
     return answer({**GOOD, **fields})
 
 
@@ -116,7 +119,7 @@ class Everything(logging.Handler):
 
 @pytest.fixture
 def everything() -> Iterator[Everything]:
-    """Log all at DEBUG: the root logger, with asyncio's and aiohttp's."""
+    """Log everything at DEBUG, also of asyncio and aiohttp."""
     root, handler = logging.getLogger(), Everything()
     level = root.level
     root.addHandler(handler)
@@ -128,7 +131,7 @@ def everything() -> Iterator[Everything]:
 
 
 def inspect(error: BaseException) -> None:
-    """Look for secrets wherever an error can be looked at, and in whatever hangs on it."""
+    """Search an error and all errors linked to it for secrets."""
     for here in linked(error):
         for text in (str(here), repr(here), repr(here.args), repr(vars(here)), repr(getattr(here, "__notes__", ""))):
             hidden(text, type(here).__name__)
@@ -140,13 +143,13 @@ def inspect(error: BaseException) -> None:
 
 
 def look_into_variables(error: BaseException) -> None:
-    """Look for secrets in what is in the variables of frames, as tools do that report errors."""
+    """Search the variables of the frames for secrets, as error reporters show them."""
     for text in variables_of(error):
         hidden(text, "the variables")
 
 
 async def raised(call: Awaitable[object]) -> AkapuluError | None:
-    """Return what a call raises, without the frames of this file, which know the secrets."""
+    """Return what a call raises, without the frames of this file, which hold the secrets."""
     try:
         await call
     except AkapuluError as error:
@@ -162,34 +165,36 @@ async def raised(call: Awaitable[object]) -> AkapuluError | None:
 async def test_failures_show_no_secret(
     name: str, behaviour: Behaviour, everything: Everything, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However a call fails, its error, all that hangs on it, and the log bear neither the key nor the token."""
+    """However a call fails, its error, those linked to it and the log contain neither the key nor the token."""
     monkeypatch.chdir(tmp_path)
-    timeouts, retry = Timeouts(total=0.2), RetryPolicy(attempts=2, base=0)
+    silent = behaviour in {BEHAVIOURS["hang"], BEHAVIOURS["body too short"]}
+    timeouts, retry = Timeouts(total=0.2 if silent else GUARD), RetryPolicy(attempts=2, base=0)
     async with (
         Server(behaviour) as server,
         AkapuluClient(KEY, base_url=server.base_url, timeouts=timeouts, retry=retry) as client,
     ):
         error = await raised(CALLS[name](client))
-        assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
+        assert silent or server.requests
+        assert all(seen.headers["authorization"] == f"Bearer {KEY}" for seen in server.requests)
     if error is not None:
         inspect(error)
     assert any("GET" in line or "POST" in line for line in everything.lines)
 
 
 async def half_answered(peer: Peer, _: Seen) -> None:
-    """Begin an answer, and send no more of it."""
+    """Begin an answer, and never finish it."""
     await peer.send(http(200, JSON, b"{", length=1000))
     await peer.gone()
 
 
 ANSWERED: dict[str, Behaviour] = {"connect": answer(GOOD), "updates": answer(UPDATE), "download": store(b"film")}
-"""What lets a call succeed."""
+"""Answers with which the calls succeed."""
 
 Waiting = Callable[[], Awaitable[None]]
 
 
 async def timed_out(call: Coroutine[Any, Any, object], under_way: Waiting) -> BaseException:
-    """Let the caller's own timeout pass when a call is under way, and return its error."""
+    """Let the caller's own timeout expire while a call is under way, and return the error."""
     limit = asyncio.timeout(None)
 
     async def expire() -> None:
@@ -205,7 +210,7 @@ async def timed_out(call: Coroutine[Any, Any, object], under_way: Waiting) -> Ba
 
 
 async def cancelled(call: Coroutine[Any, Any, object], under_way: Waiting) -> BaseException:
-    """Cancel a call when it is under way, and return what comes out."""
+    """Cancel a call while it is under way, and return the error."""
     task = asyncio.create_task(call)
     await under_way()
     task.cancel()
@@ -228,13 +233,14 @@ async def test_interrupted_calls_show_no_secret(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A caller's own timeout or cancel, in a client's first call or a later one, leaves no variable with the key."""
+    """After a caller's timeout or cancel, in a first or a later call, no variable of a frame contains the key."""
     monkeypatch.setattr(transport_module, "LATE_ANSWER", 0.05)
     script = (*[ANSWERED[name]] * before, behaviour)
 
     async def under_way() -> None:
         await server.seen(before + 1)
-        await asyncio.sleep(0.02)  # what was begun to be answered comes
+        for _ in range(10):  # turns of the loop, to read the begun answer
+            await asyncio.sleep(0)
 
     async with (
         Server(*script) as server,
@@ -258,7 +264,7 @@ async def test_interrupted_calls_show_no_secret(
 
 
 async def test_words_on_a_recording_show_no_secret(everything: Everything) -> None:
-    """What the service says of a recording that does not come is a short line without the key."""
+    """The service's text about a missing recording is shown as a short line without the key."""
     status = {"has_recording": True, "is_ready": False, "status_text": f"No\x1b[2J\n{KEY}" + "!" * 1000}
     async with (
         Server(answer({**DETAIL, "recording": status})) as server,
@@ -272,7 +278,7 @@ async def test_words_on_a_recording_show_no_secret(everything: Everything) -> No
 
 
 async def test_results_show_no_secret(everything: Everything) -> None:
-    """What calls return shows no secret by `repr()` or `str()`, nor does the client itself."""
+    """The `repr()` and `str()` of results and of the client contain no secret."""
     script = (answer(GOOD), answer(UPDATE), answer(DETAIL), store(b"film"))
     async with Server(*script) as server, AkapuluClient(KEY, base_url=server.base_url) as client:
         connection = await client.conversations.connect(REQUEST)
@@ -289,7 +295,7 @@ async def test_results_show_no_secret(everything: Everything) -> None:
 
 
 async def test_log_of_a_debugging_loop_shows_no_secret(everything: Everything) -> None:
-    """A loop in debug mode, which logs tasks and callbacks, shows no secret either."""
+    """A loop in debug mode, which logs tasks and callbacks, logs no secret."""
     loop = asyncio.get_running_loop()
     loop.set_debug(True)
     loop.slow_callback_duration = 0
@@ -306,7 +312,7 @@ async def test_log_of_a_debugging_loop_shows_no_secret(everything: Everything) -
 
 
 async def test_storage_never_sees_the_key() -> None:
-    """The host to which a recording redirects gets no header with the key in it."""
+    """The host that a recording redirects to gets no header with the key."""
     async with (
         Simulator(speed=0, seed=1, recording_delay=0, recording_size=10_000, api_key=KEY) as simulator,
         Server(store(b"film")) as storage,
@@ -333,7 +339,7 @@ async def test_storage_never_sees_the_key() -> None:
     ],
 )
 def test_refused_settings_show_no_key(options: dict[str, Any]) -> None:
-    """A client that cannot be made says why without the key, also to who looks at the frames."""
+    """A client that cannot be made says why without the key, also in the variables of the frames."""
     try:
         AkapuluClient(**{"api_key": KEY, **options})
     except ConfigurationError as error:

@@ -317,11 +317,7 @@ async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 def _client_tasks() -> set["asyncio.Task[Any]"]:
     """Return the tasks that are not servers', nor asyncio's for their connections."""
-    return {
-        task
-        for task in asyncio.all_tasks()
-        if task.get_name() != OWN and "_accept_connection" not in repr(task.get_coro())
-    }
+    return {task for task in asyncio.all_tasks() if task.get_name() != OWN and "_accept" not in repr(task.get_coro())}
 
 
 @asynccontextmanager

@@ -1,6 +1,4 @@
-"""The programs that `test_shutdown.py` shuts down: a fan-out over endless requests, alone and under a web server."""
-
-# ruff: noqa: T201 - a program prints
+"""Programs for `test_shutdown.py` to stop: a fan-out over endless requests, alone and under a web server."""
 
 import asyncio
 import itertools
@@ -24,19 +22,18 @@ CONTROL = os.environ.get("AKAPULU_BASE_URL", "").removesuffix("/api") + "/_simul
 
 
 def requests() -> Iterator[ConnectRequest]:
-    """Never end."""
+    """Yield requests without end."""
     return itertools.repeat(REQUEST)
 
 
 async def stay(session: ConversationSession) -> None:
-    """Tell of a session, and stay with it."""
-    print(session.id, flush=True)
+    """Wait for the end."""
     await session.ended.wait()
 
 
 @asynccontextmanager
 async def participant(connection: Connection) -> AsyncIterator[None]:
-    """Join, and leave, in a simulator that runs elsewhere."""
+    """Join and leave a room of a simulator in another process."""
     room = f"{CONTROL}/{connection.conversation_session_id}"
     async with aiohttp.ClientSession() as http:
         async with http.post(f"{room}/join") as answer:
@@ -49,12 +46,16 @@ async def participant(connection: Connection) -> AsyncIterator[None]:
 
 
 async def alone() -> None:
-    """Fan out; SIGTERM does what SIGINT does under `asyncio.run()`."""
+    """Fan out. SIGTERM does what SIGINT does under `asyncio.run()`."""
     here = asyncio.current_task()
     assert here is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, here.cancel)
-    async with AkapuluClient() as client, SessionManager(client, participant=participant) as manager:
-        async for outcome in manager.run(requests(), stay, concurrency=AT_WORK):
+    async with (
+        AkapuluClient() as client,
+        SessionManager(client, participant=participant) as manager,
+        manager.run(requests(), stay, concurrency=AT_WORK) as outcomes,
+    ):
+        async for outcome in outcomes:
             raise AssertionError(outcome)
 
 
@@ -64,8 +65,9 @@ def web_server(backend: Path) -> None:
     app: web.Application = parts["app"]
 
     async def fan_out(app: web.Application) -> None:
-        async for outcome in app[parts["MANAGER"]].run(requests(), stay, concurrency=AT_WORK):
-            raise AssertionError(outcome)
+        async with app[parts["MANAGER"]].run(requests(), stay, concurrency=AT_WORK) as outcomes:
+            async for outcome in outcomes:
+                raise AssertionError(outcome)
 
     async def work(app: web.Application) -> AsyncIterator[None]:
         task: asyncio.Task[Any] = asyncio.create_task(fan_out(app))
@@ -79,7 +81,7 @@ def web_server(backend: Path) -> None:
 
 
 def main() -> None:
-    """Run the program that is asked for."""
+    """Run the web server if its file is given, else the fan-out alone."""
     if len(sys.argv) > 1:
         web_server(Path(sys.argv[1]))
         return

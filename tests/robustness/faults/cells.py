@@ -1,4 +1,4 @@
-"""What a cell of the matrix promises, and in which words."""
+"""The cells of the matrix, and their wording."""
 
 import enum
 from collections.abc import Mapping
@@ -20,28 +20,31 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "session": ("session",),
     "session of `attach`": ("attach",),
 }
-"""The columns: the operations that get the same under each fault."""
+"""The columns. Operations in one column get the same under each fault."""
 
 ANSWER = "answer"
 TRIES = 3
-"""How often each request is tried, and each session's poll may fail in a row before the session ends."""
+"""Attempts of each request, and failed polls in a row that end a session."""
 
-_AMPLE, _TOTAL, _CONNECT = 10.0, 1.0, 0.1
+UNITS = (1.0, 4.0, 16.0)
+"""Seconds of a deadline. The next one is tried where a busy machine is too slow to tell one deadline from none."""
 
-SLACK = 0.9 * _TOTAL
-"""Seconds that a busy machine may take for what takes none; with less than a deadline, one too many is seen."""
+_AMPLE, _CONNECT = 10.0, 0.1  # units
+
+_SLACK = 0.9
+"""Units that anything may take beyond its waits; less than one, so that one deadline too many is seen."""
 
 LINK_SPEED = 10_000
-"""Bytes a second that the slow link passes."""
+"""Bytes per second of the slow link."""
 
 LEAST_DELAY = 0.01
-"""Seconds that each delay of the link with latency takes at the least."""
+"""Shortest delay of the link with latency, in seconds."""
 
-_EARLY = 0.95  # by how much timers may be early
+_EARLY = 0.95  # timers may fire a little early
 
 
 class When(enum.Enum):
-    """How long a call takes; the value is the words for it."""
+    """How long a call takes; the value is its wording."""
 
     AT_ONCE = "at once"
     DEADLINE = "at the deadline"
@@ -51,54 +54,60 @@ class When(enum.Enum):
     LINK = "as fast as the link"
     BACK = "when the service is back"
 
-    @property
-    def timeouts(self) -> Timeouts:
-        """Return limits that let such a call take so long, and a test not longer."""
+    def timeouts(self, unit: float) -> Timeouts:
+        """Return limits with which a call takes that long."""
         match self:
             case When.DEADLINE | When.AFTER_DEADLINE | When.AFTER_DEADLINES:
-                return Timeouts(connect=_AMPLE, total=_TOTAL)
+                return Timeouts(connect=_AMPLE * unit, total=unit)
             case When.CONNECT_LIMIT:
-                return Timeouts(connect=_CONNECT, total=_AMPLE)
-        return Timeouts(connect=_AMPLE, total=_AMPLE)
+                return Timeouts(connect=_CONNECT * unit, total=_AMPLE * unit)
+        return Timeouts(connect=_AMPLE * unit, total=_AMPLE * unit)
 
 
 @attrs.frozen
 class Cell:
-    """What one operation gets under one fault."""
+    """The result of one operation under one fault."""
 
     gets: str
     """`answer`, or the error; see `told()`."""
 
     seen: int
-    """How often the service handled the request; of a session, its polls."""
+    """How often the service handled the request; for a session, its polls."""
 
     when: When = When.AT_ONCE
 
     fruitless: int = TRIES
-    """How many tries take a deadline each, if that is when."""
+    """With `AFTER_DEADLINES`, how many attempts take a deadline each."""
 
-    def fits(self, seconds: float, link: float) -> bool:
-        """Whether a call took as long as it is said to, and the link so many seconds of that for the least."""
-        least = {
-            When.DEADLINE: _TOTAL,
-            When.AFTER_DEADLINE: _TOTAL,
-            When.AFTER_DEADLINES: self.fruitless * _TOTAL,
-            When.CONNECT_LIMIT: TRIES * _CONNECT,
+    def least(self, unit: float, link: float) -> float:
+        """Return the seconds that the waits of a call take, where the link takes `link` of them."""
+        return {
+            When.DEADLINE: unit,
+            When.AFTER_DEADLINE: unit,
+            When.AFTER_DEADLINES: self.fruitless * unit,
+            When.CONNECT_LIMIT: TRIES * _CONNECT * unit,
             When.LINK: link,
         }.get(self.when, 0.0)
-        return least * _EARLY <= seconds < least + SLACK
+
+    def too_early(self, seconds: float, unit: float, link: float) -> bool:
+        """Return True if a call took less time than its waits."""
+        return seconds < _EARLY * self.least(unit, link)
+
+    def too_late(self, seconds: float, unit: float, link: float) -> bool:
+        """Return True if a call took longer than its waits explain: it waited too often, or the machine was busy."""
+        return seconds >= self.least(unit, link) + _SLACK * unit
 
     def __str__(self) -> str:
         return words(self.gets, self.seen, self.when.value)
 
 
 def words(gets: str, seen: int, when: str) -> str:
-    """Return what a cell shows."""
+    """Return the text of a cell."""
     return f"{gets}, {seen}x, {when}"
 
 
 def told(error: Exception | None) -> str:
-    """Return in words what a caller gets; None for no error."""
+    """Return the wording of a result: an error, or None for an answer."""
     if error is None:
         return ANSWER
     words = f"`{type(error).__name__}`"

@@ -1,4 +1,4 @@
-"""The operations of the matrix: each does what a user does, and looks closely at what it gets."""
+"""The operations of the matrix: each does what a user does, and checks the result closely."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -11,7 +11,7 @@ from akapulu_async import AkapuluClient, ConversationSession, SessionState
 from akapulu_async.simulator import ScriptRow, Simulator
 from akapulu_async.simulator.requests import Route
 from tests.robustness.faults.proxy import Link
-from tests.support.misbehaving import API_KEY, PATIENCE, REQUEST
+from tests.support.misbehaving import API_KEY, REQUEST
 from tests.support.storing import files
 
 _READY = 1.0  # seconds from a connect until the bot is ready
@@ -25,35 +25,35 @@ class Bench:
 
     simulator: Simulator
     operation: str
-    """What it is there for."""
+    """The operation that it is set up for."""
 
     session_id: str
     content: bytes
     """Its recording."""
 
     folder: Path
-    """Where downloads go; empty."""
+    """An empty folder for downloads."""
 
     live_id: str
-    """Another conversation, which goes on."""
+    """Another conversation, which has not ended."""
 
     link: Link
     """The link to the host below, if it is slow."""
 
     @property
     def host(self) -> str:
-        """The URL of who meets the faults: the service, or the host to which it redirects."""
+        """The URL of the host that the faults strike: the service, or the one to which it redirects."""
         return self.simulator.storage_url if _redirected(self.operation) else self.simulator.base_url
 
     def behind(self, url: str) -> str:
-        """Let that host be asked at this URL, and return a client's base URL."""
+        """Put that host behind this URL, and return a client's base URL."""
         if not _redirected(self.operation):
             return url
         self.simulator._storage.base_url = url
         return self.simulator.base_url
 
     def seen(self) -> int:
-        """Return how often that host handled the requests that are counted for the operation."""
+        """Return how often that host handled the operation's requests."""
         return self.simulator.count(_ROUTES[self.operation])
 
     async def do(self, client: AkapuluClient) -> None:
@@ -61,11 +61,11 @@ class Bench:
         await _DO[self.operation](self, client)
 
     async def prepare(self, client: AkapuluClient) -> None:
-        """Read something of that kind from that host, so that there is a kept connection to it."""
+        """Read something from that host, so that there is a kept connection to it."""
         await _READ.get(_ROUTES[self.operation], _updates)(self, client)
 
     async def other(self) -> "Bench":
-        """Return the same service with another conversation. Not for one that is behind something."""
+        """Return the same service with another conversation. Only for a host that is not behind another URL."""
         async with AkapuluClient(API_KEY, base_url=self.simulator.base_url) as client:
             session_id, content = await _record(self.simulator, client, _LONGER)
         return attrs.evolve(self, session_id=session_id, content=content)
@@ -102,7 +102,7 @@ async def _begin(client: AkapuluClient) -> str:
 
 
 async def _record(simulator: Simulator, client: AkapuluClient, seconds: float) -> tuple[str, bytes]:
-    """Let a call of so many seconds happen, and return its id and its recording."""
+    """Simulate a recorded call of so many seconds; return its id and its recording."""
     session_id = await _begin(client)
     simulator.advance(_READY + seconds)
     simulator.end(session_id)
@@ -156,7 +156,7 @@ async def _download(bench: Bench, client: AkapuluClient) -> None:
 async def _get_ready(bench: Bench, session: ConversationSession) -> None:
     async with session:
         bench.simulator.advance(_READY)
-        await session.wait_for(SessionState.BOT_READY, timeout=PATIENCE)
+        await session.bot_ready.wait()
         assert session.state is SessionState.BOT_READY
 
 
@@ -202,7 +202,7 @@ _READ: Mapping[Route, _Deed] = {"detail": _detail, "recording": _recording, "sto
 
 
 def left_behind() -> list[str]:
-    """Return the library's tasks that still run."""
+    """Return the files of the library's tasks that still run."""
     tasks = (task.get_coro() for task in asyncio.all_tasks())
     files_of = [getattr(coroutine, "cr_code").co_filename for coroutine in tasks if hasattr(coroutine, "cr_code")]  # noqa: B009
     return [name for name in files_of if "akapulu_async" in name and "simulator" not in name]

@@ -1,4 +1,4 @@
-"""A TCP proxy between library and service that lets exchanges through, or breaks them where it is told to."""
+"""A TCP proxy between library and service that breaks exchanges at given points."""
 
 import asyncio
 import enum
@@ -13,11 +13,12 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from tests.support.misbehaving import OWN, PATIENCE, Peer
+from tests.support.misbehaving import OWN, Peer
 
 _STEP = 0.05  # seconds between two pieces on a slow link
 _PIECE = 1000  # bytes that arrive together on a link with jitter
 _LATER = 0.02  # seconds from an answer until it comes again
+_GUARD = 30.0  # seconds after which a test gives up
 
 
 class Point(enum.Enum):
@@ -38,25 +39,25 @@ class Deed(enum.Enum):
 
     RESET = "RST"
     CLOSE = "FIN"
-    SILENCE = "it stays open, and nothing more is said on it"
-    DIE = "the service dies: all connections are reset, and nobody listens any more"
+    SILENCE = "it stays open, and nothing more is sent on it"
+    DIE = "the service dies: all connections are reset, and nothing listens any more"
 
 
 @attrs.frozen
 class Fault:
-    """What befalls an exchange; nothing, if nothing is given."""
+    """What happens to an exchange; by default nothing."""
 
     at: Point | None = None
     deed: Deed = Deed.RESET
     kept: bool = False
-    """Whether only an exchange on a connection that had one before is befallen; others pass."""
+    """Strike only on a connection that had an exchange before."""
     doubled: bool = False
-    """Whether the answer's body is sent twice."""
+    """Send the answer's body twice."""
     again: bool = False
-    """Whether the whole answer comes a second time, a little later."""
+    """Send the whole answer a second time, a little later."""
     bytes_per_second: float | None = None
     latency: float = 0.0
-    """Seconds that the request takes, and each piece of the answer, up to half of it more or less by chance."""
+    """Seconds that the request and each piece of the answer take, randomly up to half more or less."""
 
 
 FINE = Fault()
@@ -64,13 +65,13 @@ FINE = Fault()
 
 @attrs.define
 class Link:
-    """What a slow link has cost; counted, to know how long a call must have taken."""
+    """Counts what a slow link passed, to compute how long a call must have taken."""
 
     bytes_passed: int = 0
-    """On a link that passes so many bytes a second."""
+    """On a link with `bytes_per_second`."""
 
     delays: int = 0
-    """On a link with latency."""
+    """On a link with `latency`."""
 
 
 class _StruckError(Exception):
@@ -78,16 +79,16 @@ class _StruckError(Exception):
 
 
 class Proxy:
-    """Passes requests on to a service. The script has a fault an exchange, the last one for all further ones.
+    """Passes requests on to a service. The script has one fault per exchange; the last one repeats.
 
     Args:
         service: The URL of the service, with its path.
-        script: What befalls the exchanges.
-        tls: How to be a TLS server; None to be none.
-        link: Where to count what a slow link costs.
+        script: The faults.
+        tls: The TLS server context; None for plain HTTP.
+        link: Counts what a slow link passed.
 
     Attributes:
-        answered_again: Set when an answer was sent a second time.
+        answered_again: Set once an answer was sent a second time.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class Proxy:
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
-        # Bound and never listening, it keeps the port while nobody listens there.
+        # A bound socket that never listens reserves the port.
         self._holder = _bound(0)
         self.port = self._holder.getsockname()[1]
         scheme, host = ("https", "localhost") if self._tls else ("http", "127.0.0.1")
@@ -123,11 +124,11 @@ class Proxy:
         self._holder.close()
 
     async def start(self) -> None:
-        """Listen, after a `stop()` at the same port again."""
+        """Listen; after `stop()`, at the same port again."""
         self._server = await asyncio.start_server(self._accept, sock=_bound(self.port), ssl=self._tls)
 
     def stop(self) -> None:
-        """Die as a process does: nobody listens any more, and all connections are reset."""
+        """Die as a process does: stop listening and reset all connections."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -136,7 +137,7 @@ class Proxy:
 
     async def abandoned(self) -> None:
         """Return when no connection is left."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(_GUARD):
             while self._peers:
                 self._nobody_left.clear()
                 await self._nobody_left.wait()

@@ -1,4 +1,4 @@
-"""The scenes of the matrix: what stands between library and service, one for each kind of fault."""
+"""The scenes of the matrix: one arrangement between library and service for each kind of fault."""
 
 import asyncio
 import logging
@@ -18,12 +18,13 @@ from akapulu_async import AkapuluClient, PollPolicy, RetryPolicy, Timeouts
 from tests.robustness.faults.cells import TRIES
 from tests.robustness.faults.operations import Bench
 from tests.robustness.faults.proxy import FINE, Deed, Fault, Point, Proxy
-from tests.support.misbehaving import API_KEY, PATIENCE
+from tests.support.misbehaving import API_KEY
 
 Scene = Callable[[Bench, str, Timeouts], AbstractAsyncContextManager[AkapuluClient]]
-"""Takes the service, the operation and the time limits; gives the client that the operation is done with."""
+"""Takes the service, the operation and the time limits; yields the client for the operation."""
 
 _TURNS = 5  # of the loop, to read what has come
+_GUARD = 30.0  # seconds after which a test gives up
 
 _RETRY = RetryPolicy(attempts=TRIES, base=0.0, cap=0.0)
 _POLL = PollPolicy(interval=0.01, live_interval=60.0, jitter=0.0, max_failures=TRIES - 1)
@@ -34,10 +35,10 @@ def _client(base_url: str, timeouts: Timeouts, http: aiohttp.ClientSession | Non
 
 
 def struck(*script: Fault, warm: bool = False) -> Scene:
-    """Let faults strike what an operation sends; of a session, its polls, since connect has its own column.
+    """Let faults strike the requests of an operation; for a session its polls, as connect has its own column.
 
     Args:
-        script: A fault an exchange, the last one for all further ones.
+        script: One fault per exchange; the last one repeats.
         warm: Whether there is a kept connection already.
     """
 
@@ -56,12 +57,12 @@ def struck(*script: Fault, warm: bool = False) -> Scene:
 
 @asynccontextmanager
 async def repeating(bench: Bench, operation: str, timeouts: Timeouts) -> AsyncGenerator[AkapuluClient]:
-    """Let the answer about another conversation come again, later, on the connection that was kept for the next."""
+    """Send the answer about another conversation a second time, on the kept connection that the next request uses."""
     other = await bench.other()
     async with Proxy(bench.host, Fault(again=True), FINE) as proxy:
         async with _client(bench.behind(proxy.base_url), timeouts) as client:
             await other.prepare(client)
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(_GUARD):
                 await proxy.answered_again.wait()
             for _ in range(_TURNS):
                 await asyncio.sleep(0)
@@ -70,7 +71,7 @@ async def repeating(bench: Bench, operation: str, timeouts: Timeouts) -> AsyncGe
 
 
 class _Failed(logging.Handler):
-    """Lets the service come back when the library's log tells that an attempt failed."""
+    """Notices in the library's log that an attempt failed."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -83,7 +84,7 @@ class _Failed(logging.Handler):
 
 @asynccontextmanager
 async def restarting(bench: Bench, operation: str, timeouts: Timeouts) -> AsyncGenerator[AkapuluClient]:
-    """Let the service die after its first answer (to a connect, of a session), and come back after a failed attempt."""
+    """Let the service die after its first answer (for a session: to its connect), and return after a failed attempt."""
     logger, handler = logging.getLogger("akapulu_async"), _Failed()
     level = logger.level
     logger.addHandler(handler)
@@ -112,7 +113,7 @@ async def _come_back(proxy: Proxy, failed: asyncio.Event) -> None:
 
 @asynccontextmanager
 async def unreachable(bench: Bench, operation: str, timeouts: Timeouts) -> AsyncGenerator[AkapuluClient]:
-    """Let the packets to the service vanish: its queue of connections is full, so that the system drops them."""
+    """Drop the packets to the service: its connection queue is full."""
     with socket.socket() as full, socket.socket() as first:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -123,7 +124,7 @@ async def unreachable(bench: Bench, operation: str, timeouts: Timeouts) -> Async
 
 
 class _Resolver(AbstractResolver):
-    """Knows this machine, but for the first so many questions."""
+    """Resolves to this machine after a number of failures; -1: never."""
 
     def __init__(self, failures: int) -> None:
         self._failures = failures
@@ -138,11 +139,11 @@ class _Resolver(AbstractResolver):
         return [address]
 
     async def close(self) -> None:
-        """There is nothing to close."""
+        """Nothing to close."""
 
 
 def resolving(failures: int) -> Scene:
-    """Let the host name not be resolved at first."""
+    """Let the first lookups of the host name fail."""
 
     @asynccontextmanager
     async def scene(bench: Bench, operation: str, timeouts: Timeouts) -> AsyncGenerator[AkapuluClient]:
@@ -161,7 +162,7 @@ def _authority() -> trustme.CA:
 
 @cache
 def _contexts(host: str, expired: bool, known: bool) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Return what a server with such a certificate, and a client of it, need."""
+    """Return the TLS contexts of a server with such a certificate, and of its client."""
     now = datetime.now(UTC)
     days = (2, 1) if expired else (1, -1)
     not_before, not_after = (now - timedelta(days=number) for number in days)
@@ -173,12 +174,12 @@ def _contexts(host: str, expired: bool, known: bool) -> tuple[ssl.SSLContext, ss
 
 
 def certified(host: str = "localhost", *, expired: bool = False, known: bool = True) -> Scene:
-    """Let the service show a certificate.
+    """Give the service a certificate.
 
     Args:
-        host: Whose it is.
-        expired: Whether it was good until yesterday.
-        known: Whether the client trusts who signed it.
+        host: The host that it is for.
+        expired: Whether it expired yesterday.
+        known: Whether the client trusts its authority.
     """
 
     @asynccontextmanager

@@ -1,10 +1,10 @@
-"""Fuzzing that is guided by coverage, for as long as one likes.
+"""Fuzz the readers of answers, guided by coverage.
 
     python -m tests.robustness.fuzzing.run [--seconds 60] [target ...]
 
-Each target runs in a process of its own, so long that it fails or its seconds are over. It begins with the corpus that
-is committed, and with what earlier runs found interesting (build/fuzz). What made it fail is left in build/fuzz, too,
-as a file: mend the fault, and add the file to tests/robustness/fuzzing/corpus, from which the tests read.
+Each target runs in a process of its own until it fails or its time is up. It starts with the committed corpus and the
+inputs that earlier runs kept in build/fuzz. An input that made it fail is written there too: fix the fault, and add the
+file to tests/robustness/fuzzing/corpus, so that the tests read it.
 """
 
 import argparse
@@ -21,21 +21,21 @@ MODULES = ("akapulu_async", "email._parseaddr", "email.utils", "json", "urllib.p
 
 
 def main() -> None:
-    """Fuzz each target that was named, or all, and tell what came of it."""
-    parser = argparse.ArgumentParser(description="Fuzz what reads answers.")
+    """Fuzz the named targets, or all, and print the results."""
+    parser = argparse.ArgumentParser(description="Fuzz the readers of answers.")
     parser.add_argument("--seconds", type=int, default=60, help="how long each target is fuzzed (60)")
     parser.add_argument("--one", action="store_true", help="fuzz one target in this process")
-    parser.add_argument("targets", nargs="*", help="which; none: all")
+    parser.add_argument("targets", nargs="*", help="targets to fuzz (all)")
     arguments = parser.parse_args()
     if arguments.one:
         fuzz(arguments.targets[0], arguments.seconds)
     names = arguments.targets or sorted(path.name for path in CORPUS.iterdir())
     failed = [name for name in names if not fuzz_apart(name, arguments.seconds)]
-    sys.exit(f"fuzz: {', '.join(failed)} failed; what made them fail is in {FOUND}" if failed else 0)
+    sys.exit(f"fuzz: {', '.join(failed)} failed; the inputs are in {FOUND}" if failed else 0)
 
 
 def fuzz_apart(name: str, seconds: int) -> bool:
-    """Fuzz a target in a process of its own; whether it bore all that came."""
+    """Fuzz a target in a process of its own; return True if it did not fail."""
     command = [sys.executable, "-m", "tests.robustness.fuzzing.run", "--one", "--seconds", str(seconds), name]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603 - ours
     count = re.search(r"stat::number_of_executed_units:\s*(\d+)", done.stderr)
@@ -51,8 +51,8 @@ def fuzz_apart(name: str, seconds: int) -> bool:
 
 
 def fuzz(name: str, seconds: int) -> None:
-    """Fuzz a target in this process, which that ends."""
-    atheris = importlib.import_module("atheris")  # not everybody who tests has it
+    """Fuzz a target in this process, and end the process."""
+    atheris = importlib.import_module("atheris")  # not in an extra
     kept = FOUND / name
     kept.mkdir(parents=True, exist_ok=True)
     with atheris.instrument_imports(include=MODULES):

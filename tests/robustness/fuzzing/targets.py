@@ -1,10 +1,10 @@
-"""What the network says, given to all that reads it: each target takes bytes, and bears them or fails.
+"""The fuzzing targets: each takes bytes as they could come from the network, and reads them.
 
-A target fails by an exception. What a reader may raise is caught in it, and what came of the reading is used as a
-program would use it. Bytes are readable: those of an answer look like an answer.
+A target fails by raising an exception. It catches the errors that a reader may raise, and uses the result as a program
+would. The bytes for an answer are written like an answer.
 """
 
-# ruff: noqa: PT017 - what a reader raises is caught: an error is one of two things that may come
+# ruff: noqa: PT017 - an error is one of two valid results
 
 import json
 import pickle
@@ -33,18 +33,18 @@ KEY = Secret("violet/canyon+harvest=lantern")
 NOW = datetime(2026, 3, 10, 18, 10, 2, tzinfo=UTC)
 LOCAL, REMOTE = "http://127.0.0.1:8080/api/x", "https://akapulu.com/api/x"
 LONGEST_ERROR = 2_000
-"""Characters: what an error shows of an answer is a line or two, however long the answer is."""
+"""Characters of an error's text, however long the answer is."""
 
 Target = Callable[[bytes], None]
 
 
 def header_text(data: bytes) -> str:
-    """Return bytes of a header as aiohttp reads them."""
+    """Decode a header as aiohttp does."""
     return data.decode("utf-8", "surrogateescape")
 
 
 def answer_of(data: bytes) -> Response:
-    """Read what looks like an answer: a status, a header a line, an empty line, the body."""
+    """Parse an answer: a status, one header per line, an empty line, the body."""
     head, _, body = data.partition(b"\n\n")
     status, *lines = head.split(b"\n")
     fields = (line.partition(b":") for line in lines)
@@ -54,19 +54,19 @@ def answer_of(data: bytes) -> Response:
 
 
 def check_error(error: AkapuluError, *, caused: bool = False) -> None:
-    """See that an error can be shown, kept and sent, is short, bears no key, and no other unless it may be caused."""
+    """Check that an error can be logged and pickled, is short, has no key in it, and no cause unless `caused`."""
     texts = (str(error), repr(error), *map(str, vars(error).values()))
     for text in texts:
         assert len(text) < LONGEST_ERROR, len(text)
         assert KEY.reveal() not in text
-        text.encode()  # no lone surrogate, which no log could bear
+        text.encode()  # a log cannot encode a lone surrogate
     again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
     assert (type(again), vars(again)) == (type(error), vars(error))
     assert caused or (error.__cause__ is None and error.__context__ is None)
 
 
 def _reads(request: Request[Any], use: Callable[[Any], None]) -> Target:
-    """Return the target that is an operation: its answer becomes a model, which is used, or an error."""
+    """Return the target for an operation: its answer becomes a model, which is used, or an error."""
 
     def target(data: bytes) -> None:
         response = answer_of(data)
@@ -82,7 +82,7 @@ def _reads(request: Request[Any], use: Callable[[Any], None]) -> Target:
 
 
 def use_connection(connection: Connection) -> None:
-    """Do with a connection what can be done with it."""
+    """Use a connection in every way."""
     hidden = attrs.evolve(connection, token=Secret(KEY.reveal()))
     assert KEY.reveal() not in f"{hidden} {hidden!r} {hidden.raw}"
     assert connection.join_url.startswith(("http://", "https://", " "))
@@ -91,7 +91,7 @@ def use_connection(connection: Connection) -> None:
 
 
 def use_update(update: ConversationUpdate) -> None:
-    """Do with an update what can be done with it, and give it to a session's machine."""
+    """Use an update in every way, also in a session's machine."""
     assert 0.0 <= update.completion_percent <= 100.0
     assert pickle.loads(pickle.dumps(update)) == update  # noqa: S301 - our own
     lifecycle = Lifecycle(UpdateSignals(), 3)
@@ -107,7 +107,7 @@ def use_update(update: ConversationUpdate) -> None:
 
 
 def use_detail(detail: ConversationDetail) -> None:
-    """Do with a detail what can be done with it."""
+    """Use a detail in every way."""
     assert pickle.loads(pickle.dumps(detail)) == detail  # noqa: S301 - our own
     turns = detail.transcript_by_node()
     assert tuple(row for turn in turns for row in turn.rows) == detail.transcript_rows
@@ -118,7 +118,7 @@ def use_detail(detail: ConversationDetail) -> None:
 
 
 def use_json(payload: Any) -> None:
-    """Do with parsed JSON what can be done with it."""
+    """Use parsed JSON in every way."""
     assert isinstance(json.dumps(payload), str)
     repr(payload)
     pickle.dumps(payload)
@@ -168,9 +168,9 @@ def redirect(data: bytes) -> None:
 
 
 def progress(data: bytes) -> None:
-    """Read a text of an update."""
+    """Read the text of an update."""
     try:
-        text = data.decode("utf-8", "surrogatepass")  # JSON can bear a lone surrogate
+        text = data.decode("utf-8", "surrogatepass")  # JSON may contain a lone surrogate
     except UnicodeDecodeError:
         text = data.decode("latin-1")
     signals = UpdateSignals()
@@ -180,7 +180,7 @@ def progress(data: bytes) -> None:
 
 
 def not_ready(data: bytes) -> None:
-    """Read what the service says in a recording's place."""
+    """Read the answer that comes instead of a recording."""
     text = not_ready_text(data, (KEY,))
     assert text.isprintable()
     assert len(text) <= 200
@@ -188,7 +188,7 @@ def not_ready(data: bytes) -> None:
 
 
 def shown(data: bytes) -> None:
-    """Show the beginning of anything, with the key at its end."""
+    """Shorten a text that ends with the key."""
     text = excerpt(header_text(data) + KEY.reveal(), (KEY,))
     assert text.isprintable()
     assert len(text) <= 200
@@ -196,7 +196,7 @@ def shown(data: bytes) -> None:
 
 
 def snapshot(data: bytes) -> None:
-    """Read a snapshot from whatever stood in a store, and take it up."""
+    """Read a stored snapshot, and restore it."""
     try:
         payload = json.loads(data)
     except (ValueError, RecursionError):

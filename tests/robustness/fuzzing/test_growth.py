@@ -1,4 +1,4 @@
-"""Reading takes time and memory in proportion to what is read: no text is searched in the square of its length."""
+"""Reading takes time and memory in proportion to the length of the answer, not to its square."""
 
 import time
 import tracemalloc
@@ -9,18 +9,18 @@ import pytest
 from tests.robustness.fuzzing.targets import ID, TARGETS
 
 TIMES = 8
-"""By how much the longer text is longer. Time in proportion grows by as much, in the square by 64."""
+"""Ratio of the two lengths. Linear time grows by as much, quadratic time by 64."""
 
 BOUND = 3 * TIMES
 LENGTH = 4_000
 """Characters of the shorter text."""
 MOMENT = 0.005
-"""Seconds that are too few to tell anything by."""
+"""Seconds of the processor; less cannot be measured."""
 
 BYTES_A_BYTE = 50
-"""Of memory, for each of an answer. Python's smallest objects have 56 bytes, and JSON's 3 with the comma."""
+"""Bytes of memory per byte of an answer. Python's smallest objects take 56, JSON's 3 with the comma."""
 FIXED_BYTES = 20_000
-"""Of memory, whatever is read."""
+"""Bytes of memory for any answer."""
 
 
 def update(text: str) -> bytes:
@@ -31,18 +31,18 @@ def update(text: str) -> bytes:
 
 
 def refusal(text: str) -> bytes:
-    """Return a refusal that says a text wherever it can."""
+    """Return a refusal with a text in every place."""
     quoted = text.replace("\\", "\\\\").replace('"', '\\"').encode()
     return b'500\nretry-after: %b\n\n{"error": "%b", "error_code": "%b"}' % (text.encode(), quoted, quoted)
 
 
 def not_ready(text: str) -> bytes:
-    """Return what a recording's JSON says."""
+    """Return the JSON that comes instead of a recording."""
     return b'{"error": "%b"}' % text.replace("\\", "\\\\").replace('"', '\\"').encode()
 
 
 def detail(rows: str) -> bytes:
-    """Return a detail that has rows, the last of them bad."""
+    """Return a detail whose last row is invalid."""
     return b'200\n\n{"id": "%b", "transcript_rows": [%b{}]}' % (ID.encode(), rows.encode())
 
 
@@ -69,7 +69,7 @@ READ: dict[str, tuple[str, Callable[[str], bytes], tuple[str, ...]]] = {
 
 
 def seconds(target: str, data: bytes) -> float:
-    """Return the processor's seconds that a reading takes, the least of three."""
+    """Return the processor's seconds for a reading, the shortest of three."""
 
     def one() -> float:
         began = time.thread_time()
@@ -80,7 +80,7 @@ def seconds(target: str, data: bytes) -> float:
 
 
 def slow(name: str, pieces: tuple[str, ...], length: int = LENGTH) -> dict[str, float]:
-    """Return by how much longer a longer text of which pieces takes, if that is more than it is longer."""
+    """Return the pieces whose longer text takes disproportionately long, with the ratio."""
     target, data, _ = READ[name]
     found = {}
     for piece in pieces:
@@ -91,18 +91,19 @@ def slow(name: str, pieces: tuple[str, ...], length: int = LENGTH) -> dict[str, 
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READ)
 def test_time_grows_with_the_text(name: str) -> None:
-    """Whatever piece is repeated: eight times as much of it takes about eight times as long."""
+    """Whatever piece is repeated, eight times the text takes about eight times as long."""
     assert slow(name, READ[name][2]) == {}
 
 
 @pytest.mark.parametrize("row", ['{"role": "user"},', "{},", "[],", '{"": {}},', '{"": 0},', '"",', "0,"])
 @pytest.mark.parametrize("length", [20_000, 160_000])
 def test_memory_grows_with_the_text(row: str, length: int) -> None:
-    """However small the pieces of an answer are, reading it takes at the most so many bytes for each of its bytes."""
+    """However small the pieces of an answer, reading it takes a bounded number of bytes per byte."""
     data = detail(row * (length // len(row)))
-    TARGETS["detail"](data)  # what is made at the first time stays
+    TARGETS["detail"](data)  # the first reading makes things that stay
     tracemalloc.start()
     try:
         TARGETS["detail"](data)
@@ -113,6 +114,6 @@ def test_memory_grows_with_the_text(row: str, length: int) -> None:
 
 
 def test_squares_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reading in the square of the length is told from one in proportion."""
+    """The check finds a reader that takes quadratic time."""
     monkeypatch.setattr("akapulu_async.sansio.signals.LONGEST_TEXT", 10**9)
     assert slow("progress", ("a", "joined "), 1_000).keys() == {"joined "}
