@@ -1,4 +1,4 @@
-"""SECURITY.md says what the code does."""
+"""SECURITY.md agrees with the code."""
 
 import re
 from pathlib import Path
@@ -17,27 +17,27 @@ def policy() -> str:
 
 
 def test_bounds_are_the_codes(policy: str) -> None:
-    """The figures that are promised are those in force."""
+    """The limits in the text are those of the code."""
     assert f"A JSON body has {MAX_JSON_BYTES // 2**20} MiB at the most" in policy
     assert f"nested {MAX_JSON_DEPTH} deep at the most" in policy
     assert f"{MAX_REDIRECTS} times at the most" in policy
 
 
 def test_reports_are_private(policy: str) -> None:
-    """Reports go by a private advisory; there is no address that nobody reads."""
+    """Reports go by a private advisory, not to an e-mail address."""
     assert "*Security*, then *Report a vulnerability*" in policy
     assert not re.search(r"\S@\S", policy)
 
 
 def test_supported_python_is_the_packages(policy: str) -> None:
-    """The Python that is supported is the one that the package asks for."""
+    """The supported Python is the one that the package requires."""
     wanted = re.search(r'requires-python = ">= ([\d.]+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert wanted
     assert f"Python {wanted[1]} or newer" in policy
 
 
-def test_links_lead_somewhere() -> None:
-    """Files that the policy and the matrix of faults link to are there."""
+def test_linked_files_exist() -> None:
+    """Files that the policy and the fault matrix link to exist."""
     for page in (ROOT / "SECURITY.md", ROOT / "docs" / "faults.md"):
         for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), link

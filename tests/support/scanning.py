@@ -1,19 +1,17 @@
-"""A look for secrets in all that a run of the tests shows: `pytest --scan-secrets`.
+"""Search everything that the tests show for secrets: `pytest --scan-secrets`.
 
-All loggers log at DEBUG. What is logged, printed, pickled, warned of and raised in a test is kept until the test is
-over, and then each key and token that came up in it is looked for in all of that; one that is found fails the test.
-What a test itself reads of what it printed (`capsys`), and what processes print that it runs, is kept too.
+All loggers log at DEBUG. Everything logged, printed, pickled, warned of and raised in a test is kept until its end, and
+then searched for every key and token that was used in it; a match fails the test. The scan includes output that the
+test reads itself (`capsys`) and the output of processes that it runs.
 
-Errors are looked at when `pytest.raises` catches them or a test lets them out, whatever they are, and those of the
-library's also when they die: their texts, the pickles of the library's, and the variables of the frames that their
-tracebacks hold, those of the library and of what it called, with what mappings and sequences among them hold. So is
-what hangs on them as cause, context or group.
+Errors are searched when `pytest.raises` catches them or a test raises them, those of the library also when they are
+deleted: their texts, pickles (of the library's), and the variables of the frames in their tracebacks, of the library
+and of what it called, including the contents of mappings and sequences. So are their causes, contexts and groups.
 
-Not looked at is what goes past Python or past these doors: what a test reads from a terminal or, line by line, from a
-`subprocess.Popen`; other exceptions that it catches with `except`; `pickle.Pickler`; and files.
+Not searched: what a test reads from a terminal or, line by line, from a `subprocess.Popen`; other exceptions that it
+catches with `except`; `pickle.Pickler`; files.
 
-A test whose purpose is to show a secret to the user who asked for it, or to play a program that does not care, says so:
-`@pytest.mark.shows_secrets`.
+`@pytest.mark.shows_secrets` marks a test that shows a secret on purpose, or plays a program that does.
 """
 
 import logging
@@ -39,31 +37,31 @@ from akapulu_async.simulator import Simulator, world
 from akapulu_async.simulator.world import room_token
 
 SHORTEST = 13
-"""Characters: a shorter text cannot be told from words that happen to be the same."""
+"""Characters: a shorter text may match by chance."""
 
 LEAST_LETTERS = 6
-"""Different characters that a secret has at the least, for the same reason."""
+"""Least number of different characters in a secret, for the same reason."""
 
 TRACEBACKS = 100
-"""Errors of a test whose frames are looked at: tests of anything that can be drawn raise thousands that are alike."""
+"""Errors per test whose frames are searched: property-based tests raise thousands of similar ones."""
 
 DEPTH, BREADTH = 4, 20
-"""How deep mappings and sequences are looked into, and how many of their items: as far as reporters of errors do."""
+"""How deep mappings and sequences are searched, and how many of their items: as far as error reporters go."""
 
 BELOW = frozenset({"aiohttp", "anyio", "asyncio", "attr", "cattrs", "contextlib", "json", "multidict", "yarl"})
-"""What the library calls. The variables of its frames are looked at where they stand below the library's."""
+"""Packages that the library calls. The variables of their frames are searched below frames of the library."""
 
 _dumps = pickle.dumps
-"""As it is without the scan."""
+"""The original, without the scan."""
 
 Shown = dict[str, str]
-"""What was shown, and where."""
+"""From each shown text to the place where it was shown."""
 
 
 def find(secrets: set[str], shown: Shown) -> list[str]:
-    """Return where secrets were shown, with what stands around."""
+    """Return where secrets were shown, with the surrounding text."""
     found = []
-    everything = "\0".join(shown)  # which is quicker to look through than its parts
+    everything = "\0".join(shown)  # quicker to search than its parts
     for form in {form for secret in secrets for form in _forms(secret)}:
         if form in everything:
             for text, where in shown.items():
@@ -74,19 +72,19 @@ def find(secrets: set[str], shown: Shown) -> list[str]:
 
 
 def _forms(secret: str) -> set[str]:
-    """Return how a secret may be written: as it is, in a link, and cut short."""
+    """Return the forms of a secret: as it is, quoted for a link, and cut off."""
     cut = len(secret) * 2 // 3
     beginning = {secret[:cut]} if cut >= SHORTEST else set()
     return {secret, quote(secret, safe="", errors="replace"), *beginning}
 
 
 def is_secret(text: str) -> bool:
-    """Whether a text is long and varied enough to be looked for."""
+    """Return True if a text is long and varied enough to search for."""
     return len(text) >= SHORTEST and len(set(text)) >= LEAST_LETTERS
 
 
 def linked(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and all that hangs on it: causes, contexts, and the members of groups."""
+    """Yield an error, its causes and contexts, and the members of groups."""
     seen: set[int] = set()
     waiting = [error]
     while waiting:
@@ -99,7 +97,7 @@ def linked(error: BaseException) -> Iterator[BaseException]:
 
 
 def texts_of(error: BaseException) -> Iterator[str]:
-    """Yield all that an error shows but for its frames, and what hangs on it."""
+    """Yield the texts of an error and of those linked to it, without frames."""
     for here in linked(error):
         yield from (_written(here, str), _written(here), _written(here.args), _written(vars(here)))
         if isinstance(here, AkapuluError):
@@ -107,9 +105,9 @@ def texts_of(error: BaseException) -> Iterator[str]:
 
 
 def variables_of(error: BaseException) -> Iterator[str]:
-    """Yield the variables of the library's frames that an error holds, as tools show them that show variables.
+    """Yield the variables of the library's frames, and of what it called, as error reporters show them.
 
-    And those of what the library called; of what hangs on an error, the frames may begin there.
+    The frames of a linked error may begin below the library.
     """
     begins_below = False
     for here in linked(error):
@@ -123,15 +121,15 @@ def variables_of(error: BaseException) -> Iterator[str]:
 
 
 def opened(value: Any, depth: int = DEPTH) -> Iterator[str]:
-    """Yield how a value shows itself, and what is in it: reporters of errors look into whatever is a mapping."""
+    """Yield the `repr` of a value and of its contents: error reporters look into mappings."""
     yield _written(value)
     for item in _items(value) if depth else ():
         yield from opened(item, depth - 1)
 
 
 def _items(value: Any) -> Sequence[Any]:
-    """Return what is in a mapping, keys and values, or in a sequence; at the most so much."""
-    with suppress(Exception):  # it may be made only in part
+    """Return the first keys and values of a mapping, or items of a sequence."""
+    with suppress(Exception):  # it may be half-initialised
         if isinstance(value, Mapping):
             return list(chain.from_iterable(islice(value.items(), BREADTH)))
         if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview):
@@ -146,7 +144,7 @@ def _of_the_library(module: str) -> bool:
 def _written(value: Any, write: Callable[[Any], str] = repr) -> str:
     try:
         return write(value)
-    except Exception as broken:  # noqa: BLE001 - it may be made only in part, be gone, or contain itself
+    except Exception as broken:  # noqa: BLE001 - it may be half-initialised, be gone, or contain itself
         return f"not to be shown: {broken}"
 
 
@@ -155,7 +153,7 @@ def _text(output: str | bytes | None) -> str:
 
 
 class _Everything(logging.Handler):
-    """Keeps each line of each logger, with its exception and what it was made of."""
+    """Keeps each line of each logger, with its exception and arguments."""
 
     def __init__(self, show: Callable[[str, str], None]) -> None:
         super().__init__(logging.DEBUG)
@@ -166,7 +164,7 @@ class _Everything(logging.Handler):
 
 
 class SecretScan:
-    """The pytest plugin. It is there only with `--scan-secrets`, and changes what it looks at for the whole process."""
+    """The pytest plugin for `--scan-secrets`. It patches its sources for the whole process."""
 
     def __init__(self) -> None:
         self._secrets: set[str] = set()
@@ -177,17 +175,17 @@ class SecretScan:
         self._handler = _Everything(self.show)
 
     def show(self, text: str, where: str) -> None:
-        """Keep what is shown."""
+        """Keep a text that was shown."""
         self._shown.setdefault(text, where)
 
     def know(self, text: str) -> None:
-        """Keep what is to be looked for."""
+        """Keep a secret to search for."""
         if is_secret(text):
             self._secrets.add(text)
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        """Begin to listen."""
-        # What pytest keeps of the log stays what it is without this.
+        """Start listening."""
+        # pytest captures the same log records as without the scan.
         capture = session.config.pluginmanager.getplugin("logging-plugin")
         for handler in (capture.caplog_handler, capture.report_handler):
             handler.setLevel(logging.WARNING)
@@ -201,7 +199,7 @@ class SecretScan:
         self._listen()
 
     def _listen(self) -> None:
-        """Look at what would pass by otherwise."""
+        """Patch the sources that have no hook."""
         self._undo.setattr(AkapuluError, "__del__", lambda error: self.look_at(error), raising=False)  # noqa: PLW0108 - binds
         self._undo.setattr(pytest.ExceptionInfo, "fill_unfilled", self._catching(pytest.ExceptionInfo.fill_unfilled))
         self._undo.setattr(pytest.CaptureFixture, "readouterr", self._reading(pytest.CaptureFixture.readouterr))
@@ -209,12 +207,12 @@ class SecretScan:
         self._undo.setattr(pickle, "dumps", pickled)
         self._undo.setattr(pickle, "dump", lambda value, file, *a, **o: file.write(pickled(value, *a, **o)))
         self._undo.setattr(subprocess.Popen, "communicate", self._communicating(subprocess.Popen.communicate))
-        # All of asyncio's and anyio's ways to run a process end here.
+        # Every process of asyncio and anyio ends up here.
         receive = SubprocessStreamProtocol.pipe_data_received
         self._undo.setattr(SubprocessStreamProtocol, "pipe_data_received", self._receiving(receive))
 
     def pytest_sessionfinish(self) -> None:
-        """Leave all as it was."""
+        """Restore everything."""
         logging.getLogger().removeHandler(self._handler)
         self._undo.undo()
 
@@ -224,7 +222,7 @@ class SecretScan:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:
-        """Begin anew with each test."""
+        """Start afresh with each test."""
         self._secrets.clear()
         self._shown.clear()
         self._outputs.clear()

@@ -1,4 +1,4 @@
-"""The scan finds a secret wherever a test shows one, and finds nothing where none is shown."""
+"""The scan finds a secret wherever a test shows one, and nothing elsewhere."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ import pytest
 from akapulu_async.errors import AkapuluError, ConfigurationError
 from tests.support.scanning import find, is_secret, opened, texts_of, variables_of
 
-# ruff: noqa: S603 - runs pytest on what is ours
+# ruff: noqa: S603 - runs pytest on our own files
 
 ROOT = Path(__file__).parents[2]
 SECRET = "marble/orchid.thimble-saffron"
@@ -28,7 +28,7 @@ def send():
 def write(key):
     raise OSError
 """
-"""What plays a module that the library calls."""
+"""Plays a module that the library calls."""
 
 CONFTEST = """
 import json
@@ -232,7 +232,7 @@ CLEAN = {"clean", "clean_process", "other_secrets_are_none", "in_a_frame_elsewhe
 
 
 def run(folder: Path, *options: str) -> dict[tuple[str, str], tuple[str, str]]:
-    """Run tests of leaks in a process of their own; return the outcome of each part of each, and its message."""
+    """Run the tests of leaks in a process of their own; return outcome and message of each phase of each."""
     (folder / "conftest.py").write_text(CONFTEST)
     (folder / "test_leaks.py").write_text(TESTS)
     (folder / "pytest.ini").write_text("[pytest]\nanyio_mode = auto\n")
@@ -244,19 +244,20 @@ def run(folder: Path, *options: str) -> dict[tuple[str, str], tuple[str, str]]:
 
 
 def outcomes(*, scanned: bool) -> dict[tuple[str, str], str]:
-    """Return what is to come of each part of each test."""
+    """Return the expected outcome of each phase of each test."""
     parts = {(name, part): "passed" for name in {*LEAKS, *CLEAN} for part in ("setup", "call", "teardown")}
     leaks = {(name, "teardown"): "failed" for name in LEAKS} if scanned else {}
     return {**parts, ("let_out", "call"): "skipped", **leaks}  # what pytest calls an expected failure
 
 
+@pytest.mark.slow
 def test_nothing_is_found_without_the_scan(tmp_path: Path) -> None:
-    """The tests that leak do so without being noticed, and work."""
+    """Without the scan, the tests that leak pass."""
     assert {part: outcome for part, (outcome, _) in run(tmp_path).items()} == outcomes(scanned=False)
 
 
 def test_leaks_are_found(tmp_path: Path) -> None:
-    """What is printed, logged, raised, pickled, or shown by a process fails the test that did it, and no other."""
+    """A secret that is printed, logged, raised, pickled or shown by a process fails its test, and no other."""
     ends = run(tmp_path, "--scan-secrets")
     assert {part: outcome for part, (outcome, _) in ends.items()} == outcomes(scanned=True)
     for name, where in LEAKS.items():
@@ -270,20 +271,20 @@ def test_leaks_are_found(tmp_path: Path) -> None:
     "shown", [SECRET, "?t=marble%2Forchid.thimble-saffron", f"x{SECRET[:19]}", f"{SECRET}{SECRET}"]
 )
 def test_forms(shown: str) -> None:
-    """A secret is found as it is, as a link writes it, and cut off."""
+    """A secret is found as it is, quoted in a link, and cut off."""
     assert find({SECRET}, {f"before {shown} after": "log"})
     assert not find({SECRET}, {SECRET[:13]: "log", "***": "log"})
 
 
-def test_what_is_no_secret() -> None:
-    """What is short, or of few letters, is not looked for."""
+def test_short_texts_are_not_secrets() -> None:
+    """A text that is short or has few different letters is not searched for."""
     assert is_secret(SECRET)
     assert not is_secret("secret")
     assert not is_secret("a" * 40)
 
 
 def test_errors_are_looked_at_whole() -> None:
-    """An error's texts, its variables, what hangs on it, and its pickle are looked at."""
+    """An error's texts, attributes, linked errors and pickle are searched."""
     error = ConfigurationError("text")
     error.__cause__ = OSError("cause")
     error.fact = SECRET  # type: ignore[attr-defined]
@@ -293,7 +294,7 @@ def test_errors_are_looked_at_whole() -> None:
 
 
 def test_frames_of_the_library_are_looked_at() -> None:
-    """The variables of the library's frames are looked at, and not those of the tests, which know the secrets."""
+    """The variables of the library's frames are searched, not those of the tests, which hold the secrets."""
     namespace = {"__name__": "akapulu_async.made_up", "AkapuluError": AkapuluError}
     exec("def leak(key):\n    raise AkapuluError()", namespace)  # noqa: S102 - a module of ours for a moment
     leak = namespace["leak"]
@@ -312,27 +313,27 @@ class Reticent(dict[str, object]):
 
 @pytest.mark.parametrize("value", [Reticent(key=SECRET), [Reticent({SECRET: 1})], Reticent(headers=[("key", SECRET)])])
 def test_what_variables_hold_is_looked_at(value: object) -> None:
-    """What stands in a mapping or a sequence is looked at, also where its `repr` is reticent."""
+    """The contents of a mapping or sequence are searched, also if its `repr` does not show them."""
     assert SECRET not in repr(value)
     assert any(SECRET in text for text in opened(value))
 
 
 @pytest.mark.parametrize("value", ["text", b"bytes", range(10**9), Reticent(), {"a": [1]}])
 def test_looking_into_a_value_ends(value: object) -> None:
-    """What is no container is looked at once, and of a large one, or one that contains itself, only the beginning."""
+    """A plain value is searched once; of a large container, or one that contains itself, only the beginning."""
     itself: list[object] = [value]
     itself.append(itself)
     assert next(opened(value)) == repr(value)
     assert len(list(opened(itself))) < 1000
 
 
-def test_mapping_that_is_made_only_in_part_is_passed_over() -> None:
-    """What cannot be looked into is shown as far as it can be."""
+def test_half_initialised_mapping_is_skipped() -> None:
+    """A value without a working `repr` is replaced by its error."""
     assert list(opened(UserDict.__new__(UserDict))) == ["not to be shown: 'UserDict' object has no attribute 'data'"]
 
 
 def test_frames_that_the_library_called_are_looked_at() -> None:
-    """Where aiohttp raised an error in the midst of another, the frames of both are looked at if the library called."""
+    """Where aiohttp raised an error during another, the frames of both are searched if the library called it."""
     below: dict[str, Any] = {"__name__": "aiohttp.made_up"}
     ours: dict[str, Any] = {"__name__": "akapulu_async.made_up"}
     exec(BELOW, below)  # noqa: S102 - a module of ours for a moment
