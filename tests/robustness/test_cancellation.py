@@ -311,7 +311,7 @@ class ConnectAnsweredLate(Place):
 
     def check_more(self, notes: list[str], warnings: str) -> None:
         assert notes == [f"conversation {SESSION} was connected meanwhile; it holds a slot until it ends"]
-        assert f"conversation {SESSION} was connected by a session that was cancelled" in warnings
+        assert f"conversation {SESSION} was connected, but its session was cancelled" in warnings
 
 
 class ConnectNeverAnswered(Place):
@@ -424,7 +424,7 @@ class WhileJoining(Place):
 
     def check_more(self, notes: list[str], warnings: str) -> None:
         assert notes == []
-        assert f"conversation {SESSION} may go on without this program" in warnings
+        assert f"conversation {SESSION} may continue without this program" in warnings
 
 
 class WhileLeaving(Place):

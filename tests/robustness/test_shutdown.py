@@ -61,7 +61,7 @@ async def ended(process: Process) -> str:
 def named(errors: str) -> set[str]:
     """Return the conversations that the lines name, one a line, as those that hold a slot."""
     lines = errors.splitlines()
-    ids = {found[0] for line in lines if line.endswith("holds a slot") and (found := UUID.search(line))}
+    ids = {found[0] for line in lines if re.search("holds? (a|its) slot$", line) and (found := UUID.search(line))}
     assert len(ids) == len(lines), errors
     return ids
 
