@@ -45,7 +45,7 @@ from akapulu_async import (
 )
 from akapulu_async.simulator import Fault, Simulator
 from akapulu_async.simulator.requests import Match
-from tests.support.managed import kept_events, until
+from tests.support.managed import kept_events
 from tests.support.misbehaving import REQUEST
 
 CONVERSATIONS = 500
@@ -92,6 +92,9 @@ CHANCE = 4.0
 
 TIME_LIMIT = 120.0
 """Seconds for a seed, which takes about four."""
+
+GUARD = 60.0
+"""Seconds that a wait within a seed may take on a busy machine."""
 
 Violations = list[str]
 
@@ -253,7 +256,7 @@ async def _restart(sim: Simulator, manager: SessionManager, account: Account, on
     async with one_at_a_time:
         await sim.__aexit__(None, None, None)
         failed = manager.statistics().poll_failures
-        await until(lambda: manager.statistics().poll_failures > failed + SLOTS // 5)
+        await _until(lambda: manager.statistics().poll_failures > failed + SLOTS // 5)
         await sim.__aenter__()
         account.restarts += 1
 
@@ -273,9 +276,16 @@ def _look_at_service(sim: Simulator, account: Account) -> None:
     }
 
 
+async def _until(condition: Callable[[], object]) -> None:
+    """Return once a condition holds that no event reports."""
+    async with asyncio.timeout(GUARD):
+        while not condition():  # noqa: ASYNC110 - no event reports it
+            await asyncio.sleep(0.01)
+
+
 async def _look_for_leftovers(account: Account, before: Counter[str]) -> None:
     try:
-        await until(lambda: not _left() - before)
+        await _until(lambda: not _left() - before)
     except TimeoutError:
         account.left += list((_left() - before).elements())
 
