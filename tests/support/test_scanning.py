@@ -251,13 +251,11 @@ def outcomes(*, scanned: bool) -> dict[tuple[str, str], str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_nothing_is_found_without_the_scan(tmp_path: Path) -> None:
     """Without the scan, the tests that leak pass."""
     assert {part: outcome for part, (outcome, _) in run(tmp_path).items()} == outcomes(scanned=False)
 
 
-@pytest.mark.timeout(120)
 def test_leaks_are_found(tmp_path: Path) -> None:
     """A secret that is printed, logged, raised, pickled or shown by a process fails its test, and no other."""
     ends = run(tmp_path, "--scan-secrets")
