@@ -1,9 +1,9 @@
-"""Hold many conversations, so many at a time, and watch them all in a table.
+"""Hold many conversations, a limited number at a time, and watch them in a table.
 
     export AKAPULU_API_KEY=...
     python examples/fan_out.py --scenario UUID --avatar UUID [--conversations 50] [--slots 10]
 
-Without an account, with the simulator, whose account has as many slots:
+Without an account, with the simulator, which has the same number of slots:
 
     python examples/fan_out.py --simulator
 """
@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from datetime import datetime
 from uuid import UUID
 
 from akapulu_async import (
@@ -24,17 +25,19 @@ from akapulu_async import (
     AkapuluError,
     ConnectRequest,
     ConversationSession,
+    GateEvent,
+    GateStep,
     ManagerStatistics,
+    Observer,
     Outcome,
     PollPolicy,
     SessionManager,
     SessionState,
-    StateChanged,
 )
 from akapulu_async.simulator import Fault, Simulator
 
-SIMULATED = UUID("00000000-0000-4000-8000-000000000000")  # the simulator takes any id
-SPEED = 12.0  # how much faster than life the simulator runs
+SIMULATED = UUID("00000000-0000-4000-8000-000000000000")  # the simulator accepts any id
+SPEED = 12.0  # simulated seconds per real second
 CALL_SECONDS = 15.0  # simulated seconds from ready until the simulated participant leaves
 REDRAW_INTERVAL = 0.1  # seconds
 
@@ -42,47 +45,54 @@ LIVE = (SessionState.CONNECTING, SessionState.ROOM_JOINED, SessionState.BOT_READ
 COLOURS = {"connecting": "33", "room_joined": "36", "bot_ready": "32", "ended": "2"}
 
 
-async def fan_out(client: AkapuluClient, request: ConnectRequest, arguments: argparse.Namespace) -> int:
-    """Hold all conversations, show them, and return how many did not get to their end as they should."""
+class Refusals(Observer):
+    """Counts the connects that were refused because all slots of the account were taken."""
+
+    count = 0
+
+    def gate(self, event: GateEvent) -> None:
+        """Count a refusal; the manager tries again by itself."""
+        self.count += event.step is GateStep.REFUSED
+
+
+async def fan_out(
+    client: AkapuluClient, refusals: Refusals, request: ConnectRequest, arguments: argparse.Namespace
+) -> int:
+    """Hold all conversations and show them. Returns the number that failed."""
     async with SessionManager(client, max_sessions=arguments.slots, when_full="wait") as manager:
-        board = Board(manager, arguments.conversations)
-        showing = [asyncio.create_task(board.count()), asyncio.create_task(board.redraw())]
+        board = Board(manager, refusals, arguments.conversations)
+        drawing = asyncio.create_task(board.redraw())
         requests = (request for _ in range(arguments.conversations))
         async with manager.run(requests, follow) as outcomes:
             async for outcome in outcomes:
                 board.finished(outcome)
-        for task in showing:
-            task.cancel()
+        drawing.cancel()
         board.close()
         return board.failed
 
 
 async def follow(session: ConversationSession) -> None:
-    """Do what is to be done with one conversation: here, wait for its bot and for its end."""
-    await session.bot_ready.wait()  # raises if it ends before
+    """Handle one conversation: here, wait for its bot and for its end."""
+    await session.bot_ready.wait()  # raises if the session ends before
     await session.ended.wait()
 
 
 class Board:
-    """What is shown: on a terminal a table that is redrawn, elsewhere a line for each conversation that finished."""
+    """Shows the conversations: in a terminal as a table that is redrawn, elsewhere as a line for each that finished."""
 
-    def __init__(self, manager: SessionManager, conversations: int) -> None:
+    def __init__(self, manager: SessionManager, refusals: Refusals, conversations: int) -> None:
         self.manager = manager
+        self.refusals = refusals
         self.conversations = conversations
         self.redraws = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
         self.colours = self.redraws and not os.environ.get("NO_COLOR")
         self.start = time.monotonic()
         self.drawn = 0
-        self.done = self.failed = self.connects = 0
+        self.done = self.failed = 0
         self.ends: Counter[str] = Counter()
 
-    async def count(self) -> None:
-        """Count the connects: one that was refused for want of a slot is sent again, and so counted again."""
-        async for event in self.manager.events():
-            self.connects += isinstance(event, StateChanged) and event.state is SessionState.CONNECTING
-
     def finished(self, outcome: Outcome[None]) -> None:
-        """Take note of a conversation that is over."""
+        """Record a conversation that has finished."""
         self.done += 1
         self.failed += outcome.error is not None
         session = outcome.session
@@ -95,13 +105,13 @@ class Board:
                 print(f"     {outcome.error}", flush=True)
 
     async def redraw(self) -> None:
-        """Draw the table again and again."""
+        """Redraw the table until cancelled."""
         while self.redraws:
             self.draw()
             await asyncio.sleep(REDRAW_INTERVAL)
 
     def draw(self) -> None:
-        """Draw the table over the one before."""
+        """Draw the table over the previous one."""
         width, height = shutil.get_terminal_size()
         lines = [self.painted(line[: width - 1], colour) for line, colour in self.table(height - 1)]
         up = f"\x1b[{self.drawn}A" if self.drawn else ""
@@ -109,19 +119,19 @@ class Board:
         self.drawn = len(lines)
 
     def painted(self, text: str, colour: str) -> str:
-        """Return a text in a colour, if there are colours."""
+        """Return a text in a colour, if colours are on."""
         return f"\x1b[{colour}m{text}\x1b[0m" if self.colours and colour else text
 
     def table(self, height: int) -> Iterator[tuple[str, str]]:
-        """Give the table, line by line, with the colour of each; at most so many lines."""
-        statistics, sessions = self.manager.statistics(), self.manager.sessions
-        wait = f", {statistics.waiting} wait for a slot of the account" if statistics.waiting else ""
+        """Yield the lines of the table with their colours, at most `height` of them."""
+        statistics = self.manager.statistics()
+        wait = f", {statistics.waiting} waiting for a slot" if statistics.waiting else ""
         yield f"{time.monotonic() - self.start:7.1f} s   {self.done} of {self.conversations} finished{wait}", ""
         yield "", ""
         states = {state.value: statistics.live[state] for state in LIVE} | {"ended": sum(statistics.ended.values())}
         for state, count in states.items():
             yield f"  {state:<12} {count:4}  {'#' * round(count * 50 / max(50, self.conversations))}", COLOURS[state]
-        running = sorted((session for session in sessions if session.entered_at(LIVE[0])), key=began)
+        running = sorted(self.manager.sessions, key=began)
         if running:
             yield "", ""
             yield f"  {'conversation':<12}  {'state':<11}  {'progress':<30}  ready after", ""
@@ -133,84 +143,79 @@ class Board:
             yield f"  and {len(running) - max(0, height - 9)} more", ""
 
     def close(self) -> None:
-        """Draw the last table, and print the summary below it."""
+        """Draw the table a last time, and print the summary below it."""
         if self.redraws:
             self.draw()
         print("\n".join(self.summary(self.manager.statistics())), flush=True)
 
     def summary(self, statistics: ManagerStatistics) -> Iterator[str]:
-        """Give the summary, line by line."""
+        """Yield the lines of the summary."""
         ready = statistics.time_to_ready
         quantiles = (f"{which} {'-' if seconds is None else f'{seconds:.2f} s'}" for which, seconds in ready.items())
         yield f"\n{self.done} conversations in {time.monotonic() - self.start:.1f} s"
         yield f"  ended            {', '.join(f'{reason} {count}' for reason, count in self.ends.most_common())}"
         yield f"  time to ready    {', '.join(quantiles)}"
-        yield f"  polls            {statistics.polls}, of which {statistics.poll_failures} failed and were borne"
-        refused = self.connects - statistics.started
-        yield f"  connects         {self.connects}, of which {refused} refused for want of a slot"
+        yield f"  polls            {statistics.polls}, {statistics.poll_failures} of them failed"
+        yield f"  connects         {statistics.started}, and {self.refusals.count} refused because all slots were taken"
 
 
-def began(session: ConversationSession) -> float:
-    """Return a key that sorts sessions by the time of their connect."""
-    at = session.entered_at(SessionState.CONNECTING)
-    return 0.0 if at is None else at.timestamp()
+def began(session: ConversationSession) -> datetime:
+    """Return the time of a session's connect."""
+    return session.snapshot().began_at
 
 
 def name(session: ConversationSession | None) -> str:
-    """Return the beginning of a conversation's id, which is enough for people."""
-    try:
-        return "-" * 8 if session is None else session.id[:8]
-    except AkapuluError:  # its connect is not answered yet
-        return "-" * 8
+    """Return the first digits of a conversation's id, which are enough for people."""
+    return "-" * 8 if session is None else session.id[:8]
 
 
 def ready_after(session: ConversationSession) -> str:
-    """Return how long it took until the bot was ready."""
+    """Return the time to ready in words."""
     return "never ready" if session.time_to_ready is None else f"ready after {session.time_to_ready:.2f} s"
 
 
 async def run(arguments: argparse.Namespace) -> int:
-    """Hold the conversations that the arguments ask for."""
+    """Run with the given arguments. Returns the number of conversations that failed."""
     request = ConnectRequest(arguments.scenario, arguments.avatar)
+    refusals = Refusals()
     async with AsyncExitStack() as stack:
-        if not arguments.simulator:
-            client = await stack.enter_async_context(AkapuluClient())  # takes AKAPULU_API_KEY and AKAPULU_BASE_URL
+        if not arguments.simulator:  # reads AKAPULU_API_KEY and AKAPULU_BASE_URL
+            client = await stack.enter_async_context(AkapuluClient(observers=[refusals]))
         else:
             speed = arguments.speed
-            poll = PollPolicy(interval=0.5 / speed, live_interval=2 / speed)  # as much faster as the simulator
+            poll = PollPolicy(interval=0.5 / speed, live_interval=2 / speed)  # as fast as the simulator
             simulator = await stack.enter_async_context(
                 Simulator(speed=speed, seed=1, max_concurrent=arguments.account_slots, call_seconds=CALL_SECONDS)
             )
-            simulator.add_fault(Fault(route="updates", rate=0.02, status=503))  # now and then a poll fails
+            simulator.add_fault(Fault(route="updates", rate=0.02, status=503))  # some polls fail
             client = await stack.enter_async_context(
-                AkapuluClient(simulator.api_key, base_url=simulator.base_url, poll=poll)
+                AkapuluClient(simulator.api_key, base_url=simulator.base_url, poll=poll, observers=[refusals])
             )
-            print(f"The simulator runs {speed:g} times as fast as life; its account has", end=" ")
-            print(f"{arguments.account_slots} slots.", flush=True)
-        return await fan_out(client, request, arguments)
+            print(f"The simulator runs at {speed:g} times real time, with {arguments.account_slots} slots.", flush=True)
+        return await fan_out(client, refusals, request, arguments)
 
 
 def number(text: str) -> int:
-    """Return a whole number, 1 or more."""
+    """Return the whole number in a text; it must be 1 or more."""
     if int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is less than 1")
     return int(text)
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Return the arguments; leaves with a line for people if they make no sense."""
+    """Return the arguments. Exits with a line for people if they are wrong."""
     parser = argparse.ArgumentParser(
         usage="%(prog)s (--scenario UUID --avatar UUID | --simulator) [--conversations N] [--slots N]",
-        description="Hold many conversations with Akapulu avatars, so many at a time.",
+        description="Hold many conversations with Akapulu avatars, a limited number at a time.",
         allow_abbrev=False,
     )
-    parser.add_argument("--scenario", metavar="UUID", help="what the assistants do")
-    parser.add_argument("--avatar", metavar="UUID", help="their face and voice")
-    parser.add_argument("--conversations", metavar="N", type=number, default=50, help="how many in all (50)")
-    parser.add_argument("--slots", metavar="N", type=number, default=10, help="how many at a time (10)")
+    parser.add_argument("--scenario", metavar="UUID", help="the assistants' scenario")
+    parser.add_argument("--avatar", metavar="UUID", help="the avatar")
+    parser.add_argument("--conversations", metavar="N", type=number, default=50, help="conversations in total (50)")
+    parser.add_argument("--slots", metavar="N", type=number, default=10, help="conversations at a time (10)")
     parser.add_argument("--simulator", action="store_true", help="use a local simulator instead of the service")
-    parser.add_argument("--speed", metavar="X", type=float, default=SPEED, help="of the simulator (12)")
-    parser.add_argument("--account-slots", metavar="N", type=number, help="of the simulated account (as --slots)")
+    parser.add_argument("--speed", metavar="X", type=float, default=SPEED, help="speed of the simulator (12)")
+    parser.add_argument("--account-slots", metavar="N", type=number, help="slots of the simulated account (as --slots)")
     arguments = parser.parse_args()
     if arguments.simulator:
         arguments.scenario = arguments.scenario or SIMULATED
@@ -222,12 +227,12 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run, and return the exit code."""
+    """Run the program. Returns the exit code."""
     arguments = parse_arguments()
     try:
         return 1 if asyncio.run(run(arguments)) else 0
     except KeyboardInterrupt:
-        print("Stopped. The conversations end when their participants leave.", file=sys.stderr)
+        print("Stopped. The conversations continue until their users leave the rooms.", file=sys.stderr)
         return 130
     except (AkapuluError, OSError) as error:
         print(error, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Hold one conversation: connect it, watch it get ready, follow it to its end, print what was said.
+"""Hold one conversation: connect it, follow it until it is ready and to its end, and print the transcript.
 
     export AKAPULU_API_KEY=...
     python examples/first_conversation.py --scenario UUID --avatar UUID [--record FILE]
@@ -29,23 +29,23 @@ from akapulu_async import (
 from akapulu_async.simulator import Simulator
 
 INTERVAL = 0.5  # seconds between two polls until the bot is ready
-LIVE_INTERVAL = 2.0  # seconds between two polls during the call, only to notice its end
-RECORDING_TIMEOUT = 300.0  # seconds for the recording to become ready after the end
+LIVE_INTERVAL = 2.0  # seconds between two polls during the call, to notice its end
+RECORDING_TIMEOUT = 300.0  # seconds to wait for the recording after the end
 
-SIMULATED = UUID("00000000-0000-4000-8000-000000000000")  # the simulator takes any id
-SPEED = 6.0  # how much faster than life the simulator runs
+SIMULATED = UUID("00000000-0000-4000-8000-000000000000")  # the simulator accepts any id
+SPEED = 6.0  # simulated seconds per real second
 
 
 async def converse(client: AkapuluClient, request: ConnectRequest, record: Path | None, *, invite: bool) -> None:
     """Hold a conversation from its connect to its transcript."""
-    async with client.session(request) as session:  # connects; ends however the block is left
+    async with client.session(request) as session:  # connects; leaving the block ends the session
         print(f"Connected to {session.room_url}", flush=True)
         if invite:
             print(f"Open this link to join, and keep it to yourself: {session.join_url}", flush=True)
         watching = asyncio.create_task(watch(session))
         try:
-            async with session.ready():  # what needs the bot; it is cancelled when the conversation ends
-                await asyncio.Event().wait()  # nothing to do here: the talk goes on in the room
+            async with session.ready():  # waits for the bot; the block is cancelled when the conversation ends
+                await asyncio.Event().wait()  # nothing to do here: the conversation takes place in the room
         except SessionEndedError:
             await watching  # raises if the conversation failed
             if not session.bot_ready.is_set():
@@ -57,7 +57,7 @@ async def converse(client: AkapuluClient, request: ConnectRequest, record: Path 
 
 
 async def watch(session: ConversationSession) -> None:
-    """Show the lifecycle of a session as it happens: a line a transition, and a progress bar between."""
+    """Show a session's lifecycle as it happens: a line per state, and a progress bar between them."""
     display = Display()
     try:
         async for event in session.events():
@@ -72,14 +72,14 @@ async def watch(session: ConversationSession) -> None:
 
 
 class Display:
-    """Lines that stay, and below them one that is redrawn; where nothing can be redrawn, all stay."""
+    """Prints lines that stay, and below them a line that is redrawn in a terminal."""
 
     def __init__(self) -> None:
         self.redraws = sys.stdout.isatty()
         self.below = ""
 
     def keep(self, line: str) -> None:
-        """Show a line that stays, above the one that is redrawn."""
+        """Print a line that stays, above the redrawn one."""
         below = self.below
         self.close()
         print(line, flush=True)
@@ -87,7 +87,7 @@ class Display:
             self.show(below)
 
     def show(self, line: str) -> None:
-        """Show a line in place of the one before."""
+        """Replace the redrawn line."""
         if not self.redraws:
             print(line, flush=True)
             return
@@ -96,14 +96,14 @@ class Display:
         self.below = line
 
     def close(self) -> None:
-        """Remove the line that is redrawn."""
+        """Remove the redrawn line."""
         if self.below:
             self.show("")
             print("\r", end="", flush=True)
 
 
 def print_transcript(detail: ConversationDetail) -> None:
-    """Print what was said, under the node of the scenario in which it was said."""
+    """Print the transcript, grouped by the nodes of the scenario."""
     print(f"\nTranscript of {detail.id}, {one_line(detail.duration_text)}")
     width = max(40, min(100, shutil.get_terminal_size().columns))
     for turn in detail.transcript_by_node():
@@ -114,22 +114,22 @@ def print_transcript(detail: ConversationDetail) -> None:
 
 
 def one_line(text: str) -> str:
-    """Return a text without line breaks, and without characters that would steer the terminal."""
+    """Return a text without line breaks and without characters that control the terminal."""
     return " ".join("".join(character if character.isprintable() else " " for character in text).split())
 
 
 async def run(arguments: argparse.Namespace) -> None:
-    """Hold the conversation that the arguments ask for."""
+    """Hold a conversation with the given arguments."""
     request = ConnectRequest(
         arguments.scenario,
         arguments.avatar,
         runtime_vars=dict(arguments.var),
         record_conversation=arguments.record is not None,
+        wait_for_client_ready=False,  # a plain link never says "client-ready"
     )
     if not arguments.simulator:
-        async with AkapuluClient(
-            poll=PollPolicy(INTERVAL, LIVE_INTERVAL)
-        ) as client:  # takes AKAPULU_API_KEY and AKAPULU_BASE_URL
+        # Reads AKAPULU_API_KEY and AKAPULU_BASE_URL.
+        async with AkapuluClient(poll=PollPolicy(INTERVAL, LIVE_INTERVAL)) as client:
             await converse(client, request, arguments.record, invite=True)
         return
     speed = arguments.speed
@@ -138,12 +138,12 @@ async def run(arguments: argparse.Namespace) -> None:
         Simulator(speed=speed, seed=1, end_with_script=True) as simulator,
         AkapuluClient(simulator.api_key, base_url=simulator.base_url, poll=poll) as client,
     ):
-        print(f"The simulator runs {speed:g} times as fast as life, and joins for you.")
+        print(f"The simulator runs at {speed:g} times real time, and its user joins by itself.")
         await converse(client, request, arguments.record, invite=False)
 
 
 def variable(text: str) -> tuple[str, str]:
-    """Return name and value of a NAME=VALUE."""
+    """Return the name and the value of NAME=VALUE."""
     name, separator, value = text.partition("=")
     if not (name and separator):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
@@ -151,14 +151,14 @@ def variable(text: str) -> tuple[str, str]:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Return the arguments; leaves with a line for people if they make no sense."""
+    """Return the arguments. Exits with a line for people if they are wrong."""
     parser = argparse.ArgumentParser(
         usage="%(prog)s (--scenario UUID --avatar UUID | --simulator) [--var NAME=VALUE] [--record FILE]",
         description="Hold one conversation with an Akapulu avatar.",
         allow_abbrev=False,
     )
-    parser.add_argument("--scenario", metavar="UUID", help="what the assistant does")
-    parser.add_argument("--avatar", metavar="UUID", help="the face and the voice")
+    parser.add_argument("--scenario", metavar="UUID", help="the assistant's scenario")
+    parser.add_argument("--avatar", metavar="UUID", help="the avatar")
     parser.add_argument(
         "--var",
         metavar="NAME=VALUE",
@@ -168,32 +168,29 @@ def parse_arguments() -> argparse.Namespace:
         help="fills {{runtime.NAME}} in the scenario; repeatable",
     )
     parser.add_argument("--record", metavar="FILE", type=Path, help="record the conversation into a new file")
-    parser.add_argument("--speed", metavar="X", type=float, default=SPEED, help="of the simulator (6)")
+    parser.add_argument("--speed", metavar="X", type=float, default=SPEED, help="speed of the simulator (6)")
     parser.add_argument("--simulator", action="store_true", help="use a local simulator instead of the service")
     arguments = parser.parse_args()
     if arguments.simulator:
         arguments.scenario = arguments.scenario or SIMULATED
         arguments.avatar = arguments.avatar or SIMULATED
-        arguments.var = arguments.var or [("user_name", "Ada")]  # whom the simulator's dialogue is about
+        arguments.var = arguments.var or [("user_name", "Ada")]  # used in the simulator's dialogue
     if not (arguments.scenario and arguments.avatar):
         parser.exit(2, "--scenario and --avatar are needed, or --simulator\n")
     if arguments.record is not None and (arguments.record.exists() or not arguments.record.parent.is_dir()):
-        parser.exit(2, f"--record {arguments.record}: it must be a new file in a folder that is there\n")
+        parser.exit(2, f"--record {arguments.record}: it must be a new file in an existing folder\n")
     return arguments
 
 
 def main() -> int:
-    """Run, and return the exit code."""
+    """Run the program. Returns the exit code."""
     arguments = parse_arguments()
     try:
         asyncio.run(run(arguments))
     except KeyboardInterrupt:
-        print("Stopped. The conversation ends when its participant leaves the room.", file=sys.stderr)
+        print("Stopped. The conversation continues until its user leaves the room.", file=sys.stderr)
         return 130
-    except AkapuluError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
+    except (AkapuluError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
