@@ -1,4 +1,4 @@
-"""Print the matrix as a page for users: `python -m tests.robustness.faults.matrix > docs/faults.md`."""
+"""Write the matrix as a page for users: `python -m tests.robustness.faults.matrix > docs/faults.md`."""
 
 import sys
 from collections.abc import Iterable
@@ -10,29 +10,29 @@ _INTRODUCTION = f"""\
 # What happens when the network fails
 
 Each cell shows the result of an operation under a fault, how often the service handled the request, and how long it
-took. The tests try each cell over real sockets, through a proxy that breaks the exchange at that point; this page is
-generated from what they assert (`.venv/bin/python -m tests.robustness.faults.matrix > docs/faults.md`).
+took. The tests try each cell over real sockets, through a proxy that breaks the exchange at the given point. This page
+is generated from their assertions (`.venv/bin/python -m tests.robustness.faults.matrix > docs/faults.md`).
 
-The main points:
+Summary:
 
-- A **connect** is handled at most once. If it was sent and its answer was lost, only the service knows whether there is
-  a conversation: the caller gets a `ConnectOutcomeUnknownError`, and nothing is sent again. A connect never uses a kept
-  connection, so one that is just being closed cannot make it fail.
-- A **read** is sent again, up to {TRIES} attempts here, within one deadline (`Timeouts.total`). Silence looks like
-  slowness, so it costs the whole deadline: choose one that you can afford.
-- A **recording** that is read in pieces cannot be restarted behind its reader: once it has begun, the reader handles a
-  break. `download_recording` resumes where it stopped, as long as each attempt brings at least one more byte; its file
-  is complete or does not exist. Both are tried with the bytes from the service and with a redirect to a storage host;
-  then the fault strikes there, and requests to that host are counted.
-- A **session** survives failed polls, up to {TRIES - 1} in a row here; after more it ends with the cause. Entering it
-  raises the errors of its connect: the first column, and wherever no connection can be made. A session of `attach`
-  sends no connect, so all its failures are failed polls.
+- A **connect** is handled at most once. If it was sent and its answer was lost, only the service knows whether the
+  conversation exists: the result is a `ConnectOutcomeUnknownError`, and nothing is sent again. A connect never uses a
+  kept connection, because the service may be closing it.
+- A **GET** is tried up to {TRIES} times here, within one deadline (`Timeouts.total`). Silence cannot be told from
+  slowness, so it costs the whole deadline; choose one that you can afford.
+- A **recording** that is read in pieces cannot start again unnoticed by its reader, so a break after the first piece is
+  raised. `download_recording` resumes where it stopped, as long as each attempt receives a new byte; its file is
+  complete or not there. Both are tried in two ways: with the bytes from the service, and with a redirect to a storage
+  host. In the second case the fault strikes at the storage host, and the requests to it are counted.
+- A **session** tolerates up to {TRIES - 1} failed polls in a row here, and ends with the cause after more. Entering it
+  raises the errors of its connect: see the first column, and the faults that prevent any connection. A session of
+  `attach` sends no connect, so all its failures are failures of polls.
 
-How to read a cell: `answer, 2x, at once` means that the caller got the complete and correct answer, that the service
-handled the request twice (for a session: its polls), and that nothing was waited for. "(not sent)" means that the
-error's `sent` is False: the request surely did not reach the service, or the storage host. The deadline is
-`Timeouts.total`; each poll of a session has one, and a download has one for each wait for a further piece. The pauses
-of the retry policy come on top; here there are none. "-" means that the fault cannot strike there.
+How to read a cell: `answer, 2x, at once` means that the caller got the complete answer, that the service handled the
+request twice (for a session: its polls), and that nothing was waited for. "(not sent)" means that the error's `sent` is
+False: the request surely did not reach the service, or the storage host. The deadline is `Timeouts.total`; each poll of
+a session has one, and a download has one for each wait for the next piece. The pauses between attempts are not
+included; here they are zero. "-" means that the fault cannot strike there.
 """
 
 
@@ -43,13 +43,13 @@ def render() -> str:
             _INTRODUCTION,
             "## Faults that strike once",
             "",
-            "The fault strikes the first request, or the first poll of a session.",
+            "The first request meets the fault (in a session, the first poll); later ones do not.",
             "",
             *_table(PASSING),
             "",
             "## Faults that last",
             "",
-            "The fault strikes every request, or every poll of a session.",
+            "Every request meets the fault (in a session, every poll).",
             "",
             *_table(LASTING),
             "",
