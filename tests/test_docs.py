@@ -51,9 +51,9 @@ def test_fields_of_values() -> None:
 
 def test_kinds_of_errors() -> None:
     """The README lists every error with its kind."""
-    listed = {}
-    for errors, _, kinds in rows("Errors"):
-        kind = names(kinds)
-        listed |= {error: kind[min(index, len(kind) - 1)] for index, error in enumerate(names(errors))}
-    errors = {name: getattr(akapulu_async, name) for name in akapulu_async.__all__ if name.endswith("Error")}
-    assert listed == {name: error.kind for name, error in errors.items() if name not in {"AkapuluError", "ApiError"}}
+    listed: dict[str, str] = {}
+    for errors, _, cell in rows("Errors"):
+        kinds = names(cell)
+        listed |= {error: kinds[min(index, len(kinds) - 1)] for index, error in enumerate(names(errors))}
+    public = {name: getattr(akapulu_async, name) for name in akapulu_async.__all__ if name.endswith("Error")}
+    assert listed == {name: error.kind for name, error in public.items() if name not in {"AkapuluError", "ApiError"}}
