@@ -49,8 +49,8 @@ class When(enum.Enum):
     AT_ONCE = "at once"
     DEADLINE = "at the deadline"
     AFTER_DEADLINE = "after one deadline"
-    AFTER_DEADLINES = "after one deadline per attempt"
-    CONNECT_LIMIT = "after `Timeouts.connect` per attempt"
+    AFTER_DEADLINES = "after a deadline a try"
+    CONNECT_LIMIT = "after `Timeouts.connect` a try"
     LINK = "as fast as the link"
     BACK = "when the service is back"
 
