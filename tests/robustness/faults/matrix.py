@@ -1,4 +1,4 @@
-"""Show the matrix as a page for users: `python -m tests.robustness.faults.matrix > docs/faults.md`."""
+"""Print the matrix as a page for users: `python -m tests.robustness.faults.matrix > docs/faults.md`."""
 
 import sys
 from collections.abc import Iterable
@@ -9,31 +9,30 @@ from tests.robustness.faults.table import LASTING, PASSING, Row
 _INTRODUCTION = f"""\
 # What happens when the network fails
 
-Each cell says what the caller of an operation gets under a fault, how often the service handled the request, and how
-long it took. The tests try each cell over real sockets, through a proxy that breaks the exchange at that point; this
-page is generated from what they assert (`.venv/bin/python -m tests.robustness.faults.matrix > docs/faults.md`).
+Each cell shows the result of an operation under a fault, how often the service handled the request, and how long it
+took. The tests try each cell over real sockets, through a proxy that breaks the exchange at that point; this page is
+generated from what they assert (`.venv/bin/python -m tests.robustness.faults.matrix > docs/faults.md`).
 
-What to read out of it:
+The main points:
 
-- A **connect** is handled once at the most. Once one was sent and its answer lost, only the service knows whether
-  there is a conversation: that is a `ConnectOutcomeUnknownError`, and nothing is sent again. It never goes over a
-  kept connection, so that one which is just being closed cannot make it fail.
-- What **reads** is sent again, up to {TRIES} tries here, within one deadline (`Timeouts.total`). Silence cannot be told
-  from slowness, so it costs the whole deadline: choose one that you can bear.
-- A **recording** that is read in pieces cannot be begun again behind its reader's back: once it has begun, a break is
-  the reader's to handle. `download_recording` goes on from where it broke off, for as long as each try brings a
-  further byte; its file is whole or not there. Both are tried twice: with the bytes coming from the service, and with
-  a redirect to a storage host; then the fault strikes there, and the requests to that host are counted.
-- A **session** bears failed polls, up to {TRIES - 1} in a row here, and ends with the cause when there are more.
-  Entering it raises what its connect raises: the first column, and wherever not even a connection comes about.
-  One of `attach` sends no connect, so that all its failures are those of polls.
+- A **connect** is handled at most once. If it was sent and its answer was lost, only the service knows whether there is
+  a conversation: the caller gets a `ConnectOutcomeUnknownError`, and nothing is sent again. A connect never uses a kept
+  connection, so one that is just being closed cannot make it fail.
+- A **read** is sent again, up to {TRIES} attempts here, within one deadline (`Timeouts.total`). Silence looks like
+  slowness, so it costs the whole deadline: choose one that you can afford.
+- A **recording** that is read in pieces cannot be restarted behind its reader: once it has begun, the reader handles a
+  break. `download_recording` resumes where it stopped, as long as each attempt brings at least one more byte; its file
+  is complete or does not exist. Both are tried with the bytes from the service and with a redirect to a storage host;
+  then the fault strikes there, and requests to that host are counted.
+- A **session** survives failed polls, up to {TRIES - 1} in a row here; after more it ends with the cause. Entering it
+  raises the errors of its connect: the first column, and wherever no connection can be made. A session of `attach`
+  sends no connect, so all its failures are failed polls.
 
-How to read a cell: `answer, 2x, at once` means that the caller got what was asked for, whole and right, that the
-service handled the request twice (of a session: its polls), and that nothing was waited for. "(not sent)" means that
-the error's `sent` is False: the request surely did not reach the service, or the storage host. The deadline is
+How to read a cell: `answer, 2x, at once` means that the caller got the complete and correct answer, that the service
+handled the request twice (for a session: its polls), and that nothing was waited for. "(not sent)" means that the
+error's `sent` is False: the request surely did not reach the service, or the storage host. The deadline is
 `Timeouts.total`; each poll of a session has one, and a download has one for each wait for a further piece. The pauses
-between tries, which the retry policy says, come on top; here there are none. "-" means that the fault cannot strike
-there.
+of the retry policy come on top; here there are none. "-" means that the fault cannot strike there.
 """
 
 
@@ -44,13 +43,13 @@ def render() -> str:
             _INTRODUCTION,
             "## Faults that strike once",
             "",
-            "The first request meets the fault, of a session the first poll; then all is well.",
+            "The fault strikes the first request, or the first poll of a session.",
             "",
             *_table(PASSING),
             "",
             "## Faults that last",
             "",
-            "Every request meets the fault, of a session every poll.",
+            "The fault strikes every request, or every poll of a session.",
             "",
             *_table(LASTING),
             "",

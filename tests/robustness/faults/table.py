@@ -1,4 +1,4 @@
-"""The matrix: what each operation gets under each fault. `test_matrix.py` asserts it, `matrix.py` shows it."""
+"""The matrix: the result of each operation under each fault. `test_matrix.py` asserts it, `matrix.py` prints it."""
 
 import attrs
 
@@ -12,13 +12,13 @@ Cells = tuple[Cell | None, ...]
 
 @attrs.frozen
 class Row:
-    """A fault, and what the operations get under it."""
+    """A fault, and the results of the operations under it."""
 
     fault: str
     scene: Scene
     cells: Cells
     in_turn: bool = False
-    """Whether the operations are not to be tried at the same time: they would be in each other's way."""
+    """Try the operations one after the other, as they would disturb each other."""
 
 
 def _got(seen: int, when: When = When.AT_ONCE, *, fruitless: int = TRIES) -> Cell:
@@ -67,7 +67,7 @@ PASSING = (
     Row("reset as soon as the connection is made", _once(Point.ACCEPT), _BEFORE_IT_IS_DONE),
     Row("reset after the request's head", _once(Point.REQUEST_HEAD), _BEFORE_IT_IS_DONE),
     Row("reset in the request's body", _once(Point.REQUEST_BODY), (_unknown(0), *[None] * 5)),
-    Row("reset before the answer: done, but nobody is told", _once(Point.REQUEST), _AFTER_IT_IS_DONE),
+    Row("reset before the answer, after the request was handled", _once(Point.REQUEST), _AFTER_IT_IS_DONE),
     Row("reset after the status line", _once(Point.STATUS_LINE), _AFTER_IT_IS_DONE),
     Row("reset after the answer's head", _once(Point.HEAD), _IN_THE_BODY),
     Row("reset in the answer's body", _once(Point.BODY), _IN_THE_BODY),
@@ -80,7 +80,7 @@ PASSING = (
         (_unknown(0, When.DEADLINE), *[_late(0)] * 3, *[_got(1, When.AFTER_DEADLINE)] * 2),
     ),
     Row(
-        "silence instead of an answer: done, but nobody is told",
+        "silence instead of an answer, after the request was handled",
         _once(Point.REQUEST, Deed.SILENCE),
         (_unknown(1, When.DEADLINE), *[_late(1)] * 3, *[_got(2, When.AFTER_DEADLINE)] * 2),
     ),
@@ -90,7 +90,7 @@ PASSING = (
         (_unknown(1, When.DEADLINE), *[_late(1)] * 2, *[_got(2, When.AFTER_DEADLINE)] * 3),
     ),
     Row(
-        "half-open: the peer of a kept connection is gone without a word",
+        "half-open: the peer of a kept connection vanished silently",
         struck(Fault(at=Point.REQUEST_HEAD, deed=Deed.SILENCE, kept=True), FINE, warm=True),
         (_got(1), *[_late(0)] * 3, *[_got(1, When.AFTER_DEADLINE)] * 2),
     ),
@@ -107,7 +107,7 @@ PASSING = (
     Row(
         "the answer to the call before comes again, 20 ms later, on the connection that is kept", repeating, _all_got()
     ),
-    Row("the service dies, and comes back", restarting, _all_got(When.BACK), in_turn=True),
+    Row("the service dies and comes back", restarting, _all_got(When.BACK), in_turn=True),
     Row("the host name is not resolved", resolving(1), _all_got()),
 )
 """Faults that strike once: the first request, and of a session the first poll."""
@@ -119,7 +119,7 @@ _ALWAYS_IN_THE_BODY: Cells = (_unknown(1), _broken(3), _broken(1), _got(7), *[_f
 LASTING = (
     Row("reset as soon as the connection is made", _always(Point.ACCEPT), _ALWAYS_BEFORE),
     Row("reset after the request's head", _always(Point.REQUEST_HEAD), _ALWAYS_BEFORE),
-    Row("reset before the answer: done, but nobody is told", _always(Point.REQUEST), _ALWAYS_AFTER),
+    Row("reset before the answer, after the request was handled", _always(Point.REQUEST), _ALWAYS_AFTER),
     Row("reset after the status line", _always(Point.STATUS_LINE), _ALWAYS_AFTER),
     Row(
         "reset after the answer's head",
@@ -138,7 +138,7 @@ LASTING = (
         (_unknown(0, When.DEADLINE), *[_late(0)] * 3, *[_failed(0, When.AFTER_DEADLINES)] * 2),
     ),
     Row(
-        "silence instead of an answer: done, but nobody is told",
+        "silence instead of an answer, after the request was handled",
         _always(Point.REQUEST, Deed.SILENCE),
         (_unknown(1, When.DEADLINE), *[_late(1)] * 3, *[_failed(3, When.AFTER_DEADLINES)] * 2),
     ),
@@ -153,7 +153,7 @@ LASTING = (
         ),
     ),
     Row(
-        "black hole: packets vanish, no connection comes about",
+        "black hole: packets vanish, no connection can be made",
         unreachable,
         (*[Cell("`RequestTimeoutError` (not sent)", 0, When.CONNECT_LIMIT)] * 5, _failed(0, When.CONNECT_LIMIT)),
     ),
@@ -170,7 +170,7 @@ LASTING = (
     Row("10 KB/s", struck(Fault(bytes_per_second=LINK_SPEED)), _all_got(When.LINK), in_turn=True),
     Row("latency of 10 to 30 ms a piece", struck(Fault(latency=2 * LEAST_DELAY)), _all_got(When.LINK)),
     Row("the host name is not resolved", resolving(-1), _ALL_UNSENT),
-    Row("TLS: certificate in order", certified(), _all_got()),
+    Row("TLS: valid certificate", certified(), _all_got()),
     Row("TLS: certificate of another host", certified("akapulu.example"), _ALL_UNSENT),
     Row("TLS: certificate expired", certified(expired=True), _ALL_UNSENT),
     Row("TLS: certificate of an unknown authority", certified(known=False), _ALL_UNSENT),
