@@ -1,4 +1,4 @@
-"""The client: settings, and what is built from them."""
+"""The client: its settings, and the objects that are built from them."""
 
 import os
 import re
@@ -29,32 +29,33 @@ from akapulu_async.session import READY_TIMEOUT, ConversationSession, Participan
 
 
 class AkapuluClient(AsyncContextManagerMixin):
-    """The way to Akapulu. Make one for the life of your program, and share it.
+    """The client of Akapulu. Make one for the life of your program, and share it.
 
     ::
 
         async with AkapuluClient() as client:
             connection = await client.conversations.connect(request)
 
-    or `await client.open()` and `await client.aclose()`, in the same task or in different ones. Between those it
-    belongs to the running event loop. Making it needs no loop and does no I/O.
+    or `await client.open()` and `await client.aclose()`, in the same task or in different ones. In between it belongs
+    to the running event loop; in another one it raises `ClosedError`. Making it needs no loop and does no I/O.
 
     Args:
         api_key: The account's key, for servers only. None: the environment's `AKAPULU_API_KEY`.
         base_url: None: the environment's `AKAPULU_BASE_URL`, else `https://akapulu.com/api`. It must be https, unless
             it is loopback.
-        http: An `aiohttp.ClientSession` to work on, which stays yours to close, with its proxies, CAs and traces. It
-            works as aiohttp does: it may send a GET a second time by itself, and where an answer comes twice, it may
-            take the second for each next. None: an own one, which does neither (but for what is under way just then),
-            polls for less, and takes a proxy from `HTTPS_PROXY` and a CA from `SSL_CERT_FILE`.
+        http: An `aiohttp.ClientSession` to use, with its proxies, CAs and traces; you close it. It works as aiohttp
+            does: it may send a GET a second time by itself, and if an answer comes twice, it may take the second for
+            the next call's. None: an own one, which does neither, costs less for each poll, and takes a proxy from
+            `HTTPS_PROXY` and a CA from `SSL_CERT_FILE`.
         timeouts: How long to wait, see `Timeouts`.
         retry: How often to try, see `RetryPolicy`.
         poll: How often sessions poll, see `PollPolicy`.
-        error_types: Which `ApiError` class an exact `error_code` means, such as `{"NO_SLOT": ConcurrencyLimitError}`.
-            It wins over what the library knows or assumes.
-        pool_size: How many calls may be on their way at once, each on a connection; further ones wait, within their
-            own deadline. A poll takes milliseconds, so that 64 bear thousands of conversations.
-        recording_path: Where a recording is below the base URL, with `{session_id}` in it. The default is assumed.
+        error_types: The `ApiError` class of an exact `error_code`, such as `{"NO_SLOT": ConcurrencyLimitError}`. It
+            takes precedence over the library's own rules.
+        pool_size: How many calls may be under way at once, each on a connection; others wait, within their own
+            deadline. A poll takes milliseconds, so 64 serve thousands of conversations.
+        recording_path: The path of a recording below the base URL, with `{session_id}` in it. The default is assumed.
+        observers: Called for attempts, session events and waiting starts, see `akapulu_async.observing.Observer`.
 
     Raises:
         ConfigurationError: There is no API key, or a setting is unusable.
@@ -74,7 +75,7 @@ class AkapuluClient(AsyncContextManagerMixin):
         recording_path: str = RECORDING_PATH,
         observers: Iterable[Observer] = (),
     ) -> None:
-        # First of all, so that no frame shows the key, should a setting be refused.
+        # First, so that no frame shows the key if a setting is refused.
         source = "AKAPULU_API_KEY" if api_key is None else "api_key"
         api_key = _read_api_key(api_key)
         _check_api_key(api_key, source)
@@ -99,11 +100,11 @@ class AkapuluClient(AsyncContextManagerMixin):
 
     @property
     def base_url(self) -> str:
-        """Where the service is, without the last slash."""
+        """The URL of the service, without the last slash."""
         return self._transport.base_url
 
     def __repr__(self) -> str:
-        # A client whose settings are being refused has none yet, and tools that show variables show it.
+        # Tools that show variables may show a client whose settings are being refused, which has none yet.
         where = repr(self.base_url) if hasattr(self, "_transport") else "..."
         return f"AkapuluClient(base_url={where})"
 
@@ -116,7 +117,11 @@ class AkapuluClient(AsyncContextManagerMixin):
             await self.aclose()
 
     async def open(self) -> None:
-        """Get ready to send. Sends nothing; does nothing if it is open."""
+        """Get ready to send. Sends nothing; does nothing if it is open.
+
+        Raises:
+            ClosedError: It is open in another event loop.
+        """
         await self._transport.open()
 
     async def aclose(self) -> None:
@@ -132,17 +137,17 @@ class AkapuluClient(AsyncContextManagerMixin):
         participant: Participant | None = None,
         signals: Signals = UpdateSignals(),  # noqa: B008 - frozen
     ) -> ConversationSession:
-        """Return a conversation to be entered with `async with`, which connects it.
+        """Return a conversation; `async with` connects it.
 
         Args:
-            request: What to connect.
+            request: The scenario, the avatar and their settings.
             poll: How often to poll; None as the client's `poll`.
-            ready_timeout: Seconds from the connect within which the bot must get ready, else the session ends
+            ready_timeout: Seconds from the connect until the bot must be ready, else the session ends
                 (`EndReason.READY_TIMEOUT`); None for no limit.
-            participant: Takes the connection and returns an async context manager: entered, it joined the room; left,
-                it left, which ends the conversation. If it raises, the session ends with that cause. None: somebody
-                else joins.
-            signals: What the service's words and its silence after an end mean.
+            participant: A function that takes the connection and returns an async context manager: entering it joins
+                the room, leaving it leaves, which ends the conversation. If it raises, the session ends with that
+                cause. None: somebody else joins.
+            signals: The meaning of the service's texts, and of its silence after an end.
         """
         check_request(request)
         settings = SessionSettings(
@@ -163,15 +168,15 @@ class AkapuluClient(AsyncContextManagerMixin):
     ) -> ConversationSession:
         """Return a conversation that was connected elsewhere: by another worker, or before a restart.
 
-        It has the same states and events as there. Its room and token are not known here.
+        It has the same states and events. Its room and token are not known here.
 
         Args:
-            session: Its id; or a `session.snapshot()`, or what the snapshot's `to_json()` gave: then the states which
-                it had entered are entered at once, with their times.
+            session: Its id; or a `session.snapshot()` or its `to_json()`: then the states that it had entered are
+                entered at once, with their times.
             poll: How often to poll; None as the client's `poll`.
-            ready_timeout: Seconds within which the bot must get ready: from now if only the id is given, from the
-                connect with a snapshot; None for no limit.
-            signals: What the service's words and its silence after an end mean.
+            ready_timeout: Seconds until the bot must be ready: from now if only the id is given, from the connect
+                with a snapshot; None for no limit.
+            signals: The meaning of the service's texts, and of its silence after an end.
 
         Raises:
             ConfigurationError: It is neither an id nor a snapshot.
@@ -184,18 +189,18 @@ class AkapuluClient(AsyncContextManagerMixin):
     async def request(
         self, method: str, path: str, *, json: Any = None, params: Mapping[str, str | int | float | bool] | None = None
     ) -> Any:
-        """Reach any endpoint, and return its JSON; None for an answer without content (204).
+        """Call any endpoint, and return its JSON; None for an answer without content (204).
 
         Args:
-            method: `GET`, `POST`, ... A GET is tried again as the retry policy says, all else only if it was surely
-                not sent, or refused before any work.
-            path: Below the base URL, such as `/scenarios/`. The service wants a `/` at its end.
+            method: `GET`, `POST`, ... A GET is retried as the retry policy says, all else only if it was certainly not
+                sent, or refused before any work.
+            path: Below the base URL, such as `/scenarios/`. The service requires a `/` at its end.
             json: The body; None for none. A GET has none.
             params: The query.
 
         Raises:
             ConfigurationError: Method, path, body or query cannot be sent.
-            TransportError, InvalidResponseError, ApiError: As all calls.
+            ClosedError, TransportError, InvalidResponseError, ApiError: As all calls.
 
         When cancelled, the request may have reached the service or not.
         """
@@ -206,7 +211,7 @@ class AkapuluClient(AsyncContextManagerMixin):
             params=_params(params),
         )
         if request.safe and request.body is not None:
-            raise ConfigurationError(f"json: a {request.method} has no body; use params for the query")
+            raise ConfigurationError(f"json: a {request.method} must not have a body; use params for the query")
         return await self._transport.send(request)
 
 
@@ -222,25 +227,25 @@ def _read_api_key(api_key: str | Secret | None) -> Secret:
     if api_key is None:
         api_key = os.environ.get("AKAPULU_API_KEY")
         if api_key is None:
-            raise ConfigurationError("There is no API key: set AKAPULU_API_KEY, or pass api_key=, on a server only")
-    # A key that was read from a file tends to end in a line break.
+            raise ConfigurationError("No API key: set AKAPULU_API_KEY, or pass api_key=, on a server only")
+    # A key from a file often ends in a line break.
     text: Any = api_key.reveal() if isinstance(api_key, Secret) else api_key
     return Secret(text.strip() if isinstance(text, str) else text)
 
 
 def _check_api_key(api_key: Secret, source: str) -> None:
     if not isinstance(api_key.reveal(), str):
-        raise ConfigurationError(f"{source}: it is no text")
+        raise ConfigurationError(f"{source}: it must be a text or a Secret")
     if not api_key.reveal():
-        raise ConfigurationError(f"{source}: it is empty")
+        raise ConfigurationError(f"{source}: it must not be empty")
     if not re.fullmatch("[!-~]+", api_key.reveal()):
-        raise ConfigurationError(f"{source}: it contains white space, or characters that no key has")
+        raise ConfigurationError(f"{source}: it must not contain white space, control or non-ASCII characters")
 
 
 def _check_method(method: object) -> str:
-    # CONNECT and TRACE are not for services: the one asks for a tunnel, the other for the headers, key and all.
+    # CONNECT asks for a tunnel, and TRACE for the headers, API key included.
     if not isinstance(method, str) or not re.fullmatch("(?ai)(?!connect$|trace$)[a-z]+", method):
-        raise ConfigurationError(f"method: {shown(method)} is not one such as 'GET'")
+        raise ConfigurationError(f"method: it must be one such as 'GET', not {shown(method)}")
     return method.upper()
 
 
@@ -248,7 +253,7 @@ def _params(params: object) -> dict[str, str] | None:
     if params is None:
         return None
     if not isinstance(params, Mapping):
-        raise ConfigurationError(f"params: {type(params).__name__} is no mapping of names to values")
+        raise ConfigurationError(f"params: it must be a mapping of names to values, not {type(params).__name__}")
     return {_query_text(name): _param(name, value) for name, value in params.items()}
 
 
@@ -267,7 +272,7 @@ def _query_text(text: object, value_of: str | None = None) -> str:
     if not isinstance(text, str):
         raise _unusable_param(value_of, f"{shown(text)} is neither a text nor a number")
     if any("\ud800" <= character <= "\udfff" for character in text):
-        # It would be left out in silence.
+        # yarl would drop it silently.
         raise _unusable_param(value_of, "the lone surrogate in it cannot be sent")
     return text
 

@@ -1,4 +1,4 @@
-"""Waiting for what must not be left behind."""
+"""Waiting for tasks and threads that must not be left behind."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -10,12 +10,12 @@ T = TypeVar("T")
 
 
 async def settle(futures: Collection["asyncio.Future[Any]"], grace: float | None) -> bool:
-    """Wait until all are done, at most so many seconds; whether they are.
+    """Wait until all are done, or until the grace is over. Returns True if all are done.
 
     A cancel of the waiting task, native or of an anyio scope, does not shorten the wait; it is raised after it.
 
     Args:
-        futures: What to wait for. They are neither cancelled nor asked for their results.
+        futures: They are neither cancelled nor asked for their results.
         grace: Seconds; None for no limit.
     """
     loop = asyncio.get_running_loop()
@@ -38,12 +38,12 @@ async def settle(futures: Collection["asyncio.Future[Any]"], grace: float | None
 
 
 def is_cancelled(task: "asyncio.Task[Any] | None") -> bool:
-    """Whether a task was asked to end, rather than met a `CancelledError` of something else. None counts as asked."""
+    """Return True if a task itself was cancelled, not only something that it awaited. None counts as cancelled."""
     return task is None or task.cancelling() > 0
 
 
 async def in_thread(function: Callable[..., T], *args: object) -> T:
-    """Run what blocks in a thread, and stay until it is done even when cancelled: it holds an open file."""
+    """Run a blocking function in a thread, and wait for it even when cancelled: it holds an open file."""
     work = asyncio.get_running_loop().run_in_executor(None, function, *args)
     try:
         await asyncio.wait((work,))
@@ -51,5 +51,5 @@ async def in_thread(function: Callable[..., T], *args: object) -> T:
         await settle((work,), None)
         raise
     finally:
-        work.exception()  # seen, also by a caller that is cancelled and will not look
+        work.exception()  # retrieved, also if the caller was cancelled and will not ask
     return work.result()

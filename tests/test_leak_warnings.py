@@ -83,14 +83,14 @@ async def test_closed(what: str) -> None:
         gc.collect()  # warnings are errors
 
 
-def test_what_is_let_go() -> None:
-    """What would complain by itself is done away with after the warning."""
-    let_go: list[str] = []
+def test_clean_up() -> None:
+    """After the warning, things that would complain by themselves are closed."""
+    cleaned: list[str] = []
     owner = Owner()
-    warn_unless_closed(owner, "It", "close it", lambda: let_go.append("gone"))
+    warn_unless_closed(owner, "It", "close it", lambda: cleaned.append("gone"))
     with pytest.warns(ResourceWarning, match="It was opened here and never closed: close it"):
         del owner
-    assert let_go == ["gone"]
+    assert cleaned == ["gone"]
 
 
 AT_EXIT = f"""
@@ -125,7 +125,7 @@ async def test_at_exit(filters: str | None, tmp_path: Path) -> None:
         done = await run_process([sys.executable, *options, script], env=env)
     told = done.stderr.decode()
     logged = re.findall(
-        rf"^! {re.escape(str(script))}:(\d+): (\w+) was opened here and never closed: .*\n", told, re.MULTILINE
+        rf"^{re.escape(str(script))}:(\d+): (\w+) was opened here and never closed: .*\n", told, re.MULTILINE
     )
     lines = {line.strip(): number for number, line in enumerate(AT_EXIT.splitlines(), 1)}
     places = {"AkapuluClient": "await client.open()", "SessionManager": "await manager.open()"}

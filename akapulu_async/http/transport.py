@@ -99,6 +99,7 @@ class Transport:
         self._retry = retry
         self._error_types = error_types
         self._pool_size = pool_size
+        self._wait_for_place = f"while waiting for one of the {pool_size} connections to get free"
         self._rng = rng
         self._foreign_headers = Headers({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
         # With each request, not as a session's own: aiohttp would send those to a proxy, too.
@@ -211,7 +212,10 @@ class Transport:
         headers: Mapping[str, str] = NO_HEADERS,
     ) -> T:
         """Make attempts, with pauses between them, until one succeeds or the deadline passes."""
-        http = self._service_http()
+        http = self._http
+        if http is None:
+            raise _not_open()
+        self._check_loop()
         deadline = Deadline(self._deadlines)
         begin = partial(Exchange, request, url, self._timeouts, deadline, headers=headers)
         exchange = begin()
@@ -259,8 +263,7 @@ class Transport:
     async def _exchange(self, exchange: Exchange) -> Any:
         """Make one attempt, once a connection is free."""
         places = self._places  # replaced when the client is closed and opened again meanwhile
-        if places.locked():
-            exchange.doing = f"while waiting for one of the {self._pool_size} connections to get free"
+        exchange.doing = self._wait_for_place
         await places.acquire()
         try:
             return await self._attempt(exchange, self._ask)
@@ -418,7 +421,8 @@ class Transport:
         if foreign:
             response.close()
             raise exchange.failed(TransportError, foreign_refusal(response.status))
-        return self._decipher(exchange, await exchange.read(response))  # raises, since it is a refusal
+        self._decipher(exchange, await exchange.read(response))  # raises, since it is a refusal
+        return response
 
     def _headers_of(self, exchange: Exchange) -> Headers:
         safe = exchange.request.safe
@@ -428,7 +432,6 @@ class Transport:
     def _service_http(self) -> aiohttp.ClientSession:
         if self._http is None:
             raise _not_open()
-        self._check_loop()
         if self._http.closed:
             raise _session_closed()
         return self._http

@@ -1,4 +1,4 @@
-"""Requests and responses as values, and what a response means."""
+"""Requests and responses as values, and the meaning of a response."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -29,16 +29,15 @@ from akapulu_async.secret import Secret, excerpt
 T = TypeVar("T")
 
 ErrorTypes = Mapping[str, type[ApiError]]
-"""Exact error codes and the errors that they mean."""
-
+"""Exact error codes and their error classes."""
 
 ERROR_TYPES: ErrorTypes = {"AUTH_INVALID": AuthenticationError}
-"""The error codes that are known [seen]."""
+"""The known error codes [seen]."""
 
-# The codes of these limits are not published; these are parts that such codes are assumed to contain.
+# The codes of these limits are not documented; these are parts that such codes are assumed to contain.
 _CODE_PARTS = (
     ("(?i)CONCURREN", ConcurrencyLimitError),
-    # But not RATE_LIMIT_PER_MINUTE and its like, which is over in a minute, not in a month.
+    # But not RATE_LIMIT_PER_MINUTE and the like, which is over in a minute, not in a month.
     ("(?i)^(?!.*(RATE|PER.?MINUTE)).*(MINUTE|USAGE)", MinutesLimitError),
 )
 
@@ -64,14 +63,14 @@ class Request(Generic[T]):
         method: `GET`, `POST`, ...
         path: The path below the base URL; it begins with `/`.
         template: The path with a name in braces for each id, for logs and figures; the path if None.
-        session_id: The conversation that it is about; None if it is about none.
+        session_id: The conversation that it concerns; None for none.
         body: The JSON body, None for no body; see `encode_json()`.
         params: The query, None for no query.
-        read: What turns the parsed answer into what is wanted; raises `PayloadError` if it cannot.
+        read: Turns the parsed answer into the result; raises `PayloadError` if it cannot.
         on_late_answer: Called with the answer of a call that was cancelled, if it comes within a bounded time. None: a
             cancelled call does not wait for its answer.
-        confidential: Whether the answer bears a credential, so that of a bad one only a web page is quoted.
-        safe: Whether it may be sent twice without doing anything twice.
+        confidential: Whether the answer contains a credential, so that a bad one is only quoted if it is a web page.
+        safe: Whether sending it twice does nothing twice.
     """
 
     method: str
@@ -92,7 +91,7 @@ class Request(Generic[T]):
 
 @attrs.define
 class Response:
-    """What came back. `headers` is asked with lower-case names, and must not care for case or be lower-case."""
+    """An answer. `headers` is read with lower-case names, and must ignore case or be lower-case."""
 
     status: int
     headers: Mapping[str, str] = attrs.field(repr=False)
@@ -108,15 +107,15 @@ def decipher(
     attempts: int = 1,
     secrets: Collection[Secret] = (),
 ) -> T:
-    """Return what the answer says.
+    """Return the result of a request, read from its answer.
 
     Args:
-        request: What was asked.
-        response: What was answered.
+        request: The request.
+        response: Its answer.
         now: The time, aware; for a `Retry-After` that is a date.
-        error_types: Exact error codes and the errors that they mean; they win over all other rules.
-        attempts: How often the request was tried; told by the errors.
-        secrets: What no error may show.
+        error_types: Exact error codes and their error classes; they take precedence over all other rules.
+        attempts: How often the request was tried, for the errors.
+        secrets: Texts that no error may show.
 
     Raises:
         ApiError: The service refused, or redirected.
@@ -141,12 +140,12 @@ def invalid_response(
     field: str | None = None,
     secrets: Collection[Secret] = (),
 ) -> InvalidResponseError:
-    """Return the error that says what is wrong with an answer."""
+    """Return the error for an answer that makes no sense."""
     return InvalidResponseError(
         method=request.method,
         path=request.path,
         status=response.status,
-        # A problem, and even a field's name, may quote what the peer sent.
+        # A problem, and even a field's name, may quote the peer.
         problem=excerpt(problem, secrets),
         field=field and excerpt(field, secrets),
         excerpt=excerpt(_text(response.body), secrets) if _may_be_quoted(request, response) else "",
@@ -154,10 +153,10 @@ def invalid_response(
 
 
 def _may_be_quoted(request: Request[Any], response: Response) -> bool:
-    """Whether a bad answer may be shown: no noise, and nothing that a credential may stand in.
+    """Return True if a bad answer may be shown: it is readable, and may not contain a credential.
 
-    What is damaged may be so in the very name that tells a credential. But a web page, as a wrong address or a proxy
-    answers with, is something else, and the quickest way to see what is wrong.
+    A damaged answer may be damaged in the very name that marks a credential. But a web page comes from a wrong address
+    or a proxy, and shows best what is wrong.
     """
     if _compression(response) is not None:
         return False
@@ -188,7 +187,7 @@ def _not_json(response: Response, error: ValueError) -> str:
 
 
 def _text(body: bytes) -> str:
-    # What is shown of a body is its beginning; the rest need not be decoded.
+    # Only the beginning of a body is shown; the rest need not be decoded.
     return body[:16_384].decode("utf-8", "replace")
 
 
@@ -232,7 +231,7 @@ def _first_text(payload: Mapping[str, Any], *names: str) -> str | None:
 
 
 def _error_type(status: int, error_code: str | None, error_types: ErrorTypes) -> type[ApiError]:
-    """The one table of what a refusal means: by its code first, then by its status."""
+    """Return the class of a refusal: by its code first, then by its status."""
     if error_code is not None:
         for known in (error_types, ERROR_TYPES):
             if error_code in known:
@@ -246,23 +245,27 @@ def _error_type(status: int, error_code: str | None, error_types: ErrorTypes) ->
 
 
 def check_error_types(error_types: Any) -> dict[str, type[ApiError]]:
-    """Return a copy of what a user teaches about error codes.
+    """Return a copy of a user's error codes.
 
     Raises:
-        ConfigurationError: Something in it is not an `ApiError` class.
+        ConfigurationError: One of its values is not an `ApiError` class.
     """
     if not isinstance(error_types, Mapping):
-        raise ConfigurationError(f"error_types: {type(error_types).__name__} is no mapping of codes to errors")
+        raise ConfigurationError(
+            f"error_types: it must be a mapping of codes to errors, not {type(error_types).__name__}"
+        )
     for code, error_type in error_types.items():
         if not isinstance(code, str):
-            raise ConfigurationError(f"error_types: {shown(code)} is no code; codes are texts")
+            raise ConfigurationError(f"error_types: a code must be a text, not {shown(code)}")
         if not (isinstance(error_type, type) and issubclass(error_type, ApiError)):
-            raise ConfigurationError(f"error_types[{shown(code)}]: {shown(error_type)} is no subclass of ApiError")
+            raise ConfigurationError(
+                f"error_types[{shown(code)}]: it must be a subclass of ApiError, not {shown(error_type)}"
+            )
     return dict(error_types)
 
 
 def not_ready_text(body: bytes, secrets: Collection[Secret] = ()) -> str:
-    """Return what a JSON answer to a recording's request says of why there are no bytes; it may say nothing."""
+    """Return why a recording is not ready, as the JSON answer to its request says; empty if it does not."""
     try:
         payload = parse_json(body)
     except ValueError:
