@@ -120,7 +120,7 @@ async def test_at_exit(filters: str | None, tmp_path: Path) -> None:
     script = tmp_path / "program.py"
     script.write_text(AT_EXIT, encoding="utf-8")
     options = [] if filters is None else ["-W", f"{filters}::ResourceWarning"]
-    async with simulated() as (sim, _):
+    async with simulated(speed=100) as (sim, _):
         env = {**os.environ, "KEY": sim.api_key, "URL": sim.base_url}
         done = await run_process([sys.executable, *options, script], env=env)
     told = done.stderr.decode()

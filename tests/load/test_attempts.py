@@ -71,7 +71,7 @@ async def test_closing_the_manager_interrupts_it() -> None:
 @pytest.mark.parametrize("hold", [1e6, None])
 async def test_a_conversation_that_ends_by_itself(hold: Any) -> None:
     """An end that comes before the hold is over, or is waited for, ends the attempt as a success."""
-    async with simulated(call_seconds=None) as (sim, client):
+    async with simulated(speed=100, call_seconds=None) as (sim, client):
         recorder = Recorder()
         async with SessionManager(client) as manager:
             running = asyncio.create_task(attempt(manager, recorder, REQUEST, due=None, hold=hold))

@@ -1,4 +1,4 @@
-"""Managers with something to talk to: the simulator, or a crowd of conversations that answer as the test says."""
+"""Managers and sessions against the simulator, or against a service that gives each conversation its own id."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from uuid import uuid4
 import attrs
 import pytest
 
-from akapulu_async import AkapuluClient, ConversationSession, PollPolicy, SessionEvent, SessionManager
+from akapulu_async import AkapuluClient, ConversationSession, SessionEvent, SessionManager
 from akapulu_async.simulator import Simulator
 from tests.support.misbehaving import (
     CONNECTION,
@@ -25,31 +25,39 @@ from tests.support.misbehaving import (
     gated,
     http,
 )
-from tests.support.steered import session_tasks
+from tests.support.steered import QUICK_POLL, session_tasks
 
-QUICK = PollPolicy(interval=0.02, live_interval=0.02, jitter=0.1, max_failures=2)
 LOOPS = pytest.mark.parametrize(
     "anyio_backend", [("asyncio", {"debug": False}), ("asyncio", {"use_uvloop": True})], ids=["asyncio", "uvloop"]
 )
+"""Runs a test on asyncio's own loop and on uvloop."""
 
 
 @asynccontextmanager
-async def simulated(*, speed: float = 100, **options: Any) -> AsyncGenerator[tuple[Simulator, AkapuluClient]]:
-    """Open a quick simulator and a client of it; see to it that no task is left."""
+async def simulated(*, speed: float = 0, **options: Any) -> AsyncGenerator[tuple[Simulator, AkapuluClient]]:
+    """Open a simulator whose clock stands still, and a client of it. Checks that no task of a session is left."""
     async with Simulator(speed=speed, **{"seed": 1, "ready_time": 5.0, **options}) as sim:
-        async with AkapuluClient(sim.api_key, base_url=sim.base_url, poll=QUICK) as client:
+        async with AkapuluClient(sim.api_key, base_url=sim.base_url, poll=QUICK_POLL) as client:
             yield sim, client
         assert session_tasks() == []
 
 
+async def get_ready(sim: Simulator, *sessions: ConversationSession) -> None:
+    """Advance the simulator until the bots of these sessions are ready: 8 s in all."""
+    sim.advance(3)  # the simulator's own participant joins after 2 s
+    await soon(asyncio.gather(*(session.room_joined.wait() for session in sessions)))
+    sim.advance(5)
+    await soon(asyncio.gather(*(session.bot_ready.wait() for session in sessions)))
+
+
 class Crowd:
-    """A service that gives each conversation an id of its own. As long as the gate is closed, it answers no connect."""
+    """A service that gives each conversation its own id. While the gate is closed, it answers no connect."""
 
     def __init__(self) -> None:
         self.gate = asyncio.Event()
         self.gate.set()
         self.refusals: list[tuple[int, str]] = []
-        """What the next connects are refused with, behind the gate: status and code."""
+        """Status and code of the refusals of the next connects. They wait at the gate, too."""
         self.ready = False
         self.ids: list[str] = []
 
@@ -74,7 +82,7 @@ NO_MINUTES = (402, "MINUTES_LIMIT_REACHED")
 
 @attrs.define
 class Crowded:
-    """A client of a crowd."""
+    """A crowd, and a client of it."""
 
     crowd: Crowd
     server: Server
@@ -82,19 +90,19 @@ class Crowded:
 
     @property
     def connects(self) -> int:
-        """How many connects were seen."""
+        """How many connects arrived."""
         return sum(seen.method == "POST" for seen in self.server.requests)
 
     async def connecting(self, count: int = 1) -> None:
-        """Return when so many connects were seen."""
+        """Wait until this many connects have arrived."""
         await self.server.until(lambda: self.connects >= count)
 
 
 @asynccontextmanager
 async def crowded(**options: Any) -> AsyncGenerator[Crowded]:
-    """Open a crowd and a client of it; see to it that no task and no connection is left."""
+    """Open a crowd and a client of it. Checks that no task and no connection is left."""
     crowd = Crowd()
-    async with Server(crowd) as server, client_of(server, **{"poll": QUICK, **options}) as client:
+    async with Server(crowd) as server, client_of(server, **{"poll": QUICK_POLL, **options}) as client:
         yield Crowded(crowd, server, client)
 
 
@@ -104,18 +112,24 @@ def starting(manager: SessionManager, **options: Any) -> "asyncio.Task[Conversat
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Return when a condition holds that no event tells of."""
+    """Wait for a condition that no event reports."""
     async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110 - nothing tells of it
+        while not condition():  # noqa: ASYNC110 - no event reports it
             await asyncio.sleep(0.001)
 
 
-async def soon(what: Awaitable[Any]) -> Any:
-    """Return what should come at once."""
+async def loop_rounds(count: int = 20) -> None:
+    """Let the event loop run everything that needs neither time nor the network."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def soon(awaited: Awaitable[Any]) -> Any:
+    """Return the result of something that needs no time, or fail instead of hanging."""
     async with asyncio.timeout(PATIENCE):
-        return await what
+        return await awaited
 
 
 def kept_events(session: ConversationSession) -> list[SessionEvent]:
-    """Return what a session's log keeps, in order."""
+    """Return the events that a session's log keeps, in order."""
     return [*(event for _, event in session._event_log._old), *session._event_log._recent]

@@ -41,7 +41,7 @@ DETAIL = {
 }
 
 QUICK = RetryPolicy(attempts=3, base=0.01, cap=0.01)
-PATIENCE = 5.0
+PATIENCE = 20.0
 """Seconds after which a test gives up on something that should come at once."""
 
 OWN = "misbehaving"
