@@ -1,4 +1,4 @@
-"""A session's participant: reachable while it is in the room, and able to report facts of the room."""
+"""A session's participant: available while it is in the room, and able to report what it sees there."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -8,13 +8,13 @@ import pytest
 
 from akapulu_async import Connection, EndReason, PollPolicy, SessionState
 from akapulu_async.session.attendance import Attendance
-from tests.support.managed import until
-from tests.support.misbehaving import PATIENCE, REQUEST
+from tests.support.managed import soon, until
+from tests.support.misbehaving import REQUEST
 from tests.support.steered import READY, session_tasks, steered
 
 
 class Room:
-    """The value of a participant's context, which reports facts of the room."""
+    """A participant's value that can report."""
 
     def __init__(self) -> None:
         self.reports: Attendance | None = None
@@ -26,7 +26,7 @@ class Room:
 
 
 class Guest:
-    """A participant that joins when it may, and leaves when it may."""
+    """A participant that joins and leaves when the test lets it."""
 
     def __init__(self) -> None:
         self.room = Room()
@@ -43,8 +43,8 @@ class Guest:
             await self.may_leave.wait()
 
 
-async def test_the_value_is_reachable_while_the_participant_is_in_the_room() -> None:
-    """`session.participant` is the value of the participant's context from its joining until it has left."""
+async def test_the_value_while_the_participant_is_in_the_room() -> None:
+    """`session.participant` is the value of the participant's context while it is in the room."""
     guest = Guest()
     async with steered() as world:
         session = world.client.session(REQUEST, participant=guest)
@@ -63,8 +63,8 @@ async def test_the_value_is_reachable_while_the_participant_is_in_the_room() -> 
         assert guest.room.calls == 1
 
 
-async def test_without_a_participant_there_is_none() -> None:
-    """A session without a participant, or an attached one, has None."""
+async def test_without_a_participant() -> None:
+    """`session.participant` is None without a participant and for an attached session."""
     async with steered() as world, world.client.session(REQUEST) as session:
         assert session.participant is None
         async with world.client.attach(session.id) as attached:
@@ -81,7 +81,7 @@ async def joined(guest: Guest) -> Attendance:
 
 @pytest.mark.parametrize(("ready", "reason"), [(True, EndReason.COMPLETED), (False, EndReason.FAILED)])
 async def test_a_report_that_the_bot_left_ends_the_session(ready: bool, reason: EndReason) -> None:
-    """`left()` ends the session at once: completed if the bot had been ready, else failed."""
+    """`left()` ends the session at once: completed if the bot was ready, else failed."""
     guest = Guest()
     async with steered() as world, world.client.session(REQUEST, participant=guest) as session:
         reports = await joined(guest)
@@ -97,23 +97,23 @@ async def test_a_report_that_the_bot_left_ends_the_session(ready: bool, reason: 
 
 
 async def test_a_report_that_the_bot_is_ready_makes_the_session_poll() -> None:
-    """`bot_ready()` sends the next poll at once; only its answer makes the session ready."""
+    """`bot_ready()` makes the session poll at once; only the answer makes it ready."""
     guest = Guest()
     never = PollPolicy(interval=1000.0, live_interval=1000.0, jitter=0.0)
     async with steered(poll=never) as world, world.client.session(REQUEST, participant=guest) as session:
         reports = await joined(guest)
-        assert (world.polls, session.polls) == (0, 0)  # the first poll is minutes away
+        assert (world.polls, session.polls) == (0, 0)  # the first poll is due in up to 1000 s
         reports.bot_ready()
         await world.polled()
         assert not session.bot_ready.is_set()
         world.service.says(**READY)
         await until(lambda: session.polls)
         reports.bot_ready()
-        await session.wait_for(SessionState.BOT_READY, timeout=PATIENCE)
+        await soon(session.bot_ready.wait())
 
 
 async def test_a_report_of_a_join_enters_the_state() -> None:
-    """`joined()` enters `room_joined`, if entering the context has not done so."""
+    """`joined()` enters `room_joined`, unless entering the context has done so."""
     guest = Guest()
     async with steered() as world, world.client.session(REQUEST, participant=guest) as session:
         reports = await joined(guest)

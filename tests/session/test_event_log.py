@@ -1,4 +1,4 @@
-"""The log that watchers read: all of them all of it, each at its own pace, in bounded memory."""
+"""The log of a session's events: every watcher reads all of it at its own pace, in bounded memory."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -33,7 +33,7 @@ def content(log: EventLog) -> list[tuple[int, SessionEvent]]:
 
 @given(st.lists(st.lists(st.booleans(), max_size=400), max_size=12))
 def test_log(batches: list[list[bool]]) -> None:
-    """Whatever is published, all changes of state and the latest progress are kept, in order and in bounds."""
+    """All state changes and the latest progress are kept, in order and within bounds."""
     log = EventLog()
     published: list[SessionEvent] = []
     for batch in batches:
@@ -45,13 +45,13 @@ def test_log(batches: list[list[bool]]) -> None:
     assert all(before[0] < after[0] for before, after in pairwise(kept))
     texts = [event for event in published if isinstance(event, ProgressChanged)]
     kept_texts = [event for _, event in kept if isinstance(event, ProgressChanged)]
-    assert len(kept) - len(kept_texts) == len(published) - len(texts), "no change of state is forgotten"
-    assert kept_texts == texts[len(texts) - len(kept_texts) :], "what is forgotten is the oldest"
+    assert len(kept) - len(kept_texts) == len(published) - len(texts), "state changes are never dropped"
+    assert kept_texts == texts[len(texts) - len(kept_texts) :], "the oldest are dropped"
     assert min(len(texts), KEPT_PROGRESS) <= len(kept_texts) <= 2 * KEPT_PROGRESS
 
 
-def test_after_what_was_forgotten() -> None:
-    """A watcher whose next event was forgotten goes on with the first that is kept."""
+def test_after_dropped_events() -> None:
+    """A watcher whose next event was dropped continues with the first that is kept."""
     log = EventLog()
     log.publish([progress(number) for number in range(3 * KEPT_PROGRESS)])
     found = log.after(1)
@@ -61,21 +61,21 @@ def test_after_what_was_forgotten() -> None:
 
 
 async def test_news_wakes_all_once() -> None:
-    """A publication wakes all who wait, and who waits again waits for the next."""
+    """A publication wakes all waiters once; to wait again is to wait for the next one."""
     log = EventLog()
     first = [asyncio.ensure_future(log.news()) for _ in range(3)]
     await asyncio.sleep(0)
     log.publish([change()])
     await asyncio.gather(*first)
     later = asyncio.ensure_future(log.news())
-    done, _ = await asyncio.wait([later], timeout=0)
-    assert not done
+    await asyncio.sleep(0)
+    assert not later.done()
     log.publish([change()])
     await later
 
 
 async def test_a_cancelled_wait_leaves_nothing() -> None:
-    """Who is cancelled while waiting is forgotten, and the others are woken all the same."""
+    """A cancelled waiter is removed, and the others are woken."""
     log = EventLog()
     leaving, staying = (asyncio.ensure_future(log.news()) for _ in range(2))
     await asyncio.sleep(0)
@@ -90,7 +90,7 @@ async def test_a_cancelled_wait_leaves_nothing() -> None:
 
 
 async def test_a_wait_cancelled_with_the_news() -> None:
-    """A cancel in the same turn as the publication harms nobody."""
+    """A cancellation in the same loop iteration as the publication does no harm."""
     log = EventLog()
     leaving, staying = (asyncio.ensure_future(log.news()) for _ in range(2))
     await asyncio.sleep(0)
@@ -102,18 +102,18 @@ async def test_a_wait_cancelled_with_the_news() -> None:
 
 
 async def test_no_lost_wake_up() -> None:
-    """What is published between the look and the wait is not missed."""
+    """An event published between reading the log and waiting is not missed."""
     log = EventLog()
     watcher = Watcher(log, lambda: False)
     next_one = asyncio.ensure_future(anext(watcher))
-    await asyncio.wait([next_one], timeout=0)
+    await asyncio.sleep(0)
     event = change()
     log.publish([event])
     assert await next_one is event
 
 
 async def test_watchers_are_independent() -> None:
-    """Each watcher reads from the start at its own pace, those who come late too."""
+    """Each watcher, also a late one, reads from the start at its own pace."""
     log = EventLog()
     first = Watcher(log, lambda: True)
     log.publish([progress(1), progress(2)])
@@ -124,7 +124,7 @@ async def test_watchers_are_independent() -> None:
 
 
 async def test_end() -> None:
-    """When all was read, the end closes the iteration or raises; before that it is not asked."""
+    """After the last event, the end closes the iteration or raises. It is not checked before."""
     log = EventLog()
     log.publish([progress(1)])
 
@@ -143,7 +143,7 @@ async def test_end() -> None:
 
 
 async def test_a_slow_watcher_is_bounded() -> None:
-    """A watcher that does not read costs the log nothing: it keeps no more for it than for nobody."""
+    """The log keeps no more for a watcher that does not read than without one."""
     log = EventLog()
     log.publish([change()])
     slow = Watcher(log, lambda: True)
