@@ -1,11 +1,10 @@
-"""Many sessions in one manager: owned by it, kept within bounds, watched together, and ended with it."""
+"""Many sessions in one manager, which owns them, keeps them within limits and ends them."""
 
 import asyncio
 import gc
 import logging
 import math
 import sys
-import time
 import weakref
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -33,7 +32,6 @@ from akapulu_async import (
     ManagerEvent,
     MinutesLimitError,
     Observer,
-    PollPolicy,
     SessionEndedError,
     SessionEvent,
     SessionManager,
@@ -44,11 +42,23 @@ from akapulu_async import (
 )
 from akapulu_async.http import transport as transport_module
 from akapulu_async.manager import manager as manager_module
+from akapulu_async.manager.rate_limiter import RateLimiter
 from akapulu_async.session import session as session_module
-from akapulu_async.simulator import Fault
-from tests.support.managed import FULL, LOOPS, NO_MINUTES, QUICK, crowded, simulated, soon, starting, until
+from akapulu_async.simulator import Fault, Simulator
+from tests.support.managed import (
+    FULL,
+    LOOPS,
+    NO_MINUTES,
+    crowded,
+    get_ready,
+    loop_rounds,
+    simulated,
+    soon,
+    starting,
+    until,
+)
 from tests.support.misbehaving import API_KEY, PATIENCE, REQUEST, SESSION, UPDATE, answer
-from tests.support.steered import session_tasks, steered
+from tests.support.steered import Clock, session_tasks, steered
 
 CONNECTING, ROOM_JOINED, BOT_READY, ENDED = SessionState
 QUICK_FULL = FullPolicy(base=0.01, cap=0.05)
@@ -63,13 +73,12 @@ async def managed(sim: dict[str, Any] | None = None, **options: Any) -> AsyncGen
 
 
 class Participant:
-    """Joins nothing, but says what it was told, and leaves when it may."""
+    """Counts how often it is inside, and leaves when the test lets it."""
 
-    def __init__(self, *, heeds: int = 0) -> None:
+    def __init__(self) -> None:
         self.leaves = asyncio.Event()
         self.inside = 0
         self.cancels = 0
-        self._heeds = heeds
 
     @asynccontextmanager
     async def __call__(self, _: Connection) -> AsyncIterator[None]:
@@ -77,13 +86,11 @@ class Participant:
         try:
             yield
         finally:
-            while not self.leaves.is_set():
-                try:
-                    await self.leaves.wait()
-                except asyncio.CancelledError:
-                    self.cancels += 1
-                    if self.cancels > self._heeds:
-                        raise
+            try:
+                await self.leaves.wait()
+            except asyncio.CancelledError:
+                self.cancels += 1
+                raise
             self.inside -= 1
 
 
@@ -107,7 +114,7 @@ BAD_SETTINGS: list[tuple[str, list[Any]]] = [
 @pytest.mark.parametrize(("name", "values"), BAD_SETTINGS, ids=[name for name, _ in BAD_SETTINGS])
 @pytest.mark.shows_secrets  # frames hold what a caller put in the wrong place
 def test_bad_settings(name: str, values: list[Any]) -> None:
-    """A setting that cannot be meant is refused with its name."""
+    """A setting that makes no sense is refused, and the message names it."""
     client = AkapuluClient(API_KEY)
     for value in values:
         with pytest.raises(ConfigurationError, match=f"^{name} must |^{name}: "):
@@ -115,7 +122,7 @@ def test_bad_settings(name: str, values: list[Any]) -> None:
 
 
 async def test_bad_arguments() -> None:
-    """An argument that cannot be meant is refused with its name."""
+    """An argument that makes no sense is refused, and the message names it."""
     async with SessionManager(AkapuluClient(API_KEY)) as manager:
         bad: list[Any] = [0, -1, 2.5, "5", True, 10**400, 10**5000]
         for value in bad:
@@ -125,7 +132,7 @@ async def test_bad_arguments() -> None:
                 manager.run([], lambda _: asyncio.sleep(0), concurrency=value)
         no_handlers: list[Any] = [None, 5, SESSION]
         for wrong in no_handlers:
-            with pytest.raises(ConfigurationError, match=r"^handler must be callable, not "):
+            with pytest.raises(ConfigurationError, match=r"^handler"):
                 manager.run([], wrong)
         for wrong in ("no id", ""):
             with pytest.raises(ConfigurationError):
@@ -134,15 +141,15 @@ async def test_bad_arguments() -> None:
                 await manager.attach(wrong)
         no_requests: list[Any] = [{}, SESSION, None]
         for wrong in no_requests:
-            with pytest.raises(ConfigurationError, match=r"^request must be a ConnectRequest .*, not \w+$"):
+            with pytest.raises(ConfigurationError, match=r"^request\b"):
                 await manager.start(wrong)
-            with pytest.raises(ConfigurationError, match=r"^request must be a ConnectRequest .*, not \w+$"):
+            with pytest.raises(ConfigurationError, match=r"^request\b"):
                 await manager.session(wrong).__aenter__()
-        assert await manager.drain(timeout=0) is True, "and leaves nothing"
+        assert await manager.drain(timeout=0) is True, "a refused call left something"
 
 
-def test_needs_no_loop_to_be_made() -> None:
-    """A manager can be made where no loop runs, and used in one later."""
+def test_created_without_a_loop() -> None:
+    """A manager can be created without a running loop and used in a loop later."""
     manager = SessionManager(AkapuluClient(API_KEY), max_sessions=3)
     assert manager.sessions == ()
     assert manager.statistics().started == 0
@@ -153,13 +160,13 @@ def test_needs_no_loop_to_be_made() -> None:
 
 
 @LOOPS
-async def test_opened_in_one_task_and_closed_in_another(anyio_backend: object) -> None:
-    """Opening, starting and closing may each have a task of their own."""
+async def test_opened_in_one_task_and_closed_in_another() -> None:
+    """Opening, starting and closing may each happen in a different task."""
     async with simulated() as (sim, client):
         manager = SessionManager(client, participant=sim.participant)
         await asyncio.create_task(manager.open())
         session = await starting(manager)
-        await soon(session.bot_ready.wait())
+        await get_ready(sim, session)
         await asyncio.create_task(manager.aclose())
         assert session.end_reason is EndReason.LEFT
         assert sim.open_conversations == 0
@@ -167,20 +174,19 @@ async def test_opened_in_one_task_and_closed_in_another(anyio_backend: object) -
 
 @pytest.fixture
 async def world() -> AsyncGenerator[Any]:
-    """Hold a manager open, as test suites do."""
+    """Keep a manager open for a test."""
     async with managed() as world:
         yield world
 
 
 async def test_held_by_a_fixture(world: Any) -> None:
-    """A fixture can hold a manager for a test."""
-    _, manager = world
-    session = await manager.start(REQUEST)
-    await soon(session.bot_ready.wait())
+    """A fixture can open a manager for a test."""
+    sim, manager = world
+    await get_ready(sim, await manager.start(REQUEST))
 
 
-async def test_takes_sessions_only_while_it_is_open() -> None:
-    """Before opening, and after closing, nothing is started and nothing is sent."""
+async def test_accepts_sessions_only_while_open() -> None:
+    """Before opening and after closing, starts are refused and nothing is sent."""
     async with crowded() as world:
         manager = SessionManager(world.client)
 
@@ -205,30 +211,38 @@ async def test_takes_sessions_only_while_it_is_open() -> None:
 
 
 @LOOPS
-async def test_closing_ends_the_rest(anyio_backend: object) -> None:
-    """Closing ends what runs, connects and waits, and leaves no task; again, it does nothing."""
-    async with simulated(auto_join=False) as (sim, client):
-        manager = SessionManager(client, max_sessions=3, participant=sim.participant)
+async def test_closing_ends_the_rest() -> None:
+    """Closing ends what runs, connects and waits, and leaves no task; a second time it does nothing."""
+    participant = Participant()
+    participant.leaves.set()
+    async with crowded() as world:
+        manager = SessionManager(world.client, max_sessions=3, participant=participant)
         await manager.open()
         sessions = [await manager.start(REQUEST) for _ in range(2)]
-        held = sim.add_fault(Fault(route="connect", delay=0.2, times=None))
+        world.crowd.gate.clear()
         connecting, waiting = starting(manager), starting(manager)
-        await until(lambda: held.hits)
+        await world.connecting(3)
+        await until(lambda: participant.inside == 2)
         assert (len(manager.sessions), manager.statistics().live[CONNECTING]) == (2, 1)
-        await manager.aclose()
+        closing = asyncio.create_task(manager.aclose())
+        await until(lambda: not participant.inside)
+        assert not closing.done(), "the answer to the connect is missing"
+        world.crowd.gate.set()
+        await soon(closing)
         assert session_tasks() == []
         assert [session.end_reason for session in sessions] == [EndReason.LEFT] * 2
         for task in (connecting, waiting):
             with pytest.raises(ManagerClosedError):
                 await task
         assert manager.sessions == ()
-        assert all(sim.conversations[session.id].end_reason == "user_left" for session in sessions)
         await manager.aclose()
         await asyncio.gather(manager.aclose(), manager.aclose())
 
 
-async def test_closing_is_bounded_when_the_service_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service that answers nothing any more does not hold up the closing."""
+async def test_closing_is_bounded_when_the_service_hangs(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A service that answers nothing does not hold up the closing."""
     monkeypatch.setattr(transport_module, "LATE_ANSWER", 0.1)
     async with crowded() as world:
         manager = SessionManager(world.client)
@@ -237,18 +251,17 @@ async def test_closing_is_bounded_when_the_service_hangs(monkeypatch: pytest.Mon
         world.crowd.gate.clear()
         hanging = starting(manager)
         await world.connecting(2)
-        began = time.monotonic()
         await manager.aclose()
-        assert time.monotonic() - began < 2
         with pytest.raises(ManagerClosedError, match="while the session was connecting"):
             await hanging
         assert manager.statistics().ended[EndReason.CANCELLED] == 1
+        assert "could not be ended" not in caplog.text
 
 
-async def test_a_participant_that_does_not_leave_is_cancelled_once_and_named(
+async def test_a_participant_that_does_not_leave(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A participant that hangs is given its time, cancelled once, and named; whoever else ends its session."""
+    """A participant that does not leave in time is cancelled and logged once, even if others end its session too."""
     monkeypatch.setattr(session_module, "LEAVE_GRACE", 0.1)
     participant = Participant()
     async with crowded() as world, SessionManager(world.client, participant=participant) as manager:
@@ -260,8 +273,10 @@ async def test_a_participant_that_does_not_leave_is_cancelled_once_and_named(
     assert len([text for text in warnings if session.id in text and "did not leave in time" in text]) == 1
 
 
-async def test_what_cannot_be_ended_is_named(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """When the time for closing is over, what still runs is named, and the closing returns."""
+async def test_closing_logs_what_it_cannot_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Closing returns after its time limit, and logs what still runs."""
     monkeypatch.setattr(manager_module, "CLOSE_GRACE", 0.1)
     freed = asyncio.Event()
 
@@ -297,8 +312,8 @@ async def _run_until_left(manager: SessionManager, handler: Any) -> None:
 
 
 @LOOPS
-async def test_cancelled_closing_closes_all_the_same(anyio_backend: object) -> None:
-    """A cancelled closing finishes before it raises: sessions ended, broadcast told."""
+async def test_cancelled_closing() -> None:
+    """A cancelled aclose() finishes before it raises: sessions end, and events() closes."""
     participant = Participant()
     async with crowded() as world:
         manager = SessionManager(world.client, participant=participant)
@@ -323,9 +338,9 @@ async def test_cancelled_closing_closes_all_the_same(anyio_backend: object) -> N
 
 
 @LOOPS
-async def test_draining_lets_finish(anyio_backend: object) -> None:
-    """Draining refuses more, sends away who waits, and returns when the last has ended."""
-    async with managed({"call_seconds": 20}, max_sessions=2) as (_, manager):
+async def test_draining() -> None:
+    """Draining refuses new and waiting starts, and returns when the last session has ended."""
+    async with managed({"call_seconds": 20}, max_sessions=2) as (sim, manager):
         running = [await manager.start(REQUEST) for _ in range(2)]
         waiting = starting(manager)
         await until(lambda: manager.statistics().waiting)
@@ -334,29 +349,32 @@ async def test_draining_lets_finish(anyio_backend: object) -> None:
             await waiting
         with pytest.raises(ManagerClosedError):
             await manager.start(REQUEST)
+        await get_ready(sim, *running)
+        assert not draining.done()
+        sim.advance(20)
         assert await soon(draining) is True
         assert [session.end_reason for session in running] == [EndReason.COMPLETED] * 2
         assert session_tasks() == []
         assert await manager.drain(timeout=0) is True
 
 
-async def test_patience_is_a_number() -> None:
-    """A limit that is no number of seconds is refused, and nothing is started or drained."""
+async def test_unusable_timeouts() -> None:
+    """A timeout that is not a number of seconds is refused, and nothing is started or drained."""
     async with crowded() as world, SessionManager(world.client) as manager:
-        for wrong, words in ((math.nan, "nan"), (10**400, "10+…")):
+        for wrong in (math.nan, 10**400):
             for call in (
                 manager.start(REQUEST, timeout=wrong),
                 manager.session(REQUEST, timeout=wrong).__aenter__(),
                 manager.drain(timeout=wrong),
             ):
-                with pytest.raises(ConfigurationError, match=f"^timeout must be a number .*, not {words}$"):
+                with pytest.raises(ConfigurationError, match=r"^timeout\b"):
                     await call
         assert world.server.requests == []
         await manager.start(REQUEST)
 
 
-async def test_draining_gives_up_in_time() -> None:
-    """What runs or connects when the time for draining is over goes on, and can be drained again."""
+async def test_draining_times_out() -> None:
+    """Sessions that run or connect after drain()'s timeout continue, and can be drained again."""
     async with crowded() as world, SessionManager(world.client) as manager:
         session = await manager.start(REQUEST)
         world.crowd.gate.clear()
@@ -370,11 +388,11 @@ async def test_draining_gives_up_in_time() -> None:
         await session.end()
         assert await manager.drain(timeout=0.05) is False
         await other.end()
-        assert await manager.drain(timeout=5) is True
+        assert await manager.drain(timeout=PATIENCE) is True
 
 
 @pytest.mark.parametrize("limit", [1, None])
-async def test_a_start_in_the_moment_of_draining_is_sent_away(limit: int | None) -> None:
+async def test_a_start_that_meets_the_draining(limit: int | None) -> None:
     """A start that has only begun when the draining begins sends no connect."""
     async with crowded() as world, SessionManager(world.client, max_sessions=limit) as manager:
         running = await manager.start(REQUEST)
@@ -387,7 +405,7 @@ async def test_a_start_in_the_moment_of_draining_is_sent_away(limit: int | None)
 
 
 async def test_draining_waits_for_participants() -> None:
-    """Draining is over when participants have left their rooms, not when conversations end."""
+    """Draining is done when participants have left their rooms, not when conversations end."""
     participant = Participant()
     async with crowded() as world, SessionManager(world.client, participant=participant) as manager:
         session = await manager.start(REQUEST)
@@ -396,12 +414,12 @@ async def test_draining_waits_for_participants() -> None:
         await session.ended.wait()
         assert await manager.drain(timeout=0.05) is False
         participant.leaves.set()
-        assert await manager.drain(timeout=5) is True
+        assert await manager.drain(timeout=PATIENCE) is True
         await ending
 
 
-async def test_who_meets_a_full_account_while_draining_does_not_wait_again() -> None:
-    """A connect that is refused after the draining began starts no session later."""
+async def test_full_account_while_draining() -> None:
+    """A connect refused by a full account after the draining began is not tried again."""
     async with crowded() as world, SessionManager(world.client, when_full="wait", full=QUICK_FULL) as manager:
         world.crowd.gate.clear()
         world.crowd.refusals = [FULL]
@@ -418,9 +436,9 @@ async def test_who_meets_a_full_account_while_draining_does_not_wait_again() -> 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks before Python 3.12")
 async def test_eager_tasks() -> None:
-    """Where tasks begin at once, all sessions are ended all the same."""
+    """With eager tasks, which run as soon as they are created, closing still ends all sessions."""
     loop = asyncio.get_running_loop()
-    loop.set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009 - unknown to older Pythons
+    loop.set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009 - does not exist in older Pythons
     try:
         async with crowded() as world:
             manager = SessionManager(world.client)
@@ -432,8 +450,8 @@ async def test_eager_tasks() -> None:
         loop.set_task_factory(None)
 
 
-async def test_a_bug_in_the_closing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What goes wrong while sessions are ended comes out of `aclose()`, and does not pass for an end."""
+async def test_a_bug_in_the_closing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error while sessions are ended is raised by aclose()."""
     async with crowded() as world:
         manager = SessionManager(world.client)
         await manager.open()
@@ -445,7 +463,7 @@ async def test_a_bug_in_the_closing_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_opened_while_it_closes() -> None:
-    """A manager that is opened again before its closing is over tells its events."""
+    """A manager that is opened again before its closing is over keeps publishing events."""
     participant = Participant()
     async with crowded() as world:
         manager = SessionManager(world.client, participant=participant)
@@ -466,7 +484,7 @@ async def test_opened_while_it_closes() -> None:
 
 
 def test_used_on_two_loops() -> None:
-    """A manager that was closed can be opened, used and drained on another event loop."""
+    """A closed manager can be opened, used and drained on another event loop."""
     made: list[SessionManager] = []
 
     async def day() -> None:
@@ -487,22 +505,22 @@ def test_used_on_two_loops() -> None:
     asyncio.run(day())
 
 
-async def test_a_bug_in_taking_up_leaves_no_entry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What could not be taken up is no session of the manager's, which can be drained."""
+async def test_a_bug_while_attaching(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An attach that fails with a bug leaves nothing in the manager."""
     async with crowded() as world, SessionManager(world.client) as manager:
         monkeypatch.setattr(ConversationSession, "_begin", lambda _: 1 // 0)
         with pytest.raises(ZeroDivisionError):
             await manager.attach(SESSION)
         assert manager.sessions == ()
-        assert await manager.drain(timeout=5) is True
+        assert await manager.drain(timeout=PATIENCE) is True
 
 
 # Starting
 
 
 @LOOPS
-async def test_start_waits_its_turn(anyio_backend: object) -> None:
-    """As many run as may; further starts wait, and get in as they came."""
+async def test_start_waits_its_turn() -> None:
+    """As many sessions run as allowed; further starts wait, first come, first served."""
     async with crowded() as world, SessionManager(world.client, max_sessions=2) as manager:
         order: list[int] = []
 
@@ -522,7 +540,7 @@ async def test_start_waits_its_turn(anyio_backend: object) -> None:
 
 
 async def test_a_place_is_free_when_the_participant_has_left() -> None:
-    """An ended session's place goes to the next only when its participant gave the slot back."""
+    """The place of an ended session is free once its participant has left the room."""
     participant = Participant()
     async with crowded() as world, SessionManager(world.client, max_sessions=1, participant=participant) as manager:
         first = await manager.start(REQUEST)
@@ -531,15 +549,15 @@ async def test_a_place_is_free_when_the_participant_has_left() -> None:
         ending = asyncio.create_task(first.end())
         await first.ended.wait()
         assert manager.sessions == ()
-        await asyncio.wait((second,), timeout=0.05)
-        assert world.connects == 1
+        await loop_rounds()
+        assert (world.connects, manager.statistics().waiting) == (1, 1)
         participant.leaves.set()
         await soon(second)
         await ending
 
 
-async def test_start_gives_up_waiting_in_time() -> None:
-    """A start that waits longer than its caller says is taken back, and tells how things stand."""
+async def test_start_times_out_while_waiting() -> None:
+    """A start that waits longer than its timeout is withdrawn; the error says how many run and wait."""
     async with crowded() as world, SessionManager(world.client, max_sessions=1) as manager:
         session = await manager.start(REQUEST)
         behind = starting(manager)
@@ -554,11 +572,11 @@ async def test_start_gives_up_waiting_in_time() -> None:
         assert world.connects == 2
 
 
-async def test_start_gives_up_connecting_in_time() -> None:
-    """A start whose connect takes longer than its caller says leaves the session to the manager, and says so."""
+async def test_start_times_out_while_connecting() -> None:
+    """A start whose connect takes longer than its timeout leaves the session to the manager; the error says so."""
     async with crowded() as world, SessionManager(world.client) as manager:
         world.crowd.gate.clear()
-        with pytest.raises(StartTimeoutError, match="the session continues in the manager") as caught:
+        with pytest.raises(StartTimeoutError, match="in the manager") as caught:
             await manager.start(REQUEST, timeout=0.05)
         assert (caught.value.connecting, caught.value.goes_on) == (True, True)
         assert (manager.sessions, manager.statistics().live[CONNECTING]) == ((), 1)
@@ -570,8 +588,8 @@ async def test_start_gives_up_connecting_in_time() -> None:
 
 
 @LOOPS
-async def test_cancelled_while_waiting(anyio_backend: object) -> None:
-    """A cancelled start that waits loses its place and nothing else: those behind keep their order."""
+async def test_cancelled_while_waiting() -> None:
+    """A cancelled start that waits gives up its place; the others keep their order."""
     async with crowded() as world, SessionManager(world.client, max_sessions=1) as manager:
         running = await manager.start(REQUEST)
         cancelled, second, third = (starting(manager) for _ in range(3))
@@ -588,8 +606,8 @@ async def test_cancelled_while_waiting(anyio_backend: object) -> None:
 
 
 @LOOPS
-async def test_cancelled_while_connecting(anyio_backend: object) -> None:
-    """A cancelled start that connects leaves its session in the manager, in `sessions` and in the events."""
+async def test_cancelled_while_connecting() -> None:
+    """The session of a cancelled start that connects stays in the manager, in `sessions` and in the events."""
     async with crowded() as world, SessionManager(world.client, max_sessions=1) as manager:
         events = manager.events()
         world.crowd.gate.clear()
@@ -619,14 +637,13 @@ async def _until_ready(events: AsyncIterator[ManagerEvent]) -> AsyncIterator[Sta
                 return
 
 
-async def test_cancelled_before_it_began() -> None:
-    """A start that is cancelled at once, before anything of it ran, leaves no trace."""
+async def test_cancelled_at_once() -> None:
+    """A start that is cancelled in its first steps leaves nothing."""
     async with crowded() as world, SessionManager(world.client, max_sessions=1) as manager:
         running = await manager.start(REQUEST)
-        for ticks in range(5):
+        for rounds in range(5):
             task = starting(manager)
-            for _ in range(ticks):
-                await asyncio.sleep(0)
+            await loop_rounds(rounds)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
@@ -637,8 +654,8 @@ async def test_cancelled_before_it_began() -> None:
 
 
 @LOOPS
-async def test_a_handler_that_times_out(anyio_backend: object) -> None:
-    """A web handler that limits its start with `asyncio.timeout` loses only the answer, not the conversation."""
+async def test_a_handler_that_times_out() -> None:
+    """A web handler that limits its start with `asyncio.timeout` loses the answer, not the conversation."""
     async with crowded() as world, SessionManager(world.client) as manager:
         world.crowd.gate.clear()
 
@@ -656,8 +673,8 @@ async def test_a_handler_that_times_out(anyio_backend: object) -> None:
 
 
 @LOOPS
-async def test_no_scope_reaches_the_caller(anyio_backend: object) -> None:
-    """A session outlives the anyio scope it was started in, and the caller's own scopes and groups work on."""
+async def test_no_scope_reaches_the_caller() -> None:
+    """A session outlives the anyio scope it was started in, and the caller's scopes and groups still work."""
     async with crowded() as world, SessionManager(world.client) as manager:
         with anyio.CancelScope() as scope:
             session = await manager.start(REQUEST)
@@ -680,12 +697,12 @@ async def test_no_scope_reaches_the_caller(anyio_backend: object) -> None:
 
 
 def sessions_of(manager: SessionManager) -> list[ConversationSession]:
-    """Return all sessions of a manager, those too that are connecting."""
+    """Return all sessions of a manager, including those that connect."""
     return [entry.session for entry in manager._registry.entries if entry.session is not None]
 
 
 async def test_ended_while_connecting() -> None:
-    """A session that is ended while it connects ends, and its place is free once the connect is answered."""
+    """A session that is ended while it connects frees its place once the connect is answered."""
     async with crowded() as world, SessionManager(world.client, max_sessions=1) as manager:
         world.crowd.gate.clear()
         task = starting(manager)
@@ -699,8 +716,8 @@ async def test_ended_while_connecting() -> None:
         await soon(manager.start(REQUEST))
 
 
-async def test_what_a_connect_raises() -> None:
-    """A connect's refusal is raised to its caller, counted and told, and harms nobody else."""
+async def test_a_refused_connect() -> None:
+    """A refused connect raises to its caller, is counted and published, and affects no other session."""
     async with managed() as (sim, manager):
         events = manager.events()
         session = await manager.start(REQUEST)
@@ -719,13 +736,13 @@ async def test_what_a_connect_raises() -> None:
 
 
 @LOOPS
-async def test_session_for_a_block(anyio_backend: object) -> None:
-    """A block's session is in the manager, and ends with the block; its place is free then."""
+async def test_session_for_a_block() -> None:
+    """A block's session is in the manager, ends with the block, and then its place is free."""
     async with managed({"auto_join": False}, max_sessions=1) as (sim, manager):
         manager._registry.settings = attrs.evolve(manager._registry.settings, participant=sim.participant)
         for _ in range(3):
             async with manager.session(REQUEST) as session:
-                await soon(session.bot_ready.wait())
+                await get_ready(sim, session)
                 assert manager.sessions == (session,)
             assert session.end_reason is EndReason.LEFT
             assert sim.open_conversations == 0
@@ -739,8 +756,8 @@ async def test_session_for_a_block(anyio_backend: object) -> None:
 
 
 @LOOPS
-async def test_cancelled_block(anyio_backend: object) -> None:
-    """A cancelled block's session is `CANCELLED`, and its slot is given back before the cancel goes on."""
+async def test_cancelled_block() -> None:
+    """The session of a cancelled block ends as `CANCELLED`, and its slot is free before the cancellation is raised."""
     async with managed({"auto_join": False}) as (sim, manager):
         manager._registry.settings = attrs.evolve(manager._registry.settings, participant=sim.participant)
         sessions: list[ConversationSession] = []
@@ -760,7 +777,7 @@ async def test_cancelled_block(anyio_backend: object) -> None:
 
 
 async def test_block_cancelled_while_waiting() -> None:
-    """A block that is cancelled while it waits sends nothing and loses its place."""
+    """A block that is cancelled while it waits sends nothing and gives up its place."""
     async with crowded() as world, SessionManager(world.client, max_sessions=1) as manager:
         running = await manager.start(REQUEST)
         block = asyncio.create_task(manager.session(REQUEST).__aenter__())
@@ -779,8 +796,8 @@ async def test_block_cancelled_while_waiting() -> None:
 
 
 @LOOPS
-async def test_block_cancelled_while_connecting(anyio_backend: object, caplog: pytest.LogCaptureFixture) -> None:
-    """A block that is cancelled while it connects waits for the answer: the conversation is known, and ended here."""
+async def test_block_cancelled_while_connecting(caplog: pytest.LogCaptureFixture) -> None:
+    """A block that is cancelled while it connects waits for the answer and ends the conversation's session."""
     async with crowded() as world, SessionManager(world.client, max_sessions=1) as manager:
         events = manager.events()
         world.crowd.gate.clear()
@@ -811,18 +828,20 @@ async def test_block_whose_connect_times_out() -> None:
     """A block that times out while it connects ends the session before it raises, and says so."""
     async with crowded() as world, SessionManager(world.client) as manager:
         world.crowd.gate.clear()
-        opening = asyncio.get_running_loop().call_later(0.1, world.crowd.gate.set)
+        block = asyncio.create_task(manager.session(REQUEST, timeout=0.01).__aenter__())
+        await until(lambda: [entry.abandoned for entry in manager._registry.entries] == [True])
+        await world.connecting()
+        assert not block.done()
+        world.crowd.gate.set()
         with pytest.raises(StartTimeoutError, match="the session was ended") as caught:
-            async with manager.session(REQUEST, timeout=0.05):
-                pytest.fail("there is no answer")
+            await soon(block)
         assert (caught.value.connecting, caught.value.goes_on) == (True, False)
-        assert opening.when() <= asyncio.get_running_loop().time()
         assert manager.sessions == ()
         assert manager.statistics().ended[EndReason.CANCELLED] == 1
 
 
 async def test_session_that_ends_before_its_block() -> None:
-    """When the conversation ends by itself, the block goes on, and its end changes nothing more."""
+    """When the conversation ends by itself, the block continues, and leaving it waits for the participant."""
     participant = Participant()
     async with crowded() as world, SessionManager(world.client, participant=participant) as manager:
         async with manager.session(REQUEST) as session:
@@ -830,7 +849,7 @@ async def test_session_that_ends_before_its_block() -> None:
             ending = asyncio.create_task(session.end())
             await soon(session.ended.wait())
             assert manager.sessions == ()
-            asyncio.get_running_loop().call_later(0.05, participant.leaves.set)
+            asyncio.get_running_loop().call_soon(participant.leaves.set)
         assert participant.inside == 0
         await ending
         async with manager.session(REQUEST) as session:
@@ -841,11 +860,11 @@ async def test_session_that_ends_before_its_block() -> None:
         assert manager.statistics().ended[EndReason.LEFT] == 2
 
 
-# An account whose slots are taken
+# A full account
 
 
 async def test_full_raises() -> None:
-    """With `when_full="raise"`, who meets a full account is told at once."""
+    """With `when_full="raise"`, a full account raises at once."""
     async with managed({"max_concurrent": 1}) as (sim, manager):
         await manager.start(REQUEST)
         with pytest.raises(ConcurrencyLimitError):
@@ -855,10 +874,10 @@ async def test_full_raises() -> None:
 
 
 @LOOPS
-async def test_fifty_conversations_through_five_slots(anyio_backend: object) -> None:
-    """Fifty get through an account of five slots, in order, with few connects, and nobody hears of refusals."""
+async def test_fifty_conversations_through_five_slots() -> None:
+    """Fifty starts get through an account of five slots in order, each refused once at most and none in the events."""
     async with managed(
-        {"max_concurrent": 5, "auto_join": False, "ready_time": 1.0}, when_full="wait", full=FullPolicy(base=0.01)
+        {"max_concurrent": 5, "auto_join": False, "ready_time": 1.0}, when_full="wait", full=LONG_FULL
     ) as (sim, manager):
         manager._registry.settings = attrs.evolve(manager._registry.settings, participant=sim.participant)
         events, order = manager.events(), list[int]()
@@ -866,18 +885,20 @@ async def test_fifty_conversations_through_five_slots(anyio_backend: object) -> 
         async def converse(number: int) -> None:
             async with manager.session(REQUEST) as session:
                 order.append(number)
+                await session.room_joined.wait()
+                sim.advance(2)
                 await session.bot_ready.wait()
 
-        async with asyncio.timeout(15), asyncio.TaskGroup() as group:
+        async with asyncio.TaskGroup() as group:
             for number in range(50):
                 group.create_task(converse(number))
         figures = manager.statistics()
         assert sim.statistics().connected == 50
         assert sim.statistics().peak == 5
-        assert sim.count("connect") < 150
+        assert sim.count("connect") < 100
         assert (figures.started, figures.ready, figures.ended[EndReason.LEFT], figures.waiting) == (50, 50, 50, 0)
         assert sum(figures.ended.values()) == 50
-        # Connects that are on their way together may be answered in another order.
+        # Connects that are under way together may be answered in another order.
         assert all(abs(place - number) < 10 for place, number in enumerate(order))
         await manager.aclose()
         ends = [event async for event in events if isinstance(event, StateChanged) and event.state is ENDED]
@@ -885,11 +906,11 @@ async def test_fifty_conversations_through_five_slots(anyio_backend: object) -> 
 
 
 async def test_a_full_account_is_not_seen_in_the_events() -> None:
-    """Two starts on an account of one slot enter `connecting` once each, however often the account was full.
+    """A start enters `connecting` once, however often the account was full.
 
-    The durations of the second count from the connect that was answered, not from those that were refused.
+    Its durations count from the connect that was answered, not from those that were refused.
     """
-    async with crowded(poll=PollPolicy(interval=0.01, live_interval=0.01)) as world:
+    async with crowded() as world:
         async with SessionManager(world.client, when_full="wait", full=QUICK_FULL) as manager:
             events = manager.events()
             first = await manager.start(REQUEST)
@@ -900,22 +921,22 @@ async def test_a_full_account_is_not_seen_in_the_events() -> None:
             second = await soon(waiting)
             await second.bot_ready.wait()
             await manager.aclose()
-            heard = [event async for event in events if isinstance(event, StateChanged)]
-        begun = [event for event in heard if event.state is CONNECTING]
+            seen = [event async for event in events if isinstance(event, StateChanged)]
+        begun = [event for event in seen if event.state is CONNECTING]
         assert (len(begun), world.connects) == (2, 7)
         began = second.entered_at(CONNECTING)
         assert began == begun[1].at
-        assert second.snapshot().began_at > began, "refused five times with pauses in between"
-        [ready] = [event for event in heard if event.state is BOT_READY and event.session_id == second.id]
+        assert second.snapshot().began_at > began, "it was refused five times before"
+        [ready] = [event for event in seen if event.state is BOT_READY and event.session_id == second.id]
         assert second.time_to_ready == ready.elapsed
         assert ready.elapsed == pytest.approx((ready.at - second.snapshot().began_at).total_seconds(), abs=1e-5)
         assert second.time_to_connection is not None
         assert second.time_to_connection <= second.time_to_ready
-        assert [event.state for event in heard if event.session_id == first.id][-1] is ENDED
+        assert [event.state for event in seen if event.session_id == first.id][-1] is ENDED
 
 
-async def test_a_start_that_was_given_up_is_not_tried_again() -> None:
-    """A start that is cancelled while it waits for a slot sends no connect when a slot gets free."""
+async def test_cancelled_while_waiting_for_a_slot() -> None:
+    """A start that is cancelled while it waits for a slot sends no connect when a slot is freed."""
     async with crowded() as world, SessionManager(world.client, when_full="wait", full=LONG_FULL) as manager:
         running = await manager.start(REQUEST)
         world.crowd.refusals = [FULL]
@@ -930,7 +951,7 @@ async def test_a_start_that_was_given_up_is_not_tried_again() -> None:
 
 
 async def test_closing_waits_for_participants() -> None:
-    """`aclose()` returns only when all participants have left their rooms."""
+    """aclose() returns only when all participants have left their rooms."""
     participant = Participant()
     async with crowded() as world:
         manager = SessionManager(world.client, participant=participant)
@@ -946,8 +967,8 @@ async def test_closing_waits_for_participants() -> None:
         assert (participant.inside, participant.cancels) == (0, 0)
 
 
-class Watching(Observer):
-    """Notes what it is told of sessions and of the gate."""
+class Recording(Observer):
+    """Records the events of sessions and of the gate."""
 
     def __init__(self) -> None:
         self.events: list[SessionEvent] = []
@@ -960,9 +981,9 @@ class Watching(Observer):
         self.steps.append(event)
 
 
-async def test_observers_are_told_of_sessions_and_starts() -> None:
+async def test_observers_of_sessions_and_starts() -> None:
     """Observers get each session event once, and each start's waits, refusals and admissions."""
-    observer = Watching()
+    observer = Recording()
     async with crowded(observers=[observer]) as world:
         async with SessionManager(world.client, max_sessions=1, when_full="wait", full=QUICK_FULL) as manager:
             world.crowd.refusals = [FULL]
@@ -978,22 +999,22 @@ async def test_observers_are_told_of_sessions_and_starts() -> None:
         assert observer.events == [event async for event in events]
 
 
-async def test_a_slot_that_ends_here_wakes_the_next_at_once() -> None:
-    """Nobody waits for the pause when a session of the same manager gives its slot back."""
+async def test_a_slot_freed_here() -> None:
+    """When a session of this manager frees a slot, the next start is tried without a pause."""
     async with managed({"max_concurrent": 1, "auto_join": False}, when_full="wait", full=LONG_FULL) as (sim, manager):
         manager._registry.settings = attrs.evolve(manager._registry.settings, participant=sim.participant)
         running = await manager.start(REQUEST)
         waiting = [starting(manager) for _ in range(5)]
         await sim.wait_for_request("connect", count=6)
-        await until(lambda: manager.statistics().waiting == 5)  # all have heard that the account is full
+        await until(lambda: manager.statistics().waiting == 5)  # all were refused
         for task in waiting:
             await running.end()
             running = await soon(task)
         assert sim.count("connect") == 11
 
 
-async def test_a_slot_that_ends_before_a_refusal_is_heard_wakes_at_once() -> None:
-    """Nobody waits for the pause whose refusal was on its way when a session of the same manager ended."""
+async def test_a_slot_freed_before_a_refusal_arrives() -> None:
+    """A refusal that was under way when a session of this manager ended is tried again without a pause."""
     async with crowded() as world, SessionManager(world.client, when_full="wait", full=LONG_FULL) as manager:
         running = await manager.start(REQUEST)
         world.crowd.gate.clear()
@@ -1006,8 +1027,8 @@ async def test_a_slot_that_ends_before_a_refusal_is_heard_wakes_at_once() -> Non
             await soon(task)
 
 
-async def test_the_end_of_what_was_attached_wakes_the_next_at_once() -> None:
-    """Nobody waits for the pause when an attached conversation ends, which held a slot of the account like others."""
+async def test_a_slot_freed_by_an_attached_conversation() -> None:
+    """The end of an attached conversation frees a slot, so the next start is tried without a pause."""
     async with simulated(max_concurrent=1, auto_join=False) as (sim, client):
         connection = await client.conversations.connect(REQUEST)
         async with SessionManager(client, when_full="wait", full=LONG_FULL) as manager:
@@ -1019,8 +1040,8 @@ async def test_the_end_of_what_was_attached_wakes_the_next_at_once() -> None:
             await soon(task)
 
 
-async def test_what_was_attached_and_is_left_gives_no_slot_back() -> None:
-    """To leave a conversation that another program holds ends it for nobody else, so that no slot gets free."""
+async def test_leaving_an_attached_conversation_frees_no_slot() -> None:
+    """Leaving an attached conversation does not end it, so it frees no slot."""
     async with simulated(max_concurrent=1, auto_join=False) as (sim, client):
         connection = await client.conversations.connect(REQUEST)
         async with SessionManager(client, when_full="wait", full=LONG_FULL) as manager:
@@ -1029,6 +1050,7 @@ async def test_what_was_attached_and_is_left_gives_no_slot_back() -> None:
             await until(lambda: manager.statistics().waiting == 1 and sim.count("connect") == 2)
             await attached.end()
             await until(lambda: not manager._registry.closers)
+            await loop_rounds()
             assert manager.statistics().waiting == 1
             task.cancel()
             await asyncio.wait([task])
@@ -1036,7 +1058,7 @@ async def test_what_was_attached_and_is_left_gives_no_slot_back() -> None:
 
 
 async def test_ended_while_its_connect_is_refused() -> None:
-    """A session that its user ended while it connected does not start again when the account turns out to be full."""
+    """A session that its user ended while it connected is not started again if the account turns out to be full."""
     async with crowded() as world, SessionManager(world.client, when_full="wait", full=QUICK_FULL) as manager:
         world.crowd.gate.clear()
         world.crowd.refusals = [FULL]
@@ -1051,8 +1073,8 @@ async def test_ended_while_its_connect_is_refused() -> None:
         assert world.connects == 1
 
 
-async def test_a_slot_given_back_elsewhere_is_found() -> None:
-    """A slot that another program gives back is found by looking, by one at a time."""
+async def test_a_slot_freed_elsewhere() -> None:
+    """A slot freed by another program is found by probing, one start at a time."""
     async with simulated(max_concurrent=2, auto_join=False) as (sim, client):
         others = [await client.conversations.connect(REQUEST) for _ in range(2)]
         async with SessionManager(client, when_full="wait", full=QUICK_FULL) as manager:
@@ -1070,31 +1092,36 @@ async def test_a_slot_given_back_elsewhere_is_found() -> None:
 
 @pytest.mark.parametrize("how", ["cancelled", "drained", "timed out"])
 async def test_given_up_while_it_waits_for_a_slot(how: str) -> None:
-    """A start that met a full account and is given up sends no second connect, and its session ends once."""
-    never = FullPolicy(base=60, cap=60)
-    async with crowded() as world, SessionManager(world.client, when_full="wait", full=never) as manager:
+    """A start that is given up on a full account sends no second connect, and its session ends once."""
+    async with crowded() as world, SessionManager(world.client, when_full="wait", full=LONG_FULL) as manager:
         events = manager.events()
         world.crowd.refusals = [FULL]
-        task = starting(manager, timeout=0.05 if how == "timed out" else None)
+        entry = manager._registry.start(REQUEST)
         await until(lambda: world.connects == 1 and manager.statistics().waiting == 1)
+        timeout = 0.01 if how == "timed out" else None
+        task = asyncio.create_task(manager._registry.wait(entry, timeout, keep=True))
+        await asyncio.sleep(0)
         if how == "cancelled":
             task.cancel()
         elif how == "drained":
             await manager.drain()
-        given_up = {"cancelled": asyncio.CancelledError, "drained": ManagerClosedError, "timed out": StartTimeoutError}
-        with pytest.raises(given_up[how]):
+        error, reason, cause = {
+            "cancelled": (asyncio.CancelledError, EndReason.CANCELLED, NoneType),
+            "drained": (ManagerClosedError, EndReason.CONNECT_FAILED, ManagerClosedError),
+            "timed out": (StartTimeoutError, EndReason.CANCELLED, NoneType),
+        }[how]
+        with pytest.raises(error):
             await soon(task)
-        reason = EndReason.CONNECT_FAILED if how == "drained" else EndReason.CANCELLED
         await until(lambda: manager.statistics().ended[reason] == 1)
         assert (manager.statistics().started, manager.statistics().waiting, world.connects) == (1, 0, 1)
         await manager.aclose()
-        heard = [event async for event in events if isinstance(event, StateChanged)]
-        assert [event.state for event in heard] == [CONNECTING, ENDED]
-        assert isinstance(heard[-1].cause, ManagerClosedError if how == "drained" else NoneType)
+        changes = [event async for event in events if isinstance(event, StateChanged)]
+        assert [event.state for event in changes] == [CONNECTING, ENDED]
+        assert isinstance(changes[-1].cause, cause)
 
 
 async def test_refused_and_given_up() -> None:
-    """Whose caller has left is not started later, when its connect was refused."""
+    """A start whose caller stopped waiting is not tried again when its connect is refused."""
     async with crowded() as world, SessionManager(world.client, when_full="wait", full=QUICK_FULL) as manager:
         for number, timeout in enumerate((None, 0.05), 1):
             world.crowd.gate.clear()
@@ -1111,8 +1138,8 @@ async def test_refused_and_given_up() -> None:
         assert (world.connects, manager.statistics().waiting) == (2, 0)
 
 
-async def test_a_refused_poll_is_no_refused_connect() -> None:
-    """A live session whose poll is refused in the words of a full account ends, is counted, gives its place back."""
+async def test_a_poll_refused_like_a_connect() -> None:
+    """A poll refused with the code of a full account ends its session and frees its place; no start waits for it."""
     async with (
         steered() as world,
         SessionManager(world.client, max_sessions=1, when_full="wait", full=QUICK_FULL) as manager,
@@ -1134,8 +1161,8 @@ async def test_a_refused_poll_is_no_refused_connect() -> None:
         assert [event.end_reason for event in ends] == [EndReason.FAILED, EndReason.LEFT]
 
 
-async def test_minutes_used_up_half_way() -> None:
-    """When the minutes are used up, all who wait are told at once; who comes later is told by the service."""
+async def test_minutes_used_up() -> None:
+    """When the minutes are used up, all waiting starts raise at once, and later ones ask the service again."""
     async with crowded() as world, SessionManager(world.client, max_sessions=3, when_full="wait") as manager:
         running = [await manager.start(REQUEST) for _ in range(3)]
         world.crowd.refusals = [NO_MINUTES] * 2
@@ -1154,51 +1181,67 @@ async def test_minutes_used_up_half_way() -> None:
         await manager.start(REQUEST)
 
 
-# The pace
+# Rate limits
 
 
-async def test_polls_of_those_that_ended_take_no_turns() -> None:
-    """A budget is for those that live: what waited for a poll and ended leaves its turn to the others."""
+def limiter_of(manager: SessionManager) -> RateLimiter:
+    """Return the rate limiter of a manager's polls."""
+    turn: Any = manager._registry.settings.turn
+    return turn.__self__  # type: ignore[no-any-return]
+
+
+async def test_ended_sessions_give_up_their_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The turn of a session that ended while it waited to poll goes to the next."""
+    clock = Clock(monkeypatch, RateLimiter)
     async with crowded() as world, SessionManager(world.client, max_polls_per_second=20.0) as manager:
-        sessions = [await manager.start(REQUEST) for _ in range(100)]
-        await until(lambda: sum(session.polls for session in sessions) > 3)  # by then, all wait for a turn
+        sessions = [await manager.start(REQUEST) for _ in range(20)]
+        await until(lambda: len(limiter_of(manager)._waiting) == 20)
         for session in sessions:
             await session.end()
         world.crowd.ready = True
         session = await manager.start(REQUEST)
-        async with asyncio.timeout(2.0):  # the turns of a hundred would be five seconds
-            await session.bot_ready.wait()
+        await until(lambda: len(limiter_of(manager)._waiting) == 1)
+        clock.now += 1 / 20
+        await soon(session.bot_ready.wait())
 
 
 async def test_connects_are_paced() -> None:
-    """A burst of starts reaches the service no faster than the pace says."""
+    """A burst of starts reaches the service no faster than `max_connects_per_second`."""
     async with crowded() as world, SessionManager(world.client, max_connects_per_second=50) as manager:
-        began = time.monotonic()
-        await asyncio.gather(*(manager.start(REQUEST) for _ in range(30)))
-        # 30 turns at 50 a second, of which the burst's tenth of a second is had at once.
-        assert 0.47 < time.monotonic() - began < PATIENCE
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await soon(asyncio.gather(*(manager.start(REQUEST) for _ in range(11))))
+        # The first six are sent at once: one, and a tenth of a second's worth.
+        assert loop.time() - began >= 0.09
 
 
-async def test_polls_share_one_budget() -> None:
-    """All sessions together poll no faster than the budget, and each gets its even share of it."""
-    async with crowded() as world, SessionManager(world.client, max_polls_per_second=200) as manager:
-        sessions = await asyncio.gather(*(manager.start(REQUEST) for _ in range(40)))
-        before, began = [session.polls for session in sessions], time.monotonic()
-        await until(lambda: sum(session.polls for session in sessions) - sum(before) >= 240)
-        took = time.monotonic() - began
-        assert took > 1.0  # 240 polls at 200 a second, less the burst's 20; 40 sessions alone would want 2,000 a second
-        counts = [session.polls - polled for session, polled in zip(sessions, before, strict=True)]
-        assert max(counts) - min(counts) <= 3
-        assert min(counts) >= 4
+async def test_polls_share_one_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All sessions together poll no faster than `max_polls_per_second`, each as often as the others."""
+    clock = Clock(monkeypatch, RateLimiter)
+    async with crowded() as world, SessionManager(world.client, max_polls_per_second=100) as manager:
+        sessions = await asyncio.gather(*(manager.start(REQUEST) for _ in range(20)))
+
+        async def polled(count: int) -> None:
+            """Wait until no session may poll any more, and check how many polls there were."""
+            await until(lambda: sum(session.polls for session in sessions) >= count)
+            await until(lambda: len(limiter_of(manager)._waiting) == 20)
+            assert sum(session.polls for session in sessions) == count
+
+        await polled(11)  # one, and a tenth of a second's worth
+        for seconds in range(1, 6):
+            clock.now += 0.1001
+            await polled(11 + 10 * seconds)
+        counts = [session.polls for session in sessions]
+        assert max(counts) - min(counts) <= 1
 
 
 # Statistics and looking up
 
 
-async def test_statistics_of_a_scripted_day() -> None:
-    """The figures are those of what happened, no more and no less."""
-    async with simulated(speed=0, auto_join=False, max_concurrent=3) as (sim, client):
-        manager = SessionManager(client, max_sessions=3, poll=QUICK)
+async def test_statistics() -> None:
+    """The statistics count what happened, no more and no less."""
+    async with simulated(auto_join=False, max_concurrent=3) as (sim, client):
+        manager = SessionManager(client, max_sessions=3)
         await manager.open()
         one, two, three = [await manager.start(REQUEST) for _ in range(3)]
         waiting = starting(manager)
@@ -1243,8 +1286,8 @@ async def _connected(client: AkapuluClient) -> str:
     return (await client.conversations.connect(REQUEST)).conversation_session_id
 
 
-async def test_sessions_are_found() -> None:
-    """A running session is found by its id, in whatever form; one that ended is not."""
+async def test_sessions_by_id() -> None:
+    """A running session is found by its id in any form; an ended one is not."""
     async with crowded() as world, SessionManager(world.client) as manager:
         one, two = [await manager.start(REQUEST) for _ in range(2)]
         assert set(manager.sessions) == {one, two}
@@ -1255,16 +1298,15 @@ async def test_sessions_are_found() -> None:
         assert manager.sessions == (two,)
 
 
-async def test_what_is_over_is_not_kept() -> None:
-    """Of an ended session, and of one that never connected, the manager keeps nothing."""
+async def test_ended_sessions_are_not_kept() -> None:
+    """The manager keeps nothing of an ended session, nor of one that never connected."""
     async with managed() as (sim, manager):
         session = await manager.start(REQUEST)
         references = [weakref.ref(session), *map(weakref.ref, manager._registry.entries)]
         [entry] = manager._registry.entries
         await session.end()
         await until(lambda: not session_tasks())
-        # Here is no cycle for the collector to find; the session's own are its own.
-        assert (entry.session, entry.task) == (None, None)
+        assert (entry.session, entry.task) == (None, None), "a reference cycle"
         del session, entry
         sim.add_fault(Fault(route="connect", status=401))
         with pytest.raises(AuthenticationError):
@@ -1277,7 +1319,7 @@ async def test_what_is_over_is_not_kept() -> None:
 
 
 async def test_a_failed_start_is_freed_at_once() -> None:
-    """A session that was ended while it connected is freed with its start's error, not only by the collector."""
+    """A session that was ended while it connected is freed with its start's error, without the garbage collector."""
     async with crowded() as world, SessionManager(world.client) as manager:
         references: list[weakref.ref[ConversationSession]] = []
 
@@ -1289,7 +1331,7 @@ async def test_a_failed_start_is_freed_at_once() -> None:
             world.crowd.gate.set()
 
         async def start_in_vain() -> None:
-            # Nothing here knows a task of the start: the error's frames would keep it, and it the error.
+            # No name here may refer to the start's task: it would keep the error, and the error's frames the session.
             with suppress(SessionEndedError):
                 await manager.start(REQUEST)
 
@@ -1306,8 +1348,8 @@ async def test_a_failed_start_is_freed_at_once() -> None:
             gc.enable()
 
 
-async def test_a_service_that_gives_one_id_twice() -> None:
-    """Two conversations that the service gives the same id both end, and both places are free again."""
+async def test_one_id_twice() -> None:
+    """Two conversations with the same id both end and free their places."""
     async with steered() as world, SessionManager(world.client, max_sessions=2) as manager:
         one, two = [await manager.start(REQUEST) for _ in range(2)]
         assert one.id == two.id
@@ -1321,45 +1363,50 @@ async def test_a_service_that_gives_one_id_twice() -> None:
 # Events
 
 
+async def live_through(sim: Simulator, manager: SessionManager) -> list[ConversationSession]:
+    """Start five sessions whose calls take 10 s, and wait until they have ended."""
+    sessions = [await manager.start(REQUEST) for _ in range(5)]
+    await get_ready(sim, *sessions)
+    sim.advance(10)
+    await soon(asyncio.gather(*(session.ended.wait() for session in sessions)))
+    return sessions
+
+
 @LOOPS
-async def test_events_of_all_sessions(anyio_backend: object) -> None:
-    """Each listener hears all sessions, each session's states in order, and ends with the manager."""
-    async with simulated(call_seconds=10) as (_, client):
-        manager = SessionManager(client)
-        await manager.open()
-        broadcast = [manager.events() for _ in range(2)]
-        sessions = [await manager.start(REQUEST) for _ in range(5)]
-        await soon(asyncio.gather(*(session.ended.wait() for session in sessions)))
+async def test_events_of_all_sessions() -> None:
+    """Each listener gets the events of all sessions, each session's states in order, until the manager closes."""
+    async with managed({"call_seconds": 10}) as (sim, manager):
+        listeners = [manager.events() for _ in range(2)]
+        sessions = await live_through(sim, manager)
         late = manager.events()
         await manager.aclose()
-        heard = [[event async for event in listener] for listener in broadcast]
-        assert heard[0] == heard[1]
+        events, others = [[event async for event in listener] for listener in listeners]
+        assert events == others
         assert [event async for event in late] == []
         for session in sessions:
             assert [
                 event.state
-                for event in heard[0]
+                for event in events
                 if isinstance(event, StateChanged) and event.session_id in {session.id, None}
                 if event.session_id or event.state is not CONNECTING
             ] == [ROOM_JOINED, BOT_READY, ENDED]
-        begun = [event for event in heard[0] if isinstance(event, StateChanged) and event.state is CONNECTING]
+        begun = [event for event in events if isinstance(event, StateChanged) and event.state is CONNECTING]
         assert len(begun) == 5
         assert [event async for event in manager.events()] == []
 
 
-async def test_a_slow_listener_holds_up_nobody() -> None:
-    """A listener that does not read is told how much it missed, exactly; the others and the sessions go on."""
-    async with managed({"call_seconds": 10}) as (_, manager):
+async def test_a_slow_listener() -> None:
+    """A listener that does not read learns exactly how many events it missed; nobody waits for it."""
+    async with managed({"call_seconds": 10}) as (sim, manager):
         slow, quick = manager.events(buffer=4), manager.events()
-        sessions = [await manager.start(REQUEST) for _ in range(5)]
-        await soon(asyncio.gather(*(session.ended.wait() for session in sessions)))
+        await live_through(sim, manager)
         await manager.aclose()
         everything = [event async for event in quick]
         assert [event async for event in slow] == [EventsMissed(len(everything) - 4), *everything[-4:]]
 
 
-async def test_a_dropped_listener_is_forgotten() -> None:
-    """A loop that is left is enough to stop its listening."""
+async def test_a_dropped_listener() -> None:
+    """Leaving the loop over events() ends the subscription."""
     async with crowded() as world, SessionManager(world.client) as manager:
         await manager.start(REQUEST)
         world.crowd.ready = True
@@ -1374,8 +1421,8 @@ async def test_a_dropped_listener_is_forgotten() -> None:
 
 
 @LOOPS
-async def test_attaching_shares(anyio_backend: object) -> None:
-    """However often and in whatever form one conversation is attached, it is one session, which polls once."""
+async def test_attaching_twice() -> None:
+    """All attaches to one conversation, in any form, return one session, which polls once."""
     async with crowded() as world, SessionManager(world.client) as manager:
         session_id = await _connected(world.client)
         events = manager.events()
@@ -1395,22 +1442,22 @@ async def test_attaching_shares(anyio_backend: object) -> None:
         assert await manager.attach(session_id) is not one
 
 
-async def test_attached_takes_no_place() -> None:
-    """What was connected elsewhere does not count towards `max_sessions`, nor does its end give a place."""
+async def test_attached_sessions_take_no_place() -> None:
+    """Attached sessions do not count towards `max_sessions`, and their end frees no place."""
     async with crowded() as world, SessionManager(world.client, max_sessions=1) as manager:
         attached = await manager.attach(await _connected(world.client))
         started = await manager.start(REQUEST)
         assert set(manager.sessions) == {attached, started}
         waiting = starting(manager)
         await attached.end()
-        await asyncio.wait((waiting,), timeout=0.05)
-        assert not waiting.done()
+        await loop_rounds()
+        assert (manager.statistics().waiting, world.connects) == (1, 2)
         await started.end()
         await soon(waiting)
 
 
-async def test_attached_is_not_measured() -> None:
-    """What was connected elsewhere counts as ready, but how long it took there is not known."""
+async def test_attached_sessions_are_not_measured() -> None:
+    """An attached session counts as ready, but its time to ready is not known."""
     async with crowded() as world, SessionManager(world.client) as manager:
         world.crowd.ready = True
         attached = await manager.attach(await _connected(world.client))
@@ -1421,8 +1468,8 @@ async def test_attached_is_not_measured() -> None:
         assert manager.statistics().time_to_ready["p50"] is not None
 
 
-async def test_attaching_what_has_ended() -> None:
-    """A snapshot of an ended conversation is an ended session, of which the manager keeps nothing."""
+async def test_attaching_to_an_ended_session() -> None:
+    """Attaching by the snapshot of an ended session returns an ended session, and the manager keeps nothing of it."""
     async with crowded() as world:
         async with world.client.session(REQUEST) as session:
             pass
@@ -1431,12 +1478,12 @@ async def test_attaching_what_has_ended() -> None:
             assert attached.end_reason is EndReason.LEFT
             assert (manager.sessions, manager.get(session.id)) == ((), None)
             assert manager.statistics().ended[EndReason.LEFT] == 1
-            assert await manager.drain(timeout=1)
+            assert await manager.drain(timeout=0)
         assert world.server.requests[1:] == []
 
 
-async def test_attaching_what_is_unknown() -> None:
-    """A conversation that the service does not know ends as failed, and nobody else's does."""
+async def test_attaching_to_an_unknown_conversation() -> None:
+    """A conversation that the service does not know ends as failed, and affects no other session."""
     async with managed() as (_, manager):
         session = await manager.start(REQUEST)
         attached = await manager.attach(uuid4())
@@ -1446,20 +1493,20 @@ async def test_attaching_what_is_unknown() -> None:
         assert manager.sessions == (session,)
 
 
-# What others do wrong
+# Bugs of others
 
 
 class BadSignals(UpdateSignals):
-    """Fails at some words."""
+    """Signals with a bug."""
 
     def reads_as_join(self, text: str) -> bool:
-        """Fail."""
+        """Raise at one text."""
         if text == "trouble":
             raise LookupError("a bug in the signals")
         return super().reads_as_join(text)
 
 
-async def test_bugs_of_others_stay_with_their_sessions() -> None:
+async def test_bugs_end_their_own_session() -> None:
     """A bug in a participant or in signals ends its own session, with its cause, and no other."""
 
     @asynccontextmanager
@@ -1488,19 +1535,17 @@ async def test_bugs_of_others_stay_with_their_sessions() -> None:
         assert not (await manager.start(REQUEST)).ended.is_set()
 
 
-async def test_a_long_day_leaves_nothing() -> None:
+async def test_no_place_is_lost() -> None:
     """After starts, cancels and ends in any order, no place is lost."""
     async with crowded() as world, SessionManager(world.client, max_sessions=4) as manager:
         for round_ in range(20):
             tasks = [starting(manager, timeout=0.001 if number % 5 == 0 else None) for number in range(10)]
-            for _ in range(round_ % 4):
-                await asyncio.sleep(0)
+            await loop_rounds(round_ % 4)
             for task in tasks[round_ % 3 :: 3]:
                 task.cancel()
-            await asyncio.wait(tasks, timeout=0.02)
             while manager._registry.entries:
                 await asyncio.gather(*(session.end() for session in manager.sessions))
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0)
             await asyncio.gather(*tasks, return_exceptions=True)
         await until(lambda: not session_tasks())
         assert (manager._registry.gate.running, manager._registry.gate.waiting) == (0, 0)

@@ -45,7 +45,7 @@ async def simulated(*, speed: float = 0, **options: Any) -> AsyncGenerator[tuple
 async def get_ready(sim: Simulator, *sessions: ConversationSession) -> None:
     """Advance the simulator until the bots of these sessions are ready: 8 s in all."""
     sim.advance(3)  # the simulator's own participant joins after 2 s
-    await soon(asyncio.gather(*(session.room_joined.wait() for session in sessions)))
+    await sim.wait_until(lambda: all(sim.conversations[session.id].joined_at is not None for session in sessions))
     sim.advance(5)
     await soon(asyncio.gather(*(session.bot_ready.wait() for session in sessions)))
 
