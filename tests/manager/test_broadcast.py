@@ -1,4 +1,4 @@
-"""Broadcast to all events: none blocks, none grows without bound, and each is told what it missed."""
+"""Events for all listeners: none blocks, none grows without bound, and each learns how many it missed."""
 
 import asyncio
 import gc
@@ -26,7 +26,7 @@ async def rest(listener: Subscription) -> list[ManagerEvent]:
 
 
 async def test_all_in_order() -> None:
-    """A listener hears everything from its coming on, in order, until the close."""
+    """A listener gets all events from its subscription on, in order, until the close."""
     broadcast = Broadcast()
     broadcast.publish(events(1, 2))
     listener = broadcast.subscribe(10)
@@ -37,8 +37,8 @@ async def test_all_in_order() -> None:
     assert await rest(listener) == []
 
 
-async def test_each_has_its_own() -> None:
-    """What one has read, the others still have."""
+async def test_listeners_are_independent() -> None:
+    """An event read by one listener is still there for the others."""
     broadcast = Broadcast()
     one, other = broadcast.subscribe(10), broadcast.subscribe(10)
     broadcast.publish(events(1, 2))
@@ -48,19 +48,19 @@ async def test_each_has_its_own() -> None:
     assert await rest(other) == events(1, 2)
 
 
-@pytest.mark.parametrize(("told", "missed"), [(3, 0), (4, 1), (10, 7), (1000, 997)])
-async def test_who_falls_behind_is_told_how_much(told: int, missed: int) -> None:
-    """Of more events than its buffer holds, a listener gets the newest, and before them the count of the others."""
+@pytest.mark.parametrize(("published", "missed"), [(3, 0), (4, 1), (10, 7), (1000, 997)])
+async def test_a_listener_that_falls_behind(published: int, missed: int) -> None:
+    """If its buffer is too small, a listener gets the count of the dropped events and then the newest."""
     broadcast = Broadcast()
     listener = broadcast.subscribe(3)
-    broadcast.publish(events(1, told))
+    broadcast.publish(events(1, published))
     assert len(listener._events) == 3
     broadcast.close()
-    assert await rest(listener) == [EventsMissed(missed)] * bool(missed) + events(told - 2, told)
+    assert await rest(listener) == [EventsMissed(missed)] * bool(missed) + events(published - 2, published)
 
 
-async def test_what_was_missed_is_told_once() -> None:
-    """Each count is of what was missed since the last."""
+async def test_each_drop_is_counted_once() -> None:
+    """Each count is of the events dropped since the last count."""
     broadcast = Broadcast()
     listener = broadcast.subscribe(1)
     broadcast.publish(events(1, 2))
@@ -69,8 +69,8 @@ async def test_what_was_missed_is_told_once() -> None:
     assert [await anext(listener), await anext(listener)] == [EventsMissed(2), event(5)]
 
 
-async def test_who_waits_is_woken() -> None:
-    """A listener that waits gets what comes, and the close ends its wait; so it is with several at one."""
+async def test_waiting_tasks() -> None:
+    """A publication wakes one of the tasks that wait on a listener, and the close ends the other's wait."""
     broadcast = Broadcast()
     listener = broadcast.subscribe(10)
     first, second = (asyncio.ensure_future(anext(listener)) for _ in range(2))
@@ -83,8 +83,8 @@ async def test_who_waits_is_woken() -> None:
         await second
 
 
-async def test_dropped_is_forgotten() -> None:
-    """A listener that nobody holds is gone without a word or a collector's help."""
+async def test_a_dropped_listener() -> None:
+    """A listener that nobody holds is removed without the garbage collector."""
     broadcast = Broadcast()
     kept, dropped = broadcast.subscribe(1), broadcast.subscribe(1)
     gone = weakref.ref(dropped)
@@ -97,8 +97,8 @@ async def test_dropped_is_forgotten() -> None:
     assert list(broadcast._subscriptions) == [kept]
 
 
-async def test_who_comes_after_the_close() -> None:
-    """After the close a listener ends at once instead of waiting for ever; after another opening it hears again."""
+async def test_subscribing_after_the_close() -> None:
+    """After the close, a new listener ends at once; after another opening it gets events again."""
     broadcast = Broadcast()
     broadcast.close()
     assert await rest(broadcast.subscribe(1)) == []

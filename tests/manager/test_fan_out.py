@@ -1,4 +1,4 @@
-"""Many requests through few sessions: read lazily, bounded, and with an outcome for each, whatever goes wrong."""
+"""`run()`: requests are taken lazily and within bounds, and each has an outcome, whatever goes wrong."""
 
 import asyncio
 import gc
@@ -25,7 +25,7 @@ from akapulu_async import (
 from akapulu_async.manager import FanOut
 from akapulu_async.manager import fan_out as fan_out_module
 from akapulu_async.simulator import Fault
-from tests.support.managed import LOOPS, crowded, simulated, soon, until
+from tests.support.managed import LOOPS, crowded, loop_rounds, simulated, soon, until
 from tests.support.misbehaving import PATIENCE, REQUEST
 from tests.support.steered import session_tasks
 
@@ -51,7 +51,7 @@ async def stay(_: ConversationSession) -> None:
 
 
 class Counted:
-    """Counts what is taken of it, as an iterable or an async one."""
+    """An iterable, or an async one, that counts how many requests were taken and how often it was closed."""
 
     def __init__(self, count: int) -> None:
         self.taken = 0
@@ -72,12 +72,12 @@ class Counted:
             yield request
 
 
-# What goes in and what comes out
+# Requests and outcomes
 
 
 @LOOPS
-async def test_each_request_has_an_outcome(anyio_backend: object) -> None:
-    """Lists, generators and async ones alike: an outcome a request, with its place, session and value."""
+async def test_each_request_has_an_outcome() -> None:
+    """Each request of a list, a generator or an async generator has one outcome with its index, session and value."""
     async with crowded() as world, SessionManager(world.client, max_sessions=3) as manager:
         given = requests(5)
 
@@ -101,7 +101,7 @@ async def test_each_request_has_an_outcome(anyio_backend: object) -> None:
 
 
 async def test_outcomes_come_as_they_finish() -> None:
-    """A slow one does not hold up the outcomes of those behind it."""
+    """A slow handler does not hold up the outcomes of later requests."""
     async with crowded() as world, SessionManager(world.client) as manager:
         slow = asyncio.Event()
         seen: list[int] = []
@@ -120,13 +120,13 @@ async def test_outcomes_come_as_they_finish() -> None:
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-async def test_reads_no_further_ahead_than_it_works(asynchronous: bool) -> None:
-    """Of endless requests, those are taken that run, and as many as wait for their reader, and no more."""
+async def test_requests_are_taken_lazily(asynchronous: bool) -> None:
+    """Of endless requests, only those are taken that run, and as many whose outcomes are unread."""
     async with crowded() as world, SessionManager(world.client, max_sessions=50) as manager:
         source = Counted(10**9)
         async with manager.run(source.slowly() if asynchronous else source, nothing, concurrency=3) as outcomes:
             await until(lambda: manager.statistics().ended[EndReason.LEFT] == 6)
-            await asyncio.sleep(0.02)  # what would be taken besides would be taken now
+            await loop_rounds()
             assert source.taken == 6
             for taken in range(7, 12):
                 await anext(outcomes)
@@ -135,7 +135,7 @@ async def test_reads_no_further_ahead_than_it_works(asynchronous: bool) -> None:
 
 
 async def test_concurrency_is_bounded() -> None:
-    """No more run at once than is asked for, be it by `concurrency` or by `max_sessions`."""
+    """No more sessions run at once than `concurrency` or `max_sessions` allow, or 100 if neither is given."""
     async with crowded() as world, SessionManager(world.client, max_sessions=4) as manager:
         for concurrency, most in ((2, 2), (None, 4), (9, 4)):
             running = peak = 0
@@ -147,32 +147,33 @@ async def test_concurrency_is_bounded() -> None:
                 await until(lambda: session.polls > 1)
                 running -= 1
 
-            assert len(await outcomes_of(manager.run(requests(20), handler, concurrency=concurrency))) == 20
+            assert len(await outcomes_of(manager.run(requests(12), handler, concurrency=concurrency))) == 12
             assert peak == most
-    async with crowded() as world, SessionManager(world.client) as manager, manager.run(requests(300), stay):
+    async with crowded() as world, SessionManager(world.client) as manager, manager.run(source := Counted(300), stay):
         await until(lambda: world.connects == 100)
-        await asyncio.sleep(0.05)  # a hundred is the bound where no other is given
-        assert world.connects == 100
+        await loop_rounds()
+        assert source.taken == 100
 
 
 @LOOPS
-async def test_two_hundred_requests_through_twenty_slots(anyio_backend: object) -> None:
-    """All two hundred have an outcome, those whose handler or connect fails too, and all slots are free again."""
-    async with simulated(max_concurrent=20, auto_join=False, ready_time=1.0) as (sim, client):
-        sim.add_fault(Fault(route="connect", status=400, after=30, times=10))
+async def test_a_hundred_requests_through_ten_slots() -> None:
+    """All requests have an outcome, also those whose handler or connect fails, and all slots are free again."""
+    async with simulated(max_concurrent=10, auto_join=False, ready_time=1.0) as (sim, client):
+        sim.add_fault(Fault(route="connect", status=400, after=20, times=10))
 
         async def handler(session: ConversationSession) -> int:
+            await session.room_joined.wait()
+            sim.advance(2)
             await session.bot_ready.wait()
             number = int(session.id[:4], 16) % 5
             if number == 0:
                 raise LookupError(session.id)
             return number
 
-        async with SessionManager(client, max_sessions=20, participant=sim.participant) as manager:
-            async with asyncio.timeout(20):
-                outcomes = await outcomes_of(manager.run(requests(200), handler))
+        async with SessionManager(client, max_sessions=10, participant=sim.participant) as manager:
+            outcomes = await outcomes_of(manager.run(requests(100), handler))
             figures = manager.statistics()
-        assert sorted(outcome.index for outcome in outcomes) == list(range(200))
+        assert sorted(outcome.index for outcome in outcomes) == list(range(100))
         refused = [outcome for outcome in outcomes if isinstance(outcome.error, ApiError)]
         failed = [outcome for outcome in outcomes if isinstance(outcome.error, LookupError)]
         good = [outcome for outcome in outcomes if outcome.error is None]
@@ -180,18 +181,18 @@ async def test_two_hundred_requests_through_twenty_slots(anyio_backend: object) 
         assert all(outcome.session is None for outcome in refused)
         assert failed
         assert all(outcome.session and str(outcome.error) == outcome.session.id for outcome in failed)
-        assert len(good) + len(failed) == 190
+        assert len(good) + len(failed) == 90
         assert all(outcome.value for outcome in good)
-        assert sim.statistics().peak == 20
+        assert sim.statistics().peak == 10
         assert sim.open_conversations == 0
-        assert (figures.started, figures.ready, figures.ended[EndReason.LEFT]) == (200, 190, 190)
+        assert (figures.started, figures.ready, figures.ended[EndReason.LEFT]) == (100, 90, 90)
 
 
-# What goes wrong
+# Failures
 
 
 async def test_bugs_of_handlers_are_outcomes() -> None:
-    """What a handler raises, its own `CancelledError` too, is its outcome, and the others go on."""
+    """Any exception of a handler, even its own `CancelledError`, is the error of its outcome; the others continue."""
     async with crowded() as world, SessionManager(world.client) as manager:
 
         async def bug(_: ConversationSession) -> None:
@@ -231,7 +232,7 @@ async def test_bugs_of_handlers_are_outcomes() -> None:
 
 @pytest.mark.parametrize("asynchronous", [False, True])
 async def test_an_iterable_that_raises(asynchronous: bool) -> None:
-    """What the requests' iterable raises comes after the outcomes of what it gave, and comes again if asked again."""
+    """An error of the requests' iterable is raised after the outcomes so far, and at each further read."""
 
     def broken() -> Iterator[ConnectRequest]:
         yield from requests(3)
@@ -246,7 +247,7 @@ async def test_an_iterable_that_raises(asynchronous: bool) -> None:
         async with manager.run(broken_slowly() if asynchronous else broken(), nothing) as run:
             with pytest.raises(LookupError, match="no more"):  # noqa: PT012 - the loop is what raises
                 async for outcome in run:
-                    outcomes.append(outcome)  # noqa: PERF401 - what came before the error counts
+                    outcomes.append(outcome)  # noqa: PERF401 - the outcomes before the error count
             assert [outcome.error for outcome in outcomes] == [None] * 3
             with pytest.raises(LookupError):
                 await anext(run)
@@ -254,11 +255,11 @@ async def test_an_iterable_that_raises(asynchronous: bool) -> None:
 
 @pytest.mark.parametrize("place", ["in it", "between"])
 async def test_an_iterable_that_is_cancelled(place: str) -> None:
-    """A `CancelledError` of the iterable's own is its error: what runs goes on, and the reader gets no such error."""
+    """A `CancelledError` of the iterable's own is its error: running sessions continue, the reader is not cancelled."""
     failed = asyncio.Event()
 
     async def cancels_itself() -> AsyncIterator[ConnectRequest]:
-        """Is cancelled by something of its own, when it is asked for the third or while that has no place."""
+        """Cancel itself when it is asked for the third request, or while that has no place."""
         task = asyncio.current_task()
         assert task is not None
         try:
@@ -300,7 +301,7 @@ async def test_requests_must_be_iterable() -> None:
 
 
 async def test_a_run_must_be_entered() -> None:
-    """Iterating a run that was not entered raises with the right form, and nothing was sent; it is entered once."""
+    """Reading a run that was not entered raises and shows the right form, and nothing is sent. It is entered once."""
     async with crowded() as world, SessionManager(world.client) as manager:
         source = Counted(5)
         run = manager.run(source, nothing)
@@ -316,7 +317,7 @@ async def test_a_run_must_be_entered() -> None:
             await run.__aenter__()
 
 
-async def test_results_are_those_of_futures() -> None:
+async def test_result() -> None:
     """`result()` returns the handler's value, None included, or raises the error of handler or start."""
 
     async def handler(session: ConversationSession) -> str | None:
@@ -338,8 +339,8 @@ async def test_results_are_those_of_futures() -> None:
 
 
 @asynccontextmanager
-async def running(count: int = 10) -> AsyncIterator[tuple[Any, SessionManager]]:
-    """Open a simulator and a manager whose participants tell when they left."""
+async def running() -> AsyncIterator[tuple[Any, SessionManager]]:
+    """Open a simulator and a manager with its participants. Checks that no conversation is left open."""
     async with simulated(auto_join=False) as (sim, client):
         async with SessionManager(client, max_sessions=3, participant=sim.participant) as manager:
             yield sim, manager
@@ -348,11 +349,13 @@ async def running(count: int = 10) -> AsyncIterator[tuple[Any, SessionManager]]:
 
 @LOOPS
 @pytest.mark.parametrize("way", ["break", "raise", "cancel"])
-async def test_leaving_early(anyio_backend: object, way: str) -> None:
-    """However the block is left, the running sessions are cancelled and leave their rooms, and no more is sent."""
+async def test_leaving_early(way: str) -> None:
+    """However the block is left, its sessions are cancelled and leave their rooms, and no more is sent."""
     handled: list[str] = []
 
     async def first_only(session: ConversationSession) -> int:
+        await session.room_joined.wait()
+        sim.advance(10)
         await session.bot_ready.wait()
         handled.append(session.id)
         if len(handled) > 1:
@@ -386,14 +389,14 @@ async def test_leaving_early(anyio_backend: object, way: str) -> None:
         assert manager.statistics().waiting == 0
         assert session_tasks() == []
         assert sim.count("connect") <= 7
-        # A connect that was under way made a conversation that nobody joined; the log names it.
+        # A connect that was under way may have made a conversation that nobody joined; the log names it.
         assert all(view.end_reason == "user_left" for view in sim.conversations.values() if view.joined_at is not None)
         assert sim.statistics().ended
         sim.advance(1000)
 
 
 async def test_leaving_waits_for_handlers() -> None:
-    """The end of the `async with` is the end of every handler, its clean-up included, even if it is cancelled."""
+    """Leaving waits for every handler and its clean-up, even if the leaving is cancelled."""
     cleaned, cleaning, freed = 0, [], asyncio.Event()
 
     async def handler(session: ConversationSession) -> None:
@@ -427,7 +430,7 @@ async def test_leaving_waits_for_handlers() -> None:
 
 
 async def test_leaving_is_bounded(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """A handler that does not heed its cancellation holds up the closing for its grace alone; a warning says so."""
+    """A handler that ignores its cancellation holds up the leaving for a limited time; a warning says so."""
     monkeypatch.setattr(fan_out_module, "CLOSE_GRACE", 0.05)
     inside, freed = asyncio.Event(), asyncio.Event()
 
@@ -452,7 +455,7 @@ async def test_leaving_is_bounded(monkeypatch: pytest.MonkeyPatch, caplog: pytes
 
 
 async def test_left_before_it_began() -> None:
-    """A run that is left at once takes nothing, and ends for a reader that waits for its outcomes."""
+    """A run that is left at once takes nothing, and ends for a waiting reader."""
     async with crowded() as world, SessionManager(world.client) as manager:
         source = Counted(5)
         async with manager.run(source, nothing) as run:
@@ -477,7 +480,7 @@ async def test_closed_before_it_began() -> None:
 
 
 async def test_a_run_leaves_nothing_with_its_manager() -> None:
-    """However many runs a manager has had, it keeps nothing of them."""
+    """A manager keeps nothing of its finished runs."""
     async with crowded() as world, SessionManager(world.client) as manager:
         for _ in range(3):
             await outcomes_of(manager.run(requests(2), nothing))
@@ -486,7 +489,7 @@ async def test_a_run_leaves_nothing_with_its_manager() -> None:
 
 
 async def test_the_manager_is_closed_meanwhile() -> None:
-    """When somebody closes the manager, the reader is told; it never looks as if all had been done."""
+    """If the manager is closed, readers get an error, so that a run never looks complete when it is not."""
     async with crowded() as world:
         async with SessionManager(world.client) as manager, manager.run(requests(5), stay) as run:
             reading = [asyncio.create_task(anext(run)) for _ in range(2)]
@@ -499,7 +502,7 @@ async def test_the_manager_is_closed_meanwhile() -> None:
 
 
 async def test_the_manager_is_drained_meanwhile() -> None:
-    """When the manager is drained, what runs finishes, no more is taken of endless requests, and the reader is told."""
+    """If the manager is drained, running handlers finish, no more requests are taken, and the reader gets an error."""
     async with crowded() as world, SessionManager(world.client, max_sessions=2) as manager:
         finish = asyncio.Event()
 
@@ -520,8 +523,8 @@ async def test_the_manager_is_drained_meanwhile() -> None:
 
 
 @LOOPS
-async def test_drained_while_the_iterable_waits(anyio_backend: object) -> None:
-    """A drained manager interrupts an iterable that waits, and takes nothing of it even if it is opened again."""
+async def test_drained_while_the_iterable_waits() -> None:
+    """Draining interrupts an iterable that waits, and takes no more from it even if the manager is opened again."""
     queue: asyncio.Queue[ConnectRequest] = asyncio.Queue()
     closed = asyncio.Event()
 
@@ -530,7 +533,7 @@ async def test_drained_while_the_iterable_waits(anyio_backend: object) -> None:
             while True:
                 yield await queue.get()
         finally:
-            await asyncio.sleep(0)  # closing may take its time
+            await asyncio.sleep(0)  # closing may take several steps
             closed.set()
 
     async with crowded() as world, SessionManager(world.client) as manager:
@@ -550,7 +553,7 @@ async def test_drained_while_the_iterable_waits(anyio_backend: object) -> None:
 
 
 async def test_drained_while_a_request_is_taken() -> None:
-    """A request that the iterable was giving when the manager was drained has an outcome, which says so."""
+    """A request that the iterable was yielding when the manager was drained has an outcome that says so."""
     queue: asyncio.Queue[ConnectRequest] = asyncio.Queue()
 
     async def fed() -> AsyncIterator[ConnectRequest]:
@@ -570,18 +573,18 @@ async def test_drained_while_a_request_is_taken() -> None:
 
 
 @pytest.mark.parametrize("way", ["ends", "gives one"])
-async def test_an_iterable_that_does_not_heed_its_interruption(way: str) -> None:
-    """What an interrupted iterable gives yet has an outcome, and its end is not taken for the end of the requests."""
+async def test_an_iterable_that_ignores_its_interruption(way: str) -> None:
+    """A request yielded after the interruption has an outcome, and the iterable's end does not end the run quietly."""
     waiting = asyncio.Event()
 
-    async def heedless() -> AsyncIterator[ConnectRequest]:
+    async def stubborn() -> AsyncIterator[ConnectRequest]:
         with suppress(asyncio.CancelledError):
             waiting.set()
             await asyncio.Event().wait()
         if way == "gives one":
             yield REQUEST
 
-    async with crowded() as world, SessionManager(world.client) as manager, manager.run(heedless(), nothing) as run:
+    async with crowded() as world, SessionManager(world.client) as manager, manager.run(stubborn(), nothing) as run:
         await soon(waiting.wait())
         await manager.drain()
         if way == "gives one":
@@ -592,11 +595,11 @@ async def test_an_iterable_that_does_not_heed_its_interruption(way: str) -> None
 
 
 async def test_left_while_the_iterable_waits() -> None:
-    """A run that is left cancels an iterable that waits, and asks no more of one that does not heed it."""
+    """A run that is left cancels an iterable that waits, and takes nothing more from one that ignores that."""
     asked = 0
     waiting = asyncio.Event()
 
-    async def heedless() -> AsyncIterator[ConnectRequest]:
+    async def stubborn() -> AsyncIterator[ConnectRequest]:
         nonlocal asked
         while True:
             asked += 1
@@ -606,7 +609,7 @@ async def test_left_while_the_iterable_waits() -> None:
             yield REQUEST
 
     async def leave() -> Any:
-        async with manager.run(heedless(), nothing) as run:
+        async with manager.run(stubborn(), nothing) as run:
             await waiting.wait()
             return run
 
@@ -620,7 +623,7 @@ async def test_left_while_the_iterable_waits() -> None:
 
 
 async def test_several_readers() -> None:
-    """Several tasks may read one run: each outcome goes to one of them, and all are told the end."""
+    """Several tasks may read one run: each outcome goes to one of them, and all see the end."""
     async with (
         crowded() as world,
         SessionManager(world.client, max_sessions=3) as manager,
@@ -635,10 +638,13 @@ async def test_several_readers() -> None:
 
 
 async def test_sessions_that_end_by_themselves() -> None:
-    """A conversation that ends while its handler runs cancels nothing: the handler sees it and says what it is."""
-    async with simulated(call_seconds=5) as (_, client), SessionManager(client, max_sessions=5) as manager:
+    """A conversation that ends while its handler runs does not cancel the handler, which decides what that means."""
+    async with simulated(call_seconds=None) as (sim, client), SessionManager(client, max_sessions=5) as manager:
 
         async def handler(session: ConversationSession) -> SessionState:
+            sim.advance(8)
+            await session.bot_ready.wait()
+            sim.leave(session.id)
             await session.ended.wait()
             return session.state
 
@@ -647,8 +653,9 @@ async def test_sessions_that_end_by_themselves() -> None:
         assert {outcome.session and outcome.session.end_reason for outcome in outcomes} == {EndReason.COMPLETED}
 
 
-async def test_memory_is_constant() -> None:
-    """Twenty thousand requests take no more memory than five hundred; with a stand-in of sessions, to be quick."""
+@pytest.mark.parametrize("count", [2_000, pytest.param(20_000, marks=[pytest.mark.slow, pytest.mark.timeout(120)])])
+async def test_memory_is_constant(count: int) -> None:
+    """Thousands of requests take no more memory than three hundred. Stand-ins for sessions keep the test quick."""
 
     @asynccontextmanager
     async def session(_: ConnectRequest) -> AsyncIterator[Any]:
@@ -673,5 +680,5 @@ async def test_memory_is_constant() -> None:
             tracemalloc.stop()
             assert done == count
 
-    few = await peak(500)
-    assert await peak(20_000) < 1.5 * few + 100_000
+    few = await peak(300)
+    assert await peak(count) < 1.5 * few + 100_000

@@ -1,7 +1,6 @@
-"""Where starts wait: futures and a timer around decisions that are tested elsewhere."""
+"""The gate for starts: the futures and the timer around the decisions of `Admission`."""
 
 import asyncio
-from typing import Any
 
 import pytest
 
@@ -9,137 +8,126 @@ from akapulu_async import AkapuluError, FullPolicy, ManagerClosedError, MinutesL
 from akapulu_async.manager.gate import StartGate
 from akapulu_async.observing import Observers
 from akapulu_async.sansio.admission import Admission, Pace
+from tests.support.managed import LOOPS, loop_rounds, soon
 
-PATIENCE = 5.0
-
-
-@pytest.fixture(params=[{"debug": False}, {"use_uvloop": True}], ids=["asyncio", "uvloop"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    """Run each test on asyncio's own loop and on uvloop."""
-    return "asyncio", request.param
+pytestmark = LOOPS
 
 
 def gate(limit: int | None = None, rate: float | None = None, full: FullPolicy | None = None) -> StartGate:
     return StartGate(Admission(limit, Pace(rate, burst=0.0), full, lambda: 1.0), Observers())
 
 
-class Visitor:
-    """One that wants to come in, in a task of its own."""
+class Start:
+    """A start that enters the gate in a task of its own."""
 
     def __init__(self, gate: StartGate) -> None:
         self.ticket = gate.arrive()
         self.task = asyncio.create_task(gate.enter(self.ticket))
 
-    async def inside(self) -> None:
-        await asyncio.wait_for(asyncio.shield(self.task), PATIENCE)
+    async def admitted(self) -> None:
+        await soon(asyncio.shield(self.task))
 
 
-async def settled() -> None:
-    """Let everything happen that can happen without time."""
-    for _ in range(5):
-        await asyncio.sleep(0)
-
-
-async def test_let_in_in_the_order_of_arrival() -> None:
-    """Who arrives first comes in first, and each end lets one more in."""
+async def test_first_come_first_served() -> None:
+    """Starts are admitted in the order of arrival, one more with each end."""
     it = gate(limit=1)
-    visitors = [Visitor(it) for _ in range(4)]
-    for number, visitor in enumerate(visitors):
-        await visitor.inside()
-        await settled()
-        assert [other.task.done() for other in visitors] == [place <= number for place in range(4)]
+    starts = [Start(it) for _ in range(4)]
+    for number, start in enumerate(starts):
+        await start.admitted()
+        await loop_rounds()
+        assert [other.task.done() for other in starts] == [place <= number for place in range(4)]
         assert (it.running, it.waiting) == (1, 3 - number)
-        it.connected(visitor.ticket)
+        it.connected(start.ticket)
         it.ended()
     assert (it.running, it.waiting) == (0, 0)
 
 
-async def test_a_failure_lets_the_next_in() -> None:
-    """A place is given on when its owner cannot start."""
+async def test_a_failure_admits_the_next() -> None:
+    """A start that fails gives its place to the next."""
     it = gate(limit=1)
-    first, second = Visitor(it), Visitor(it)
-    await first.inside()
+    first, second = Start(it), Start(it)
+    await first.admitted()
     it.failed(first.ticket)
-    await second.inside()
+    await second.admitted()
     assert (it.running, it.waiting) == (1, 0)
 
 
-async def test_the_pace_alone_lets_in() -> None:
-    """When only time keeps somebody out, time lets it in, and nothing else has to happen."""
+async def test_the_pace() -> None:
+    """A start that waits only for the pace is admitted by time alone."""
     it = gate(rate=100.0)
-    visitors = [Visitor(it) for _ in range(4)]
+    starts = [Start(it) for _ in range(4)]
     began = asyncio.get_running_loop().time()
-    for visitor in visitors:
-        await visitor.inside()
+    for start in starts:
+        await start.admitted()
     assert asyncio.get_running_loop().time() - began >= 0.028
 
 
-async def test_a_full_account_is_looked_at_again() -> None:
-    """Who was refused comes in again when the pause is over."""
+async def test_a_full_account() -> None:
+    """A refused start is admitted again after a pause."""
     it = gate(full=FullPolicy(base=0.01))
     assert it.waits_when_full
-    visitor = Visitor(it)
-    await visitor.inside()
-    it.refused(visitor.ticket)
+    start = Start(it)
+    await start.admitted()
+    it.refused(start.ticket)
     assert (it.running, it.waiting) == (0, 1)
-    await asyncio.wait_for(it.enter(visitor.ticket), PATIENCE)
+    await soon(it.enter(start.ticket))
     assert (it.running, it.waiting) == (1, 0)
     assert not gate().waits_when_full
 
 
 async def test_cancelled_while_waiting() -> None:
-    """A cancelled one loses its place and nothing else; those behind it keep their order."""
+    """A cancelled start gives up its place; the others keep their order."""
     it = gate(limit=1)
-    first, second, third, fourth = (Visitor(it) for _ in range(4))
-    await first.inside()
+    first, second, third, fourth = (Start(it) for _ in range(4))
+    await first.admitted()
     second.task.cancel()
-    await settled()
+    await loop_rounds()
     assert second.task.cancelled()
     assert (it.running, it.waiting) == (1, 2)
     it.failed(first.ticket)
-    await third.inside()
+    await third.admitted()
     assert not fourth.task.done()
     assert not it._admissions.keys() - {fourth.ticket}
     fourth.task.cancel()
 
 
-async def test_cancelled_in_the_moment_of_being_let_in() -> None:
-    """A place that is given to one who is being cancelled goes to the next, whichever of the two came first."""
+async def test_cancelled_while_admitted() -> None:
+    """A place given to a start that is being cancelled goes to the next, whichever came first."""
     for cancelled_first in (True, False):
         it = gate(limit=1)
-        first, second, third = Visitor(it), Visitor(it), Visitor(it)
-        await first.inside()
-        await settled()
+        first, second, third = Start(it), Start(it), Start(it)
+        await first.admitted()
+        await loop_rounds()
         if cancelled_first:
             second.task.cancel()
         it.failed(first.ticket)
         second.task.cancel()
-        await third.inside()
+        await third.admitted()
         assert second.task.cancelled()
         assert (it.running, it.waiting) == (1, 0)
 
 
-async def test_cancelled_in_the_moment_of_being_sent_away() -> None:
-    """A dismissal that meets a cancellation changes no count, whichever of the two came first."""
+async def test_cancelled_while_dismissed() -> None:
+    """A dismissal that meets a cancellation changes no count, whichever came first."""
     for cancelled_first in (True, False):
         it = gate(limit=1)
-        first, second = Visitor(it), Visitor(it)
-        await first.inside()
-        await settled()
+        first, second = Start(it), Start(it)
+        await first.admitted()
+        await loop_rounds()
         if cancelled_first:
             second.task.cancel()
         it.dismiss(ManagerClosedError("closed"))
         second.task.cancel()
-        await settled()
+        await loop_rounds()
         assert second.task.cancelled()
         assert (it.running, it.waiting) == (1, 0)
 
 
-async def test_sent_away() -> None:
-    """All who wait get an error each, its own, and those who are in stay."""
+async def test_dismissed() -> None:
+    """A dismissal fails all waiting starts, each with its own copy of the error, and no admitted one."""
     it = gate(limit=1)
-    first, *others = (Visitor(it) for _ in range(4))
-    await first.inside()
+    first, *others = (Start(it) for _ in range(4))
+    await first.admitted()
     error = MinutesLimitError(method="POST", path="/", status=402, error_code="MINUTES", message="none left")
     it.dismiss(error)
     caught: list[AkapuluError] = []
@@ -153,26 +141,26 @@ async def test_sent_away() -> None:
     it.dismiss(error)
 
 
-async def test_nothing_is_left_when_nobody_waits() -> None:
-    """The timer goes with the last one who waits for it."""
+async def test_no_timer_without_waiting_starts() -> None:
+    """The timer is cancelled with the last start that waits for it."""
     it = gate(rate=0.001)
-    first, second = Visitor(it), Visitor(it)
-    await first.inside()
+    first, second = Start(it), Start(it)
+    await first.admitted()
     timer = it._timer
     assert timer is not None
     second.task.cancel()
-    await settled()
+    await loop_rounds()
     assert timer.cancelled()
     assert it._timer is None
     assert not it._admissions
 
 
-async def test_a_slot_that_another_gave_back_lets_in() -> None:
-    """Who waits for the account comes in when one is seen to end that never came in here."""
+async def test_a_slot_freed_by_an_attached_session() -> None:
+    """A slot freed by an attached session admits a start that waits for the account."""
     it = gate(full=FullPolicy(base=1000.0, cap=1000.0))
-    visitor = Visitor(it)
-    await visitor.inside()
-    it.refused(visitor.ticket)
+    start = Start(it)
+    await start.admitted()
+    it.refused(start.ticket)
     it.freed()
-    await asyncio.wait_for(it.enter(visitor.ticket), PATIENCE)
+    await soon(it.enter(start.ticket))
     assert (it.running, it.waiting) == (1, 0)

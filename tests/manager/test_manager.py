@@ -1543,7 +1543,7 @@ async def test_no_place_is_lost() -> None:
             await loop_rounds(round_ % 4)
             for task in tasks[round_ % 3 :: 3]:
                 task.cancel()
-            while manager._registry.entries:
+            while manager._registry.entries or not all(task.done() for task in tasks):
                 await asyncio.gather(*(session.end() for session in manager.sessions))
                 await asyncio.sleep(0)
             await asyncio.gather(*tasks, return_exceptions=True)

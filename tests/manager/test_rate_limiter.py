@@ -1,89 +1,93 @@
-"""RateLimiter of polls: in order, none faster than the pace, none for who has gone."""
+"""The rate limiter of polls: in order, no faster than the pace, and no turn for cancelled waiters."""
 
 import asyncio
-import time
-from typing import Any
 
 import pytest
 
 from akapulu_async.manager.rate_limiter import RateLimiter
 from akapulu_async.sansio.admission import Pace
+from tests.support.managed import LOOPS, loop_rounds, soon, until
+from tests.support.steered import Clock
 
-PATIENCE = 5.0
-
-
-@pytest.fixture(params=[{"debug": False}, {"use_uvloop": True}], ids=["asyncio", "uvloop"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    """Run each test on asyncio's own loop and on uvloop."""
-    return "asyncio", request.param
+pytestmark = LOOPS
 
 
-async def test_a_turn_that_is_due_is_taken_at_once() -> None:
-    """Within the burst, nobody waits."""
-    turns = RateLimiter(Pace(1.0, burst=4.0))
-    async with asyncio.timeout(0.5):
-        for _ in range(5):
-            await turns.take()
-    assert turns._timer is None
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Stop the clock of the rate limiters."""
+    return Clock(monkeypatch, RateLimiter)
 
 
-async def test_turns_come_in_order_and_no_faster_than_the_pace() -> None:
-    """Past the burst, one waits for the other, first come first served."""
-    turns, order = RateLimiter(Pace(100.0, burst=0.0)), list[int]()
+async def test_turns_within_the_burst(clock: Clock) -> None:
+    """Within the burst, no take waits and no timer is set."""
+    limiter = RateLimiter(Pace(128.0, burst=4 / 128))
+    for _ in range(5):
+        await soon(limiter.take())
+    assert limiter._timer is None
+    late = asyncio.create_task(limiter.take())
+    await loop_rounds()
+    assert not late.done()
+    clock.now += 1 / 128
+    await soon(late)
+
+
+async def test_in_order_and_no_faster_than_the_pace(clock: Clock) -> None:
+    """Beyond the burst, takes wait for their turns, first come, first served."""
+    limiter, order = RateLimiter(Pace(128.0, burst=0.0)), list[int]()
 
     async def take(number: int) -> None:
-        await turns.take()
+        await limiter.take()
         order.append(number)
 
-    began = time.monotonic()
-    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
-        for number in range(10):
-            group.create_task(take(number))
-    assert order == list(range(10))
-    assert time.monotonic() - began >= 0.089
-    assert turns._timer is None
+    tasks = [asyncio.create_task(take(number)) for number in range(10)]
+    for number in range(10):
+        await until(lambda number=number: len(order) > number)  # type: ignore[misc]
+        assert order == list(range(number + 1))
+        clock.now += 1 / 128
+    await soon(asyncio.gather(*tasks))
+    assert limiter._timer is None
 
 
-async def test_who_gives_up_takes_no_turn() -> None:
-    """However many have waited and gone, whoever comes next has the next turn."""
-    turns = RateLimiter(Pace(20.0, burst=0.0))
-    await turns.take()
-    first = asyncio.create_task(turns.take())
-    many = [asyncio.create_task(turns.take()) for _ in range(1000)]
-    last = asyncio.create_task(turns.take())
+async def test_cancelled_waiters_take_no_turn(clock: Clock) -> None:
+    """However many waiters were cancelled, the next one gets the next turn."""
+    limiter = RateLimiter(Pace(128.0, burst=0.0))
+    await limiter.take()
+    first = asyncio.create_task(limiter.take())
+    many = [asyncio.create_task(limiter.take()) for _ in range(1000)]
+    last = asyncio.create_task(limiter.take())
     await asyncio.sleep(0)
     for task in many:
         task.cancel()
     await asyncio.wait(many)
     assert all(task.cancelled() for task in many)
-    async with asyncio.timeout(PATIENCE):
-        await first
-        await last
-    assert not turns._waiting
+    for task in (first, last):
+        assert not task.done()
+        clock.now += 1 / 128
+        await soon(task)
+    assert not limiter._waiting
 
 
-async def test_one_that_is_cancelled_as_its_turn_comes_leaves_it() -> None:
-    """A cancel in the same round of the loop as the turn costs those behind nothing."""
-    turns = RateLimiter(Pace(0.001, burst=0.0))
-    await turns.take()
-    first, second = asyncio.create_task(turns.take()), asyncio.create_task(turns.take())
+async def test_cancelled_as_its_turn_comes(clock: Clock) -> None:
+    """A waiter cancelled in the same loop iteration as its turn leaves the turn to the next."""
+    limiter = RateLimiter(Pace(0.001, burst=0.0))
+    await limiter.take()
+    first, second = asyncio.create_task(limiter.take()), asyncio.create_task(limiter.take())
     await asyncio.sleep(0)
-    turns._pace = Pace(1.0, burst=0.0)  # one turn is due, and the next in a second
+    clock.now += 1000.0  # one turn is due
     first.cancel()
-    turns._grant()
-    async with asyncio.timeout(0.5):
-        await second
+    limiter._grant()
+    await soon(second)
     await asyncio.wait([first])
     assert first.cancelled()
 
 
-async def test_nothing_is_left_when_all_have_gone() -> None:
-    """The last to give up takes the timer along: the next may come on another loop."""
-    turns = RateLimiter(Pace(0.001, burst=0.0))
-    await turns.take()
-    task = asyncio.create_task(turns.take())
+async def test_no_timer_without_waiters() -> None:
+    """The last waiter that is cancelled cancels the timer: the next one may come on another loop."""
+    limiter = RateLimiter(Pace(0.001, burst=0.0))
+    await limiter.take()
+    task = asyncio.create_task(limiter.take())
     await asyncio.sleep(0)
-    assert turns._timer is not None
+    assert limiter._timer is not None
     task.cancel()
     await asyncio.wait([task])
-    assert turns._timer is None
+    assert limiter._timer is None

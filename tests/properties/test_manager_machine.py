@@ -1,4 +1,4 @@
-"""A manager under any interleaving of what its users, the service and the network do."""
+"""A manager under any interleaving of its users, the service and the network."""
 
 import asyncio
 from typing import Any
@@ -21,10 +21,10 @@ from akapulu_async import (
     StateChanged,
 )
 from tests.support.interleaved import (
-    HURRY,
     OVERTIME,
     REACHED,
     READY_TIME,
+    SHORT_READY_TIMEOUT,
     WHICH,
     Interleaved,
     Watched,
@@ -34,48 +34,48 @@ from tests.support.interleaved import (
 
 MOST = 3
 SLOTS = 2
-"""Fewer than the manager takes, so that it meets a full account."""
+"""Fewer than the manager's places, so that it meets a full account."""
 
 BUDGET = 300.0
-"""Polls a second, where they are bounded: fewer than a session would make by itself."""
+"""Polls per second, if they are limited: fewer than one session would make."""
 
-SOON = 0.05
-"""Real seconds that a start may take where the next step needs it: it may wait for a place for ever."""
+PATIENT = 0.3
+"""Real seconds to wait for a start, which may have no place."""
 
 OPENED = st.sampled_from([True, True, True, False])
-"""Whether the manager takes sessions, whatever was before."""
+"""Whether the manager is opened first."""
 
 
 RUN_ENDED, RUN_LEFT, BLOCK_LEFT = WAYS = "a run to its end", "a run that was left early", "a block that was left"
-"""What must be reached besides states and ends."""
+"""Must be reached besides states and end reasons."""
 
 
 class HandlerError(Exception):
-    """What a handler raises that is meant to."""
+    """Raised by handlers on purpose."""
 
 
 @attrs.define(eq=False)
 class Start:
-    """A session that was asked for."""
+    """A session that a user started."""
 
     task: "asyncio.Task[ConversationSession]"
     number: int | None
-    """Its request's; None if it was attached."""
+    """The number of its request; None if it was attached."""
     leave: asyncio.Event | None = None
-    """Has its block left; None if it has none."""
+    """Set to leave its block; None without a block."""
     entered: "asyncio.Future[ConversationSession] | None" = None
-    """Whether its block was entered, and with which session; None if it has none."""
+    """Done with the session when its block is entered; None without a block."""
     watched: Watched | None = None
 
     @property
     def session(self) -> ConversationSession | None:
-        """The session, once it came up."""
+        """The session, once it is connected or attached."""
         up = self.entered or self.task
         return up.result() if up.done() and not up.cancelled() and up.exception() is None else None
 
 
 class AnyManager(Interleaved):
-    """One manager, few places, fewer slots than are asked for."""
+    """One manager with few places, on an account with fewer slots."""
 
     slots = SLOTS
 
@@ -84,8 +84,8 @@ class AnyManager(Interleaved):
         self.starts: list[Start] = []
         self.handled: list[Watched] = []
         self.elsewhere: set[str] = set()
-        """The numbers of the requests that others connected."""
-        self.heard: list[StateChanged] = []
+        """The numbers of the requests connected by other programs."""
+        self.published: list[StateChanged] = []
         self.listening: asyncio.Task[None] | None = None
 
     @initialize(bounded=st.booleans(), patient=st.booleans())
@@ -97,13 +97,13 @@ class AnyManager(Interleaved):
             max_polls_per_second=BUDGET if bounded else None,
             when_full="wait",
             full=FullPolicy(base=0.002, cap=0.01),
-            ready_timeout=None if patient else HURRY,
+            ready_timeout=None if patient else SHORT_READY_TIMEOUT,
             participant=self.sim.participant,
         )
         self.made = self.runner.get_loop().time()
-        self.run(self._let_in())
+        self.run(self._open_manager())
 
-    async def _let_in(self) -> None:
+    async def _open_manager(self) -> None:
         await self.manager.open()
         if self.listening is None or self.listening.done():
             self.listening = asyncio.create_task(self._listen())
@@ -113,32 +113,32 @@ class AnyManager(Interleaved):
         async for event in self.manager.events(buffer=100_000):
             assert not isinstance(event, EventsMissed)
             if isinstance(event, StateChanged):
-                self.heard.append(event)
+                self.published.append(event)
                 REACHED.update([event.end_reason] if event.end_reason is EndReason.CONNECT_FAILED else [])
 
     def one(self, which: int) -> Start | None:
-        """Return one of the sessions that were asked for."""
+        """Return one of the started sessions."""
         return self.starts[which % len(self.starts)] if self.starts else None
 
     def sessions(self) -> list[ConversationSession]:
-        """Return all sessions that came up."""
+        """Return all sessions that were connected or attached."""
         started = [start.session for start in self.starts]
         return [session for session in started if session is not None] + [watched.session for watched in self.handled]
 
     async def begin(self, which: int) -> ConversationSession | None:
         await self._make_room()
-        start = self._start(SOON)
+        start = self._start(PATIENT)
         await asyncio.wait([start.task])
         session = start.session
         return session if session is not None and session.end_reason is None else None
 
     async def _make_room(self) -> None:
-        """Take sessions; if none lives, let conversations that nobody holds give their slots back."""
-        await self._let_in()
+        """Open the manager. If no session lives, end the conversations without one, so that a slot is free."""
+        await self._open_manager()
         if not any(map(_lives, self.sessions())):
             self.sim.advance(OVERTIME)
 
-    # What users do.
+    # Users
 
     @rule(patience=st.sampled_from([None, None, 0.005]), opened=OPENED)
     def start(self, patience: float | None, *, opened: bool) -> None:
@@ -151,11 +151,11 @@ class AnyManager(Interleaved):
         self.starts.append(Start(task, self.requests - 1))
         return self.starts[-1]
 
-    @rule(turns=st.integers(0, 40), opened=OPENED)
-    def start_and_cancel(self, turns: int, *, opened: bool) -> None:
+    @rule(rounds=st.integers(0, 40), opened=OPENED)
+    def start_and_cancel(self, rounds: int, *, opened: bool) -> None:
         self.start(None, opened=opened)
         start = self.starts[-1]
-        self.loop_turns(turns)
+        self.loop_runs(rounds)
         start.task.cancel()
 
     @rule(opened=OPENED)
@@ -167,7 +167,7 @@ class AnyManager(Interleaved):
     @rule(cancelled=st.booleans())
     def pass_through_block(self, *, cancelled: bool) -> None:
         self.sim.clear_faults()
-        self.sim.advance(OVERTIME)  # so that there is a slot
+        self.sim.advance(OVERTIME)  # so that a slot is free
         self.run(self._pass_through_block(cancelled=cancelled))
 
     def _enter_block(self, patience: float | None) -> Start:
@@ -191,8 +191,8 @@ class AnyManager(Interleaved):
         return session
 
     async def _pass_through_block(self, *, cancelled: bool) -> None:
-        await self._let_in()
-        start = self._enter_block(SOON)
+        await self._open_manager()
+        start = self._enter_block(PATIENT)
         assert start.entered is not None
         assert start.leave is not None
         await asyncio.wait([start.task, start.entered], return_when=asyncio.FIRST_COMPLETED)
@@ -214,7 +214,7 @@ class AnyManager(Interleaved):
         self.task(self._run_through([self.request() for _ in range(count)], most))
 
     async def _run_through(self, requests: list[ConnectRequest], most: int | None) -> None:
-        """Work through some requests, or leave after a few: each has one outcome, its own."""
+        """Read the outcomes of some requests, or leave after a few: each request has one outcome."""
         outcomes: list[Outcome[None]] = []
         async with self.manager.run(requests, self._handle) as run:
             async for outcome in run:
@@ -240,8 +240,9 @@ class AnyManager(Interleaved):
     def attach(self, which: int, *, opened: bool) -> None:
         if opened:
             self.open_again()
-        # Nobody can know the id of a conversation whose connect is still being answered.
-        answered = all(session._lifecycle.session_id for session in self.manager.sessions)
+        # No user knows the id of a conversation whose connect is not answered yet.
+        sessions = [entry.session for entry in self.manager._registry.entries if entry.session is not None]
+        answered = all(session._lifecycle.session_id for session in sessions)
         if answered and (conversation := self.conversation(which)) is not None:
             self._attach(conversation)
 
@@ -249,12 +250,12 @@ class AnyManager(Interleaved):
         self.starts.append(Start(self.task(self.manager.attach(conversation)), None))
 
     @rule()
-    def take_up_from_elsewhere(self) -> None:
+    def attach_from_elsewhere(self) -> None:
         self.open_again()
-        self.run(self._take_up())
+        self.run(self._attach_from_elsewhere())
 
-    async def _take_up(self) -> "asyncio.Task[ConversationSession] | None":
-        """Attach what was connected elsewhere, if it could be."""
+    async def _attach_from_elsewhere(self) -> "asyncio.Task[ConversationSession] | None":
+        """Connect a conversation as another program, and attach to it if that worked."""
         request = self.request()
         self.elsewhere.add(request.runtime_vars["number"])
         try:
@@ -267,24 +268,24 @@ class AnyManager(Interleaved):
     @rule()
     def nobody_joins(self) -> None:
         self.sim.clear_faults()
-        self.sim.advance(OVERTIME)  # so that there is a slot
+        self.sim.advance(OVERTIME)  # so that a slot is free
         self.open_again()
         self.run(self._nobody_joins())
 
     async def _nobody_joins(self) -> None:
-        taking = await self._take_up()
-        if taking is not None:
-            session = await taking
+        attaching = await self._attach_from_elsewhere()
+        if attaching is not None:
+            session = await attaching
             self.sim.advance(OVERTIME)
             await session.ended.wait()
 
     @rule(which=WHICH)
-    def patience_ends(self, which: int) -> None:
+    def ready_timeout_passes(self, which: int) -> None:
         self.sim.clear_faults()
         if not self.patient:
-            self.run(self._patience_ends(which))
+            self.run(self._ready_timeout_passes(which))
 
-    async def _patience_ends(self, which: int) -> None:
+    async def _ready_timeout_passes(self, which: int) -> None:
         session = await self.begin(which) or await self.living(which)
         if session is not None and not session.bot_ready.is_set():
             await session.ended.wait()
@@ -299,13 +300,13 @@ class AnyManager(Interleaved):
         if sessions := self.sessions():
             self.task(sessions[which % len(sessions)].end())
 
-    @rule(turns=st.none() | st.integers(0, 10))
-    def drain(self, turns: int | None) -> None:
+    @rule(rounds=st.none() | st.integers(0, 10))
+    def drain(self, rounds: int | None) -> None:
         self.run(self.manager.drain(timeout=0))
-        if turns is None:
-            self._start(None)  # which is refused
+        if rounds is None:
+            self._start(None)  # is refused
         else:
-            self.loop_turns(turns)
+            self.loop_runs(rounds)
             self.open_again()
 
     @rule()
@@ -321,9 +322,9 @@ class AnyManager(Interleaved):
 
     @rule()
     def open_again(self) -> None:
-        self.run(self._let_in())
+        self.run(self._open_manager())
 
-    # What must hold.
+    # Invariants
 
     @invariant()
     def holds(self) -> None:
@@ -341,13 +342,13 @@ class AnyManager(Interleaved):
         self._check_figures()
 
     def _check_kept(self, session: ConversationSession) -> None:
-        """A session that lives is in the manager, and found by its id; one that ended is not."""
+        """A session is in the manager and found by its id exactly as long as it lives."""
         lives = session.end_reason is None
         assert (session in self.manager.sessions) == lives
         assert (self.manager.get(session.id) is session) == lives
 
     def _check_figures(self) -> None:
-        """The figures add up, and no more sessions live than may."""
+        """The statistics add up, and no more sessions live than allowed."""
         figures = self.manager.statistics()
         live = sum(figures.live.values())
         connected = sum(session.end_reason is None for session in self.manager.sessions)
@@ -359,7 +360,7 @@ class AnyManager(Interleaved):
         refused = [entry for entry in self.manager._registry.entries if entry.session and not entry.connecting]
         assert 0 <= waiting_again <= len(refused)
 
-    # The end of all.
+    # The end of an example
 
     def teardown(self) -> None:
         try:
@@ -381,10 +382,10 @@ class AnyManager(Interleaved):
         await self.finish()
 
     def _check_empty(self) -> None:
-        """Nothing is left in the manager, and each start came to an end of its own kind."""
+        """Nothing is left in the manager, and each start returned or raised an error of the library."""
         figures, registry = self.manager.statistics(), self.manager._registry
         assert (self.manager.sessions, figures.waiting, sum(figures.live.values())) == ((), 0, 0)
-        ends = sum(event.state is SessionState.ENDED for event in self.heard)
+        ends = sum(event.state is SessionState.ENDED for event in self.published)
         assert figures.started == sum(figures.ended.values()) == ends
         assert (registry.entries, registry.live, registry.closers, registry.gate.running) == (set(), {}, set(), 0)
         for start in self.starts:
@@ -393,23 +394,23 @@ class AnyManager(Interleaved):
                 assert error is None or isinstance(error, AkapuluError)
 
     def _check_budget(self) -> None:
-        """No more polls were sent than the manager may send."""
+        """No more polls were sent than the limit allows."""
         passed = asyncio.get_running_loop().time() - self.made
         burst = 0.1
         assert not self.bounded or self.sim.count("updates") <= BUDGET * (passed + burst) + 1
 
     def _check_known(self) -> None:
-        """Each conversation was heard of under its id, or its connect's answer was lost, and that was heard."""
+        """Each conversation has events with its id, unless an event reports that its connect's answer was lost."""
         self.check_no_twins()
-        heard = {event.session_id for event in self.heard}
+        published = {event.session_id for event in self.published}
         ours = [
             str(session_id)
             for session_id, view in self.sim.conversations.items()
             if view.request.runtime_vars["number"] not in self.elsewhere
         ]
-        unknown = [session_id for session_id in ours if session_id not in heard]
-        ends = [event.cause for event in self.heard if event.state is SessionState.ENDED]
-        given_up: list[Any] = [event for event in self.heard if event.end_reason and event.session_id is None]
+        unknown = [session_id for session_id in ours if session_id not in published]
+        ends = [event.cause for event in self.published if event.state is SessionState.ENDED]
+        given_up: list[Any] = [event for event in self.published if event.end_reason and event.session_id is None]
         assert len(unknown) <= sum(map(in_doubt, ends)) + (len(given_up) if self.harmed else 0)
 
 
@@ -417,7 +418,11 @@ def _lives(session: ConversationSession | None) -> bool:
     return session is not None and session.end_reason is None
 
 
-@pytest.mark.timeout(120)  # where others take the processor
-def test_any_manager() -> None:
-    """Whatever happens in whatever order, a manager keeps its promises, and all that can become of a session does."""
-    run_machine(AnyManager, 40, [*SessionState, *EndReason, *WAYS])
+ALL = [*SessionState, *EndReason, *WAYS]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("count", "reached"), [(8, []), pytest.param(40, ALL, marks=pytest.mark.slow)])
+def test_any_manager(count: int, reached: list[str]) -> None:
+    """A manager keeps its promises whatever happens in whatever order, and every state and end is reached."""
+    run_machine(AnyManager, count, reached)

@@ -1,4 +1,4 @@
-"""Sessions under any interleaving of what their users, the service and the network do."""
+"""Sessions under any interleaving of their users, the service and the network."""
 
 import asyncio
 from typing import Any
@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
 from akapulu_async import ClosedError, ConversationSession, EndReason, SessionState
-from tests.support.interleaved import HURRY, OVERTIME, WHICH, Interleaved, Watched, in_doubt, run_machine
+from tests.support.interleaved import OVERTIME, SHORT_READY_TIMEOUT, WHICH, Interleaved, Watched, in_doubt, run_machine
 
 
 @attrs.define(eq=False)
 class Tried:
-    """A session that was set going."""
+    """A session that was started."""
 
     number: int | None
-    """Its request's; None if it was attached."""
+    """The number of its request; None if it was attached."""
     opening: "asyncio.Task[None]"
     watched: Watched
 
@@ -40,7 +40,7 @@ class AnySession(Interleaved):
         self.tried.append(Tried(number, opening, Watched.watch(session)))
 
     def one(self, which: int) -> Tried | None:
-        """Return one of those there are."""
+        """Return one of the started sessions."""
         return self.tried[which % len(self.tried)] if self.tried else None
 
     def sessions(self) -> list[ConversationSession]:
@@ -63,7 +63,7 @@ class AnySession(Interleaved):
         session = self.client.session(
             self.request(),
             participant=self.sim.participant if joins else None,
-            ready_timeout=None if patient else HURRY,
+            ready_timeout=None if patient else SHORT_READY_TIMEOUT,
         )
         await self._enter(session, self.requests - 1)
 
@@ -72,7 +72,7 @@ class AnySession(Interleaved):
         self.run(self._nobody_joins(patient=patient))
 
     async def _nobody_joins(self, *, patient: bool) -> None:
-        """Wait for the end of a session, which its own patience brings, or the service's."""
+        """Wait for the end of a session by its ready timeout or by the service's join timeout."""
         session = await self._begin(joins=False, patient=patient)
         if session is not None:
             self.sim.advance(OVERTIME if patient else 0)
@@ -83,10 +83,10 @@ class AnySession(Interleaved):
         if (conversation := self.conversation(which)) is not None:
             self.run(self._enter(self.client.attach(conversation), None))
 
-    @rule(turns=st.just(0) | st.integers(0, 40))
-    def start_and_cancel(self, turns: int) -> None:
+    @rule(rounds=st.just(0) | st.integers(0, 40))
+    def start_and_cancel(self, rounds: int) -> None:
         self.start(joins=True, patient=True)
-        self.loop_turns(turns)
+        self.loop_runs(rounds)
         self.tried[-1].opening.cancel()
 
     @rule(which=WHICH)
@@ -126,7 +126,7 @@ class AnySession(Interleaved):
                 self._check_opening(tried)
 
     def _check_opening(self, tried: Tried) -> None:
-        """Who could not enter has a session that is over, and says why."""
+        """A session that could not be entered has ended, with the error as its cause."""
         session = tried.session
         if tried.opening.cancelled():
             assert session.end_reason in {EndReason.CANCELLED, EndReason.LEFT}
@@ -149,7 +149,7 @@ class AnySession(Interleaved):
         await self.finish()
 
     def _check_known(self) -> None:
-        """Whoever asked for a conversation that the service made knows it, or was told of the doubt."""
+        """The user of each conversation that the service made knows it, or got an error that says it may exist."""
         self.check_no_twins()
         tried = {one.number: one for one in self.tried if one.number is not None}
         for session_id, view in self.sim.conversations.items():
@@ -160,7 +160,11 @@ class AnySession(Interleaved):
             assert one.session._lifecycle.session_id == session_id or in_doubt(error)
 
 
-@pytest.mark.timeout(120)  # where others take the processor
-def test_any_session() -> None:
-    """Whatever happens in whatever order, a session keeps its promises, and all that can become of one does."""
-    run_machine(AnySession, 30, [*SessionState, *EndReason])
+ALL = [*SessionState, *EndReason]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("count", "reached"), [(8, []), pytest.param(30, ALL, marks=pytest.mark.slow)])
+def test_any_session(count: int, reached: list[str]) -> None:
+    """A session keeps its promises whatever happens in whatever order, and every state and end is reached."""
+    run_machine(AnySession, count, reached)

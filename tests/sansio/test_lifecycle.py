@@ -1,7 +1,8 @@
-"""The machine: any facts in any order, and what each of them means."""
+"""The lifecycle machine: any facts in any order, and the meaning of each."""
 
 import json
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import settings
@@ -61,12 +62,12 @@ def refusal(status: int) -> ApiError:
 
 
 def limits(status: int) -> list[AkapuluError]:
-    """Return refusals whose codes read like limits of the account, which has given the conversation its slot."""
+    """Return refusals whose codes read like limits of the account, although the conversation has its slot."""
     return [kind(status=status, method="GET", path="/") for kind in (ConcurrencyLimitError, MinutesLimitError)]
 
 
 UNREACHABLE = TransportError(method="GET", path="/", reason="the connection broke", sent=True)
-NONSENSE = InvalidResponseError(method="GET", path="/", status=200, problem="it is no JSON")
+NONSENSE = InvalidResponseError(method="GET", path="/", status=200, problem="it is not JSON")
 FAILURES: list[AkapuluError] = [*map(refusal, (400, 401, 403, 404, 408, 410, 429, 500, 503)), UNREACHABLE, NONSENSE]
 
 
@@ -92,7 +93,7 @@ def states(machine: Lifecycle) -> list[SessionState]:
 
 
 class AnyFacts(RuleBasedStateMachine):
-    """Facts as the shell may tell them: first that it connects, then all else in any order, also after the end."""
+    """Facts as a session passes them: the connect first, then any others in any order, also after the end."""
 
     @initialize(max_failures=st.none() | st.integers(0, 3), patient=st.booleans())
     def begin(self, max_failures: int | None, *, patient: bool) -> None:
@@ -101,7 +102,7 @@ class AnyFacts(RuleBasedStateMachine):
         self.now = START
         self.events: list[SessionEvent] = []
         self.shown = Progress()
-        self.told_ready = False
+        self.reported_ready = False
         self.began, self.epoch = self.now, EPOCH
         self.machine.receive_connecting(self.now, EPOCH)
 
@@ -111,10 +112,10 @@ class AnyFacts(RuleBasedStateMachine):
 
     @rule()
     def connecting_again(self) -> None:
-        """As long as nothing but the connect was reported, its next try begins anew; later, it changes nothing."""
+        """The next try of a connect resets the times if nothing else was reported yet; later it changes nothing."""
         self.fetched()
         if self.machine.state is CONNECTING and self.machine.session_id is None:
-            if len(self.events) > 1:  # a poll before the connect was answered: not in this world
+            if len(self.events) > 1:  # a poll before the connect was answered: no session does that
                 return
             self.began, self.epoch = self.now, self.epoch + timedelta(days=1)
         self.machine.receive_connecting(self.now, EPOCH + timedelta(days=1) if self.epoch == EPOCH else self.epoch)
@@ -129,13 +130,13 @@ class AnyFacts(RuleBasedStateMachine):
 
     @rule()
     def was_ready(self) -> None:
-        self.told_ready |= self.machine.state is not ENDED
+        self.reported_ready |= self.machine.state is not ENDED
         self.machine.receive_ready(self.now)
 
     @rule(text=st.sampled_from(WORDS) | st.text(max_size=5), percent=st.floats(0, 100), is_ready=st.booleans())
     def updated(self, text: str, percent: float, *, is_ready: bool) -> None:
         if self.machine.state is not ENDED:
-            self.told_ready |= is_ready
+            self.reported_ready |= is_ready
             self.shown = Progress(100.0 if is_ready else max(self.shown.percent, percent), text)
         self.machine.receive_update(update(text, percent, ready=is_ready), self.now)
 
@@ -161,10 +162,10 @@ class AnyFacts(RuleBasedStateMachine):
         self.fetched()
         entered = [event for event in self.events if isinstance(event, StateChanged)]
         order = [event.state for event in entered]
-        assert order == sorted(set(order), key=list(SessionState).index), "each once at most, in order"
+        assert order == sorted(set(order), key=list(SessionState).index), "each at most once, in order"
         assert order[0] is CONNECTING
         assert BOT_READY not in order or ROOM_JOINED in order, "none is skipped before bot_ready"
-        assert (BOT_READY in order) == self.told_ready, "ready if and only if the service said so"
+        assert (BOT_READY in order) == self.reported_ready, "ready if and only if the service reported it"
         assert ENDED not in order or self.events[-1] is entered[-1], "nothing after the end"
         assert self.machine.state is order[-1]
         self._times_agree(entered)
@@ -190,18 +191,18 @@ class AnyFacts(RuleBasedStateMachine):
         assert (last.end_reason, last.cause) == (self.machine.end_reason, self.machine.cause)
 
     def _progress_agrees(self) -> None:
-        told = [(event.percent, event.text) for event in self.events if isinstance(event, ProgressChanged)]
-        assert [percent for percent, _ in told] == sorted(percent for percent, _ in told), "it never goes back"
-        assert all(told[number] != told[number + 1] for number in range(len(told) - 1)), "only what changed is told"
-        assert self.machine.progress == self.shown == Progress(*(told[-1] if told else ()))
+        shown = [(event.percent, event.text) for event in self.events if isinstance(event, ProgressChanged)]
+        assert [percent for percent, _ in shown] == sorted(percent for percent, _ in shown), "it never goes back"
+        assert all(before != after for before, after in pairwise(shown)), "only changes are events"
+        assert self.machine.progress == self.shown == Progress(*(shown[-1] if shown else ()))
 
 
 TestAnyFacts = AnyFacts.TestCase
-TestAnyFacts.settings = settings(max_examples=150, stateful_step_count=25, deadline=None)
+TestAnyFacts.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
 
 
 def test_table() -> None:
-    """From connecting, the table leads over room_joined to bot_ready, and from there and from ended nowhere."""
+    """The table leads from connecting over room_joined to bot_ready, and from bot_ready and ended nowhere."""
     assert FOLLOWING == {
         None: CONNECTING,
         CONNECTING: ROOM_JOINED,
@@ -212,7 +213,7 @@ def test_table() -> None:
 
 
 def test_states_compare_as_texts() -> None:
-    """There are exactly four states, in this order, and they compare as their texts, as end reasons do."""
+    """There are exactly four states, in this order. States and end reasons compare as their texts."""
     assert [*SessionState] == ["connecting", "room_joined", "bot_ready", "ended"]
     assert [*EndReason] == [
         "left",
@@ -227,7 +228,7 @@ def test_states_compare_as_texts() -> None:
 
 
 def test_fresh() -> None:
-    """Before anything was received, a machine is connecting, without times, events or an id."""
+    """Before the first fact, a machine is connecting, without times, events or an id."""
     machine = Lifecycle(UpdateSignals(), 1)
     assert machine.state is CONNECTING
     assert machine.session_id is None
@@ -236,8 +237,8 @@ def test_fresh() -> None:
     assert machine.events_received() == []
 
 
-def test_events_bear_id_and_time() -> None:
-    """An event tells the conversation as soon as it is known, the time and the seconds since the connect."""
+def test_id_and_time_of_events() -> None:
+    """An event has the conversation's id once it is known, its time, and the seconds since the connect."""
     machine = Lifecycle(UpdateSignals(), 1)
     machine.receive_connecting(START, EPOCH)
     machine.receive_connected(SESSION)
@@ -250,8 +251,8 @@ def test_events_bear_id_and_time() -> None:
     ]
 
 
-def test_a_cause_is_shown_by_its_kind_alone() -> None:
-    """An end tells what kind of error caused it, but not its words, which may quote a token."""
+def test_repr_of_a_cause() -> None:
+    """The repr of an end shows the type of its cause, not its text, which may quote a token."""
     machine = Lifecycle(UpdateSignals(), 1)
     machine.receive_connecting(START, EPOCH)
     machine.receive_ended(EndReason.FAILED, START + 1, RuntimeError("private"))
@@ -262,7 +263,7 @@ def test_a_cause_is_shown_by_its_kind_alone() -> None:
 
 
 def test_ready_first() -> None:
-    """If the service reports ready first, room_joined is entered first and then bot_ready, in the same moment."""
+    """If the service reports ready first, room_joined is entered and then bot_ready, at the same time."""
     machine = connected()
     machine.receive_update(update("bot ready", 100, ready=True), START + 11)
     progress, joined, is_ready = machine.events_received()
@@ -273,12 +274,12 @@ def test_ready_first() -> None:
     assert joined.elapsed == is_ready.elapsed == 11
 
 
-def test_join_by_the_shell_and_by_words() -> None:
-    """A join is a join, whoever tells it: the application, or the words of an update."""
-    by_shell, by_words = connected(), connected()
-    by_shell.receive_joined(START + 1)
-    by_words.receive_update(update("bot joined daily room", 63.6), START + 1)
-    assert states(by_shell) == states(by_words) == [ROOM_JOINED]
+def test_join_by_the_application_and_by_text() -> None:
+    """A join reported by the application and one read from an update's text are the same."""
+    by_application, by_text = connected(), connected()
+    by_application.receive_joined(START + 1)
+    by_text.receive_update(update("bot joined daily room", 63.6), START + 1)
+    assert states(by_application) == states(by_text) == [ROOM_JOINED]
 
 
 @pytest.mark.parametrize("text", ["bot ready", "call_is_ready", "READY", "bot joined daily room", "100 %"])
@@ -291,7 +292,7 @@ def test_text_never_makes_ready(text: str) -> None:
 
 
 def test_unready_again() -> None:
-    """A service that takes its word back does not take the session back."""
+    """A service that takes its readiness back does not change the session's state."""
     machine = ready()
     machine.receive_update(update("reconnecting", 63.6), START + 9)
     assert machine.state is BOT_READY
@@ -300,7 +301,7 @@ def test_unready_again() -> None:
 
 
 def test_when_the_percent_last_rose() -> None:
-    """It is known when the percent was last seen to rise: words, a step back and the same again are no rise."""
+    """`rose` is the time when the percent last rose: a new text, a lower or an equal percent does not count."""
     machine = connected()
     assert machine.rose == START
     rises = []
@@ -313,17 +314,17 @@ def test_when_the_percent_last_rose() -> None:
 
 
 def test_progress_does_not_go_back() -> None:
-    """A lower percentage is not shown, new words beside it are, and the same again is no event."""
+    """A lower percentage is not shown, a new text with it is, and no change is no event."""
     machine = connected()
     for percent, text in [(50, "a"), (40, "a"), (40, "b"), (40, "b")]:
         machine.receive_update(update(text, percent), START + 1)
-    told = [(event.percent, event.text) for event in machine.events_received() if isinstance(event, ProgressChanged)]
-    assert told == [(50, "a"), (50, "b")]
+    shown = [(event.percent, event.text) for event in machine.events_received() if isinstance(event, ProgressChanged)]
+    assert shown == [(50, "a"), (50, "b")]
 
 
 @pytest.mark.parametrize("reason", EndReason)
-def test_ended_by_the_shell(reason: EndReason) -> None:
-    """The shell ends a session for any reason, from any state, once; the cause stays with it."""
+def test_ended_by_its_owner(reason: EndReason) -> None:
+    """The session's owner ends it for any reason, from any state, once; the cause is kept."""
     for machine in (connected(), ready()):
         cause = OSError("why")
         machine.receive_ended(reason, START + 6, cause)
@@ -342,8 +343,8 @@ def test_ended_by_the_shell(reason: EndReason) -> None:
         ("participant_join_timeout", EndReason.PARTICIPANT_JOIN_TIMEOUT, EndReason.PARTICIPANT_JOIN_TIMEOUT),
     ],
 )
-def test_ended_by_words(text: str, before_ready: EndReason, after_ready: EndReason) -> None:
-    """Words end a session; an end for no special reason is a completion only if the bot had been ready."""
+def test_ended_by_text(text: str, before_ready: EndReason, after_ready: EndReason) -> None:
+    """A text can end a session; an end without a special reason is a completion only after ready."""
     for machine, reason in ((connected(), before_ready), (ready(), after_ready)):
         machine.receive_update(update(text), START + 9)
         assert machine.end_reason is reason
@@ -351,7 +352,7 @@ def test_ended_by_words(text: str, before_ready: EndReason, after_ready: EndReas
 
 
 def test_ready_and_ended_in_one_update() -> None:
-    """An update that says both ready and over passes through all states."""
+    """An update that reports both ready and an end passes through all states."""
     machine = connected()
     machine.receive_update(update("conversation ended", 100, ready=True), START + 3)
     assert states(machine) == [ROOM_JOINED, BOT_READY, ENDED]
@@ -359,7 +360,7 @@ def test_ready_and_ended_in_one_update() -> None:
 
 
 def test_ready_timeout() -> None:
-    """The ready timeout ends a session whose bot is not ready, and means nothing to one whose bot is."""
+    """The ready timeout ends a session whose bot is not ready, and does nothing after ready."""
     late, in_time = connected(), ready()
     late.receive_ready_timeout(START + 100)
     in_time.receive_ready_timeout(START + 100)
@@ -369,7 +370,7 @@ def test_ready_timeout() -> None:
 
 @pytest.mark.parametrize("status", [404, 410])
 def test_gone(status: int) -> None:
-    """A 404 or 410 is a failure before the bot was ready, and the completion after; the failure bears its cause."""
+    """A 404 or 410 is a failure with that cause before ready, and the completion after it."""
     error = refusal(status)
     before, after = connected(), ready()
     before.receive_poll_failure(error, START + 6)
@@ -380,7 +381,7 @@ def test_gone(status: int) -> None:
 
 @pytest.mark.parametrize("status", [404, 410])
 def test_gone_as_a_failed_poll(status: int) -> None:
-    """Signals may say that a 404 or 410 means nothing: then it is a failed poll, and so many are borne."""
+    """If signals give no meaning to a 404 or 410, it is a failed poll like others."""
     machine = ready(UpdateSignals(gone_after_ready=None), max_failures=2)
     for _ in range(2):
         machine.receive_poll_failure(refusal(status), START + 6)
@@ -402,7 +403,7 @@ def test_gone_as_a_failed_poll(status: int) -> None:
     ],
 )
 def test_ends_at_once(error: AkapuluError) -> None:
-    """What another poll would not change ends the session at once, with its cause."""
+    """A refusal that another poll would not change ends the session at once and is the cause."""
     machine = ready(max_failures=None)
     machine.receive_poll_failure(error, START + 6)
     assert (machine.end_reason, machine.cause) == (EndReason.FAILED, error)
@@ -422,8 +423,8 @@ def test_ends_at_once(error: AkapuluError) -> None:
         NONSENSE,
     ],
 )
-def test_borne(error: AkapuluError) -> None:
-    """What may pass is borne as often in a row as the policy says; the next one ends the session with that cause."""
+def test_failed_polls(error: AkapuluError) -> None:
+    """As many failed polls in a row as allowed change nothing; the next one ends the session and is the cause."""
     machine = connected(max_failures=2)
     for count in (1, 2):
         machine.receive_poll_failure(error, START + count)
@@ -434,7 +435,7 @@ def test_borne(error: AkapuluError) -> None:
 
 
 def test_failures_in_a_row() -> None:
-    """An answer ends the row of failures, so that only those without an answer between them count."""
+    """An answered poll resets the count of failures in a row."""
     machine = connected(max_failures=1)
     for _ in range(5):
         machine.receive_poll_failure(UNREACHABLE, START + 1)
@@ -444,7 +445,7 @@ def test_failures_in_a_row() -> None:
 
 
 def test_any_number_of_failures() -> None:
-    """Without a limit, no number of failures that may pass ends a session."""
+    """Without a limit, no number of temporary failures ends a session."""
     machine = connected(max_failures=None)
     for _ in range(1000):
         machine.receive_poll_failure(UNREACHABLE, START + 1)
@@ -453,7 +454,7 @@ def test_any_number_of_failures() -> None:
 
 
 def test_events_as_json() -> None:
-    """Events write themselves as JSON, without the cause; only an end has a reason."""
+    """to_json() gives an event without its cause; only an end has a reason."""
     machine = Lifecycle(UpdateSignals(), 0)
     machine.receive_connecting(START, EPOCH)
     machine.receive_connected(SESSION)
@@ -481,8 +482,8 @@ def test_events_as_json() -> None:
     ]
 
 
-def test_a_connect_that_is_sent_again_begins_anew() -> None:
-    """Durations count from the last try of the connect; its state is entered once, and keeps the first time."""
+def test_a_connect_that_is_sent_again() -> None:
+    """Durations count from the last try of the connect; its state is entered once, at the first."""
     machine = Lifecycle(UpdateSignals(), 0)
     machine.receive_connecting(START, EPOCH)
     machine.receive_connecting(START + 60, EPOCH + timedelta(seconds=60))
@@ -496,7 +497,7 @@ def test_a_connect_that_is_sent_again_begins_anew() -> None:
 
 
 class OwnSignals:
-    """Signals that owe nothing to the library's own."""
+    """Signals that do not derive from the library's."""
 
     def reads_as_join(self, text: str) -> bool:
         return text == "da"
@@ -509,7 +510,7 @@ class OwnSignals:
 
 
 def test_own_signals() -> None:
-    """Any object that has the methods decides what updates and refusals mean."""
+    """Any object with the methods decides the meaning of updates and refusals."""
     machine = Lifecycle(OwnSignals(), 0)
     machine.receive_connecting(START, EPOCH)
     machine.receive_update(update("bot joined daily room"), START)

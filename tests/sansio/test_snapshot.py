@@ -1,4 +1,4 @@
-"""A session on paper: what is written, that it is read back as it was, and that nothing else is."""
+"""Stored sessions: what is written, that it is read back unchanged, and that anything else is refused."""
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
@@ -27,7 +27,7 @@ def machine() -> Lifecycle:
 
 
 def live(*, joined: float | None = None, ready: float | None = None, ended: float | None = None) -> Lifecycle:
-    """Return a machine that entered the states after so many seconds."""
+    """Return a machine that entered the states after the given seconds."""
     lifecycle = machine()
     lifecycle.receive_connecting(START, EPOCH)
     lifecycle.receive_connected(SESSION)
@@ -44,7 +44,7 @@ STORED: dict[str, Any] = SessionSnapshot.of(live(joined=2, ready=11.5)).to_json(
 
 
 def test_json() -> None:
-    """What is written is plain JSON: id, time, the seconds of each state and the reason, and nothing else."""
+    """A snapshot is plain JSON: id, time, the seconds of each state, the reason, and nothing else."""
     assert STORED == {
         "session_id": SESSION,
         "began_at": "2026-03-10T18:10:02.221000+00:00",
@@ -59,7 +59,7 @@ seconds = st.floats(0, 1e6)
 
 @given(st.lists(seconds, max_size=3).map(sorted), st.booleans())
 def test_round_trip(times: list[float], ended: bool) -> None:
-    """Through JSON and into a new machine on another clock, all states come back with the times they had."""
+    """Through JSON and into a new machine with another clock, all states keep their times."""
     names = ["joined", "ready", "ended"]
     known = dict(zip(names, times, strict=False)) if ended else dict(zip(names[:2], times, strict=False))
     old = live(**known)
@@ -78,7 +78,7 @@ def test_round_trip(times: list[float], ended: bool) -> None:
 
 
 def test_restored_events() -> None:
-    """A restored machine tells the states that it had entered as if it had seen them."""
+    """A restored machine publishes the states it had entered."""
     new = machine()
     SessionSnapshot.of(live(joined=2, ready=11.5, ended=30)).restore(new, 77.0, EPOCH + timedelta(seconds=40))
     events = [event for event in new.events_received() if isinstance(event, StateChanged)]
@@ -91,8 +91,8 @@ def test_restored_events() -> None:
     assert events[-1].end_reason is EndReason.DURATION_LIMIT_REACHED
 
 
-def test_time_goes_on() -> None:
-    """The seconds since the connect go on over the restart."""
+def test_time_during_a_restart() -> None:
+    """The seconds since the connect include the time of the restart."""
     new = machine()
     SessionSnapshot.of(live(joined=2)).restore(new, 77.0, EPOCH + timedelta(seconds=40))
     new.receive_ended(EndReason.LEFT, 78.0)
@@ -102,7 +102,7 @@ def test_time_goes_on() -> None:
 
 @pytest.mark.parametrize("behind", [timedelta(seconds=1), timedelta(days=365)])
 def test_clock_behind(behind: timedelta) -> None:
-    """A host whose clock is behind does not take the session back before what it has seen."""
+    """On a host whose clock is behind, times do not go back before those in the snapshot."""
     new = machine()
     SessionSnapshot.of(live(joined=2, ready=11.5)).restore(new, 77.0, EPOCH + timedelta(seconds=11) - behind)
     new.receive_ended(EndReason.LEFT, 78.0)
@@ -112,14 +112,14 @@ def test_clock_behind(behind: timedelta) -> None:
 
 
 def test_end_without_a_reason() -> None:
-    """An end whose reason was not stored counts as a failure."""
+    """An end without a stored reason counts as a failure."""
     new = machine()
     SessionSnapshot(SESSION, EPOCH, {CONNECTING: 0.0, ENDED: 1.0}).restore(new, 77.0, EPOCH)
     assert new.end_reason is EndReason.FAILED
 
 
 def test_other_zone_and_order() -> None:
-    """Another zone and another order in the store make no difference."""
+    """Another time zone and another order in the store make no difference."""
     stored = STORED | {
         "began_at": EPOCH.astimezone(timezone(timedelta(hours=5))).isoformat(),
         "elapsed": dict(reversed(STORED["elapsed"].items())),
@@ -129,8 +129,8 @@ def test_other_zone_and_order() -> None:
     assert list(SessionSnapshot.from_json(stored).elapsed) == [CONNECTING, ROOM_JOINED, BOT_READY]
 
 
-def test_nothing_to_take() -> None:
-    """There is no snapshot of a conversation that is not known yet."""
+def test_before_the_conversation_is_known() -> None:
+    """There is no snapshot before the conversation is known."""
     connecting = machine()
     connecting.receive_connecting(START, EPOCH)
     nameless = machine()
@@ -148,9 +148,9 @@ def test_nothing_to_take() -> None:
         {"began_at": None},
         {"began_at": 5},
         {"began_at": "yesterday"},
-        {"began_at": "2026-03-10T18:10:02"},  # in which zone?
+        {"began_at": "2026-03-10T18:10:02"},  # no time zone
         {"began_at": "0001-01-01T00:00:00+14:00"},
-        {"began_at": "9999-12-31T23:59:59+00:00"},  # to which nothing can be added
+        {"began_at": "9999-12-31T23:59:59+00:00"},  # overflows if anything is added
         {"elapsed": None},
         {"elapsed": 7},
         {"elapsed": {"connecting": None}},
@@ -165,20 +165,20 @@ def test_nothing_to_take() -> None:
     ],
 )
 def test_garbage(change: dict[str, Any]) -> None:
-    """What `to_json()` did not give is refused as unusable, whatever is wrong with it."""
+    """JSON that did not come from `to_json()` is refused, whatever is wrong with it."""
     with pytest.raises(ConfigurationError, match=r"this did not come from to_json\(\)"):
         SessionSnapshot.from_json(STORED | change)
 
 
 @pytest.mark.parametrize("name", list(STORED))
 def test_incomplete(name: str) -> None:
-    """A store that lost a member is refused, and the member named."""
+    """A store that lost a member is refused, and the member is named."""
     with pytest.raises(ConfigurationError, match=name):
         SessionSnapshot.from_json({key: value for key, value in STORED.items() if key != name})
 
 
 def test_refusal_shows_no_secret() -> None:
-    """A token in the wrong place does not get into the message."""
+    """The refusal does not show a token that was in the wrong place."""
     token = "eyJhbGciOiJIUzI1NiJ9.eyJyIjoicm9vbSJ9.c2lnbmF0dXJl"
     with pytest.raises(ConfigurationError) as caught:
         SessionSnapshot.from_json(STORED | {"began_at": token})
@@ -186,7 +186,7 @@ def test_refusal_shows_no_secret() -> None:
 
 
 def test_as_start() -> None:
-    """What can be taken up is an id, a snapshot, or what a snapshot's JSON was read as."""
+    """An id, a snapshot and the JSON of one can be attached to."""
     snapshot = SessionSnapshot.from_json(STORED)
     assert as_start(snapshot) == snapshot
     assert as_start(STORED) == snapshot
@@ -198,7 +198,7 @@ def test_as_start() -> None:
 @pytest.mark.parametrize(
     "made",
     [
-        SessionSnapshot(SESSION, datetime(2026, 1, 1), {}),  # noqa: DTZ001 - that is the mistake
+        SessionSnapshot(SESSION, datetime(2026, 1, 1), {}),  # noqa: DTZ001 - the mistake
         SessionSnapshot(SESSION, datetime(2026, 1, 1, tzinfo=UTC), {SessionState.CONNECTING: float("nan")}),
         SessionSnapshot("room-1", datetime(2026, 1, 1, tzinfo=UTC), {SessionState.CONNECTING: 0.0}),
         SessionSnapshot(SESSION, "2026-01-01", {SessionState.CONNECTING: 0.0}),  # type: ignore[arg-type]
@@ -206,7 +206,7 @@ def test_as_start() -> None:
     ],
     ids=count(),
 )
-def test_what_was_made_by_hand_is_checked(made: SessionSnapshot) -> None:
-    """A snapshot that none could have been taken of is refused before anything comes of it."""
+def test_handmade_snapshots(made: SessionSnapshot) -> None:
+    """A handmade snapshot that no session could have is refused."""
     with pytest.raises(ConfigurationError, match="snapshot: "):
         as_start(made)

@@ -1,4 +1,4 @@
-"""Figures about many sessions: exact where they count, within one per cent where they measure."""
+"""Statistics of many sessions: exact counts, and quantiles within one per cent."""
 
 import math
 import sys
@@ -27,14 +27,14 @@ def quantiles(values: list[float]) -> Quantiles:
     return made
 
 
-def test_no_figures_have_no_quantiles() -> None:
-    """Before anything was measured there is nothing to tell, and not a zero."""
+def test_no_values() -> None:
+    """Without values, each quantile is None, not 0."""
     assert Quantiles().count == 0
     assert [Quantiles().at(share) for share in SHARES] == [None] * len(SHARES)
 
 
 def test_quantiles_of_a_hundred() -> None:
-    """Of 1 to 100 the median is 50, and one of a hundred lies above the 99th."""
+    """The quantiles of 1 to 100 are the values at their ranks."""
     made = quantiles([float(value) for value in range(100, 0, -1)])
     assert made.count == 100
     assert [made.at(share) for share in SHARES] == pytest.approx([1.0, 1.0, 50.0, 90.0, 99.0, 100.0], rel=0.01)
@@ -42,27 +42,27 @@ def test_quantiles_of_a_hundred() -> None:
 
 @given(st.lists(st.floats(1e-6, 1e9), min_size=1, max_size=200), st.sampled_from(SHARES))
 def test_quantiles_are_right_within_one_per_cent(values: list[float], share: float) -> None:
-    """Each quantile is, within one per cent, the figure at its rank in the sorted data."""
+    """Each quantile is, within one per cent, the value at its rank in the sorted data."""
     exact = sorted(values)[max(1, math.ceil(share * len(values))) - 1]
     assert quantiles(values).at(share) == pytest.approx(exact, rel=0.01)
 
 
-def test_what_is_too_short_to_measure() -> None:
-    """Nothing, or a clock that went back, counts as a microsecond and breaks nothing."""
+def test_values_too_small_to_measure() -> None:
+    """Zero, and the negative value of a clock that went back, count as a microsecond."""
     made = quantiles([0.0, -1.0, 1e-9])
     assert made.at(1.0) == pytest.approx(1e-6, rel=0.01)
 
 
-def test_memory_does_not_grow_with_the_figures() -> None:
-    """A hundred thousand figures take no more memory than the range that they lie in."""
+def test_memory_does_not_grow_with_the_values() -> None:
+    """A hundred thousand values take no more memory than their range needs."""
     made = quantiles([0.1 + number % 1000 / 10 for number in range(100_000)])
     assert made.count == 100_000
     assert len(made._counts) < 400
     assert sys.getsizeof(made._counts) < 30_000
 
 
-def test_nothing_happened_yet() -> None:
-    """At first every figure is there and 0, each state and each reason by name."""
+def test_first_statistics() -> None:
+    """At first every count is present and 0, for each state and each reason."""
     figures = Tally().statistics({}, waiting=0, polls=0, poll_failures=0)
     assert figures == ManagerStatistics(
         live={SessionState.CONNECTING: 0, SessionState.ROOM_JOINED: 0, SessionState.BOT_READY: 0},
@@ -76,8 +76,8 @@ def test_nothing_happened_yet() -> None:
     )
 
 
-def test_figures_add_up() -> None:
-    """What ended and what lives are added; the time of one that was connected elsewhere is not measured."""
+def test_sums() -> None:
+    """Ended and live sessions are added up; the time to ready of an attached one is not measured."""
     tally = Tally()
     tally.started = 4
     tally.count_ready(ready(2.0), seen_from_start=True)
@@ -92,8 +92,8 @@ def test_figures_add_up() -> None:
     assert figures.time_to_ready == pytest.approx({"p50": 2.0, "p90": 2.0, "p99": 2.0}, rel=0.01)
 
 
-def test_figures_are_of_one_moment() -> None:
-    """Figures that were given do not change when more happens, and cannot be changed."""
+def test_statistics_are_frozen() -> None:
+    """Statistics do not change when more happens, and are frozen."""
     tally = Tally()
     before = tally.statistics({}, waiting=0, polls=0, poll_failures=0)
     copy = attrs.evolve(before)

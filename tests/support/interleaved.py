@@ -1,10 +1,10 @@
-"""What the state machines of session and manager share: a service whose clock stands still, and one loop for all rules.
+"""The common parts of the state machines of session and manager: a simulator that stands still, and one event loop.
 
-By default there are as many examples as the suite has time for. For more::
+For more examples than the suite runs::
 
     pytest --hypothesis-profile thorough --timeout 0 tests/properties
 
-With `CI=true` they are the same each time, and must have reached each state and each reason of an end.
+With `CI=true` the examples are the same each time, and must reach each state and each end reason.
 """
 
 import asyncio
@@ -33,6 +33,7 @@ from akapulu_async import (
     SessionState,
 )
 from akapulu_async.simulator import ConversationState, Fault, Simulator
+from tests.support.managed import loop_rounds
 from tests.support.misbehaving import PATIENCE, REQUEST
 from tests.support.steered import session_tasks
 
@@ -40,11 +41,11 @@ T = TypeVar("T")
 
 
 REACHED: Counter[str] = Counter()
-"""What the machine that runs has reached: the states of its sessions, and the reasons of their ends."""
+"""What the running machine has reached: the states of its sessions and their end reasons."""
 
 
 def run_machine(machine: "type[Interleaved]", count: int, reach: Iterable[str]) -> None:
-    """Run so many examples of a machine; if they are the same each time, see that they reach all that it can."""
+    """Run this many examples of a machine. If they are the same each time, check what they reach."""
     REACHED.clear()
     chosen = examples(count)
     run_state_machine_as_test(machine, settings=chosen)
@@ -53,7 +54,7 @@ def run_machine(machine: "type[Interleaved]", count: int, reach: Iterable[str]) 
 
 
 def examples(count: int) -> settings:
-    """Return the settings for so many examples in the suite, in proportion more if the profile says so."""
+    """Return settings with this many examples, or proportionally more if the profile says so."""
     usual = settings.get_profile("suite").max_examples
     return settings(
         max_examples=max(count, count * settings().max_examples // usual),
@@ -78,22 +79,24 @@ FAULTS: tuple[dict[str, Any], ...] = (
 )
 READY_TIME = 4
 LIMIT = 300
-"""Simulated seconds that a call may last, and that somebody may take to join it."""
+"""Simulated seconds: the longest call, and the longest wait for a participant."""
 
 OVERTIME = 400
-HURRY = 0.02
-"""Real seconds within which the bot of an impatient session must get ready."""
+"""Simulated seconds after which any call is over."""
+
+SHORT_READY_TIMEOUT = 0.02
+"""Real seconds: whether a bot gets ready in time is left open."""
 
 POLL = PollPolicy(interval=0.003, live_interval=0.003, max_failures=3)
 RETRY = RetryPolicy(base=0.001, cap=0.002)
 
 WHICH = st.integers(0, 20)
-"""Which one of those there are: what is drawn must not depend on how far the sockets have come."""
+"""Selects one of those that exist. What Hypothesis draws must not depend on how far the sockets are."""
 
 
 @attrs.define(eq=False)
 class Watched:
-    """A session with tasks that wait for each of its states, and what was seen of it so far."""
+    """A session, tasks that wait for each of its states, and what was seen of it so far."""
 
     session: ConversationSession
     waits: "dict[SessionState, asyncio.Task[None]]"
@@ -106,14 +109,14 @@ class Watched:
         return cls(session, {state: asyncio.create_task(session.wait_for(state)) for state in SessionState})
 
     async def check(self) -> None:
-        """See that states come in order and stay, that the end stays as it is, and that waits end."""
+        """Check that states come in order and stay, that the end stays as it is, and that waits end."""
         session = self.session
         times = {state: session.elapsed(state) for state in SessionState}
         entered = {state: elapsed for state, elapsed in times.items() if elapsed is not None}
         assert session.state is [*entered][-1]
         assert [*entered.values()] == sorted(entered.values()), "each not before the one before it"
         assert SessionState.BOT_READY not in entered or SessionState.ROOM_JOINED in entered, "none is skipped"
-        assert self.seen.items() <= entered.items(), "what was entered stays so"
+        assert self.seen.items() <= entered.items(), "entered states stay entered"
         REACHED.update(entered.keys() - self.seen.keys())
         over = SessionState.ENDED in entered
         assert not (over and SessionState.ENDED in self.seen and entered != self.seen), "nothing comes after the end"
@@ -122,14 +125,14 @@ class Watched:
         if over:
             REACHED.update([session.end_reason] if self.end is None and session.end_reason else [])
             self.end = self.end or (session.end_reason, session.cause)
-            assert self.end == (session.end_reason, session.cause), "the first end counts"
+            assert self.end == (session.end_reason, session.cause), "the end does not change"
         await self._check_waits(over=over)
 
     async def _check_waits(self, *, over: bool) -> None:
         due = [task for state, task in self.waits.items() if over or state in self.seen]
         if due:
             _, late = await asyncio.wait(due, timeout=PATIENCE)
-            assert not late, "a wait for what has come, or can no longer come, ends"
+            assert not late, "a wait hangs, although its state was entered or can no longer be"
         for state, task in self.waits.items():
             if task in due:
                 error = task.exception()
@@ -137,7 +140,7 @@ class Watched:
 
 
 class Interleaved(RuleBasedStateMachine):
-    """A simulator, a client of it, and what may happen at any time in between."""
+    """A simulator, a client of it, and steps that may happen at any time."""
 
     slots: int | None = None
 
@@ -149,9 +152,9 @@ class Interleaved(RuleBasedStateMachine):
         self.tasks: list[asyncio.Task[Any]] = []
         self.run(self._open())
 
-    def run(self, what: Coroutine[Any, Any, T]) -> T:
-        """Run the loop as long as something takes, which is not long."""
-        return self.runner.run(_in_time(what))
+    def run(self, step: Coroutine[Any, Any, T]) -> T:
+        """Run the loop until a step is done."""
+        return self.runner.run(_in_time(step))
 
     async def _open(self) -> None:
         self.sim = Simulator(
@@ -168,63 +171,59 @@ class Interleaved(RuleBasedStateMachine):
         await self.client.open()
 
     def request(self) -> ConnectRequest:
-        """Return a request that bears its number."""
+        """Return a request with a number of its own."""
         self.requests += 1
         variables = {"number": str(self.requests - 1)}
         return ConnectRequest(REQUEST.scenario_id, REQUEST.avatar_id, runtime_vars=variables)
 
-    def task(self, what: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
-        """Set something going, which must have ended by the end of all."""
-        task = self.runner.get_loop().create_task(what)
+    def task(self, coroutine: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        """Start a task that must be done when the example ends."""
+        task = self.runner.get_loop().create_task(coroutine)
         self.tasks.append(task)
         return task
 
     def conversation(self, which: int) -> str | None:
-        """Return the id of one that the service knows; None if it knows none yet."""
+        """Return the id of a conversation of the service; None if there is none yet."""
         ids = list(self.sim.conversations)
         return str(ids[which % len(ids)]) if ids else None
 
-    # What a machine has sessions of.
+    # For each machine to define
 
     @abstractmethod
     def sessions(self) -> list[ConversationSession]:
-        """Return all sessions that came up."""
+        """Return all sessions that were connected or attached."""
 
     @abstractmethod
     async def begin(self, which: int) -> ConversationSession | None:
-        """Return a new session of some kind; None if it did not come up, or is over already."""
+        """Start a session and return it; None if that failed, or the session has ended already."""
 
     async def living(self, which: int) -> ConversationSession | None:
-        """Return a session that came up and lives, a new one if there is none."""
+        """Return a session that lives, a new one if there is none."""
         live = [session for session in self.sessions() if session.end_reason is None]
         return live[which % len(live)] if live else await self.begin(which)
 
-    # What may happen.
+    # Steps
 
     @rule(seconds=st.sampled_from([1, 5, 5, OVERTIME]))
     def time_passes(self, seconds: int) -> None:
         self.sim.advance(seconds)
 
-    @rule(turns=st.integers(1, 60))
-    def loop_turns(self, turns: int) -> None:
-        self.run(self._turn(turns))
-
-    async def _turn(self, turns: int) -> None:
-        for _ in range(turns):
-            await asyncio.sleep(0)
+    @rule(rounds=st.integers(1, 60))
+    def loop_runs(self, rounds: int) -> None:
+        self.run(loop_rounds(rounds))
 
     @rule(count=st.integers(1, 6), seconds=st.sampled_from([0, 3, 3]))
     def service_is_asked(self, count: int, seconds: int) -> None:
-        """Wait for requests after some time, as long as somebody has any to make."""
+        """Wait a moment for requests, if a task may make any."""
         self.sim.advance(seconds)
         self.run(self._asked(self.sim.count() + count))
 
     async def _asked(self, wanted: int) -> None:
-        with suppress(TimeoutError):  # it may never come
+        with suppress(TimeoutError):  # there may be no more
             await self.sim.wait_until(lambda: self.sim.count() >= wanted or not self._busy(), timeout=0.02)
 
     def _busy(self) -> bool:
-        """Whether anything runs that may make a request."""
+        """Return True if a task may make a request."""
         return session_tasks() != [] or not all(task.done() for task in self.tasks)
 
     @rule(fault=st.sampled_from(FAULTS))
@@ -246,7 +245,7 @@ class Interleaved(RuleBasedStateMachine):
         self.run(self._get_ready(which))
 
     async def _get_ready(self, which: int) -> ConversationSession | None:
-        """Do all that a session needs to get ready, and wait until it is, unless it ends on the way."""
+        """Let a session get ready, and wait until it is or has ended."""
         session = await self.living(which)
         if session is not None:
             if self.sim.conversations[session.id].state is not ConversationState.ENDED:
@@ -279,10 +278,10 @@ class Interleaved(RuleBasedStateMachine):
         self.service_fails({"route": "connect", "status": 500})
         self.run(self.begin(which))
 
-    # The end of all.
+    # The end of an example
 
     async def finish(self) -> None:
-        """Close the client and the service; nothing is left of either."""
+        """Close the client and the service, and check that nothing of either is left."""
         await self.client.aclose()
         await self.sim.__aexit__(None, None, None)
         done = await asyncio.gather(*self.tasks, return_exceptions=True)
@@ -292,17 +291,17 @@ class Interleaved(RuleBasedStateMachine):
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     def check_no_twins(self) -> None:
-        """See that no request made two conversations."""
+        """Check that no request made two conversations."""
         numbers = [view.request.runtime_vars["number"] for view in self.sim.conversations.values()]
         assert len(set(numbers)) == len(numbers)
 
 
-async def _in_time(what: Coroutine[Any, Any, T]) -> T:
+async def _in_time(step: Coroutine[Any, Any, T]) -> T:
     async with asyncio.timeout(2 * PATIENCE):
-        return await what
+        return await step
 
 
 def in_doubt(error: BaseException | None) -> bool:
-    """Whether an error says that a conversation may exist: its connect's answer was lost, or cannot be read."""
+    """Return True if an error says that a conversation may exist: its connect's answer was lost or is unreadable."""
     unreadable = isinstance(error, InvalidResponseError) and 200 <= error.status < 300
     return isinstance(error, ConnectOutcomeUnknownError) or unreadable
