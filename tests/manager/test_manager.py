@@ -1105,11 +1105,12 @@ async def test_given_up_while_it_waits_for_a_slot(how: str) -> None:
             task.cancel()
         elif how == "drained":
             await manager.drain()
-        error, reason, cause = {
+        ends: dict[str, tuple[type[BaseException], EndReason, type]] = {
             "cancelled": (asyncio.CancelledError, EndReason.CANCELLED, NoneType),
             "drained": (ManagerClosedError, EndReason.CONNECT_FAILED, ManagerClosedError),
             "timed out": (StartTimeoutError, EndReason.CANCELLED, NoneType),
-        }[how]
+        }
+        error, reason, cause = ends[how]
         with pytest.raises(error):
             await soon(task)
         await until(lambda: manager.statistics().ended[reason] == 1)
