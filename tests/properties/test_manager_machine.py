@@ -422,7 +422,7 @@ ALL = [*SessionState, *EndReason, *WAYS]
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("count", "reached"), [(8, []), pytest.param(40, ALL, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("count", "reached"), [(5, []), pytest.param(40, ALL, marks=pytest.mark.slow)])
 def test_any_manager(count: int, reached: list[str]) -> None:
     """A manager keeps its promises whatever happens in whatever order, and every state and end is reached."""
     run_machine(AnyManager, count, reached)

@@ -532,4 +532,4 @@ class AnyStarts(RuleBasedStateMachine):
         assert not self.expected
 
 
-TestAnyStarts = AnyStarts.TestCase
+TestAnyStarts = pytest.mark.timeout(120)(AnyStarts.TestCase)

@@ -197,8 +197,8 @@ class AnyFacts(RuleBasedStateMachine):
         assert self.machine.progress == self.shown == Progress(*(shown[-1] if shown else ()))
 
 
-TestAnyFacts = AnyFacts.TestCase
-TestAnyFacts.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestAnyFacts = pytest.mark.timeout(120)(AnyFacts.TestCase)
+TestAnyFacts.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
 
 
 def test_table() -> None:
