@@ -1,7 +1,8 @@
 """Which start is admitted next. Times are passed in: no loop, no sleep."""
 
 from collections.abc import Callable
-from itertools import count, pairwise
+from itertools import count as numbers
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -533,3 +534,37 @@ class AnyStarts(RuleBasedStateMachine):
 
 
 TestAnyStarts = pytest.mark.timeout(120)(AnyStarts.TestCase)
+
+
+# The pauses on a full account
+
+
+def test_pauses_double_up_to_the_cap() -> None:
+    """The pause doubles with each refusal up to the cap, and at least half of it is waited."""
+    policy = FullPolicy(base=1.0, cap=30.0)
+    assert [policy.pause(refusals, lambda: 1.0) for refusals in range(1, 8)] == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+    assert [policy.pause(refusals, lambda: 0.0) for refusals in range(1, 4)] == [0.5, 1.0, 2.0]
+
+
+@given(st.floats(0.001, 1e300), st.floats(0.001, 1e300), st.integers(1, 10**9), st.floats(0, 1))
+def test_no_number_of_refusals_overflows(base: float, cap: float, refusals: int, rng: float) -> None:
+    """However long an account stays full, the pause is from half the cap or formula to all of it."""
+    longest = min(cap, base * 2.0 ** min(refusals - 1, 60))
+    assert longest / 2 <= FullPolicy(base=base, cap=cap).pause(refusals, lambda: rng) <= longest
+
+
+SETTINGS: list[tuple[type[Any], str, list[Any], list[Any], str]] = [
+    (FullPolicy, "base", [0.001, 2], [0, None, *NO_NUMBERS], ABOVE_0),
+    (FullPolicy, "cap", [0.001, 2], [0, None, *NO_NUMBERS], ABOVE_0),
+]
+
+
+@pytest.mark.parametrize(("policy", "name", "good", "bad", "text"), SETTINGS, ids=numbers())
+def test_settings_are_checked(policy: type[Any], name: str, good: list[Any], bad: list[Any], text: str) -> None:
+    """A wrong setting is refused by name, with what it must be; so are NaN and booleans."""
+    check_setting(policy, name, good, bad, text)
+
+
+def test_every_setting_is_in_the_table() -> None:
+    """The table above has each field of each policy."""
+    check_table(SETTINGS, FullPolicy)
