@@ -1,16 +1,20 @@
 """Runs the installed command: like a script, in a terminal, and with signals."""
 
+import atexit
 import fcntl
 import json
 import os
 import pty
 import re
+import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +77,43 @@ async def run(
     cwd: Path | None = None,
     program: str = SCRIPT,
 ) -> Done:
-    """Run a command without a terminal."""
+    """Run a command without a terminal: forked, unless something must be there when Python starts."""
     command, env = [program, *map(str, arguments)], environment(sim, environ)
     with anyio.fail_after(HANG):
+        if program == SCRIPT and not any(name.startswith("PYTHON") for name in environ or ()):
+            return await _forked(command[1:], env, cwd)
         done = await anyio.run_process(command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, check=False)
     return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@cache
+def _fork_server() -> str:
+    """Start the server of this test process, and return the path of its socket."""
+    folder = tempfile.mkdtemp()
+    path = f"{folder}/socket"
+    command = [sys.executable, str(Path(__file__).with_name("forking.py")), path]
+    server = subprocess.Popen(command, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    assert server.stdout is not None
+    assert server.stdout.readline() == b"ready\n"
+    server.stdout.close()
+
+    def stop() -> None:
+        server.kill()
+        server.wait()
+        shutil.rmtree(folder)
+
+    atexit.register(stop)
+    return path
+
+
+async def _forked(arguments: list[str], env: Mapping[str, str], cwd: Path | None) -> Done:
+    path = await anyio.to_thread.run_sync(_fork_server)
+    with tempfile.NamedTemporaryFile() as out, tempfile.NamedTemporaryFile() as err:
+        order = {"arguments": arguments, "env": env, "cwd": str(cwd or Path.cwd()), "out": out.name, "err": err.name}
+        async with await anyio.connect_unix(path) as connection:
+            await connection.send(f"{json.dumps(order)}\n".encode())
+            code = int(await connection.receive())
+        return Done(code, out.read().decode(), err.read().decode())
 
 
 @asynccontextmanager
