@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, aclosing
-from functools import partial
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -49,13 +48,6 @@ class Outcome(Generic[T]):
         return self.value  # type: ignore[return-value]  # the handler returned it, None included
 
 
-class _Finished:
-    """Follows the last outcome, with the error that broke the run off: the iterable's, or the manager's close."""
-
-    def __init__(self, error: Exception | None) -> None:
-        self.error = error
-
-
 class FanOut(Generic[T]):
     """The outcomes of `SessionManager.run()`, as they finish.
 
@@ -78,7 +70,7 @@ class FanOut(Generic[T]):
         session: Callable[[ConnectRequest], AbstractAsyncContextManager[ConversationSession]],
         *,
         concurrency: int,
-        runs: set["asyncio.Task[None]"],
+        runs: set["asyncio.Task[Exception | None]"],
         closing: "asyncio.Future[None]",
     ) -> None:
         """Create a run.
@@ -96,13 +88,12 @@ class FanOut(Generic[T]):
         self._session = session
         self._runs = runs
         self._closing = closing
-        self._driver: asyncio.Task[None] | None = None
-        self._interrupted = False
-        self._finished = False
+        self._driver: asyncio.Task[Exception | None] | None = None
         self._left = False
         self._places = asyncio.Semaphore(concurrency)
         # As many outcomes may wait for the reader; then the workers wait, so that nothing grows without bound.
-        self._outcomes: asyncio.Queue[Outcome[T] | _Finished] = asyncio.Queue(concurrency)
+        self._unread = asyncio.Semaphore(concurrency)
+        self._outcomes: asyncio.Queue[Outcome[T] | None] = asyncio.Queue()  # None follows the last
 
     async def __aenter__(self) -> Self:
         if self._driver is not None:
@@ -110,7 +101,7 @@ class FanOut(Generic[T]):
         self._driver = asyncio.get_running_loop().create_task(self._drive(), name="akapulu fan-out")
         self._runs.add(self._driver)
         self._driver.add_done_callback(self._runs.discard)
-        self._driver.add_done_callback(self._on_done)
+        self._driver.add_done_callback(lambda _: self._outcomes.put_nowait(None))
         return self
 
     async def __aexit__(
@@ -132,63 +123,53 @@ class FanOut(Generic[T]):
                 "then: async for outcome in outcomes"
             )
         outcome = await self._outcomes.get()
-        if isinstance(outcome, Outcome):
+        if outcome is not None:
+            self._unread.release()
             return outcome
-        self._outcomes.put_nowait(outcome)  # for the next reader
-        if outcome.error is None or self._left:
+        self._outcomes.put_nowait(None)  # for the next reader
+        if self._left:
             raise StopAsyncIteration
-        raise outcome.error
+        error = _closed() if self._driver.cancelled() else self._driver.result()
+        raise StopAsyncIteration if error is None else error
 
-    async def _drive(self) -> None:
-        """Work through the requests. Cancelled, it cancels the workers and waits for them."""
+    async def _drive(self) -> Exception | None:
+        """Work through the requests. Returns the error that broke them off. Cancelled, it cancels the workers."""
         async with asyncio.TaskGroup() as group:
             # A task of its own: it may wait for a request that never comes, and is interrupted alone.
             feeder = group.create_task(self._feed(group), name="akapulu requests")
-            interrupt = partial(self._interrupt, feeder)
+
+            def interrupt(_: "asyncio.Future[None]") -> None:
+                feeder.cancel()
+
             self._closing.add_done_callback(interrupt)
             feeder.add_done_callback(lambda _: self._closing.remove_done_callback(interrupt))
-        await self._outcomes.put(feeder.result())
-        self._finished = True
+        return feeder.result()
 
-    def _on_done(self, _: "asyncio.Task[None]") -> None:
-        """Tell the reader the end if the driver could not: it may be cancelled even before it runs."""
-        if self._finished:
-            return
-        while not self._outcomes.empty():
-            self._outcomes.get_nowait()
-        self._outcomes.put_nowait(_Finished(_closed()))
-
-    def _interrupt(self, feeder: "asyncio.Task[_Finished]", _: "asyncio.Future[None]") -> None:
-        self._interrupted = feeder.cancel()
-
-    async def _feed(self, group: asyncio.TaskGroup) -> _Finished:
-        """Start a worker for each request. Returns how that ended, so that the outcomes so far are not lost to it."""
+    async def _feed(self, group: asyncio.TaskGroup) -> Exception | None:
+        """Start a worker for each request. Returns its error, so that the outcomes so far are not lost to it."""
         index = 0
         # Nothing else keeps the requests, so that a generator among them is closed with the run.
         requests, self._requests = _asynchronous(self._requests), ()
-        async with aclosing(requests):
-            while not isinstance(request := await self._next(requests), _Finished):
-                # Also a request that came in spite of the interruption: its outcome is the manager's refusal.
-                group.create_task(self._work(index, request))
-                index += 1
-        return request
-
-    async def _next(self, requests: AsyncGenerator[ConnectRequest, None]) -> ConnectRequest | _Finished:
         try:
-            await self._places.acquire()
-            if self._closing.done():  # a request taken now could only be lost
-                return _Finished(_closed())
-            request = await anext(requests)
+            async with aclosing(requests):
+                while True:
+                    await self._places.acquire()
+                    if self._closing.done():  # a request taken now could only be lost
+                        return _closed()
+                    request = await anext(requests)
+                    if is_cancelled(self._driver):  # ignored by the iterable; the group accepts no worker now
+                        return _closed()
+                    # Also a request that came in spite of the interruption: its outcome is the manager's refusal.
+                    group.create_task(self._work(index, request))
+                    index += 1
         except StopAsyncIteration:
-            return _Finished(_closed() if self._interrupted else None)
+            return _closed() if self._closing.done() else None
         except asyncio.CancelledError as cancelled:
             if is_cancelled(self._driver):
                 raise
-            return _Finished(_closed() if self._interrupted else _own_cancel(cancelled))
+            return _closed() if self._closing.done() else _own_cancel(cancelled)
         except Exception as error:  # noqa: BLE001 - whatever the user's iterable raises
-            return _Finished(error)
-        # An iterable may ignore its cancellation; the group accepts no worker then.
-        return _Finished(_closed()) if is_cancelled(self._driver) else request
+            return error
 
     async def _work(self, index: int, request: ConnectRequest) -> None:
         session: ConversationSession | None = None
@@ -203,7 +184,8 @@ class FanOut(Generic[T]):
             error = cancelled  # raised by the handler itself
         except Exception as failure:  # noqa: BLE001 - a handler's bug is an outcome
             error = failure
-        await self._outcomes.put(Outcome(index, request, session, value, error))
+        await self._unread.acquire()
+        self._outcomes.put_nowait(Outcome(index, request, session, value, error))
         self._places.release()
 
 

@@ -111,7 +111,7 @@ class SessionManager(AsyncContextManagerMixin):
         admission = Admission(max_sessions, Pace(max_connects_per_second), pause, random.random)
         gate = StartGate(admission, client.conversations.observers)
         self._registry = SessionRegistry(client.conversations, settings, gate)
-        self._runs: set[asyncio.Task[None]] = set()
+        self._runs: set[asyncio.Task[Exception | None]] = set()
         self._closing: asyncio.Future[None]  # one for each opening; done once no more sessions are accepted
         self._closed: Callable[[], object] = lambda: None
 
