@@ -80,7 +80,7 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         self._poller: asyncio.Task[None] | None = None
         self._poll_due: asyncio.Future[None] | None = None
         self._attendance: Attendance | None = None
-        self._stopping: dict[tuple[asyncio.Task[None], ...], asyncio.Task[bool]] = {}
+        self._ready_by = math.inf
         self._ready_timer: asyncio.TimerHandle | None = None
         self._closes: Callable[[], object] | None = None
 
@@ -187,15 +187,11 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
                 on_bot_ready=self._poll_now,
                 on_left=self._participant_left,
             )
-        left = self._left_to_get_ready(self._now())
-        # A session attached too late may be ready all the same: the first poll decides.
-        if 0 < left < math.inf and not self._lifecycle.ready:
-            self._ready_timer = loop.call_later(left, self._ready_timed_out)
-
-    def _left_to_get_ready(self, now: float) -> float:
-        if self._settings.ready_timeout is None:
-            return math.inf
-        return self._lifecycle.began + self._settings.ready_timeout - now
+        if self._settings.ready_timeout is not None:
+            self._ready_by = self._lifecycle.began + self._settings.ready_timeout
+            # A session attached too late may be ready all the same: the first poll decides.
+            if (left := self._ready_by - self._now()) > 0:
+                self._ready_timer = loop.call_later(left, self._ready_timed_out)
 
     async def _keep_polling(self) -> None:
         lifecycle, turn = self._lifecycle, self._settings.turn
@@ -239,7 +235,7 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
     def _polled(self, began: float, now: float, retry_after: float | None) -> float:
         """Publish the outcome of a poll, and return how many seconds to wait before the next."""
         lifecycle = self._lifecycle
-        if self._left_to_get_ready(now) <= 0:
+        if now >= self._ready_by:
             lifecycle.receive_ready_timeout(now)
         self._publish()
         due = self._settings.poll.pause(
@@ -270,6 +266,10 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         completed = error is None and self._lifecycle.ready
         self._finish(EndReason.COMPLETED if completed else EndReason.FAILED, error)
 
+    def _participant_late(self, task: asyncio.Task[None]) -> None:
+        self._log(logging.WARNING, "conversation %s: its participant did not leave in time and is cancelled")
+        task.cancel()
+
     def _ready_timed_out(self) -> None:
         self._lifecycle.receive_ready_timeout(self._now())
         self._publish()
@@ -299,36 +299,17 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
             self._log(level, "conversation %s may continue without this program and hold its slot")
         self._finish(reason)
         tasks = (self._poller, None if attendance is None else attendance.task)
-        running = tuple(task for task in tasks if task is not None and task is not asyncio.current_task())
-        if not running:
-            return True
-        stopping = self._stopping.get(running)
-        if stopping is None or stopping.done():
-            # A task of its own, so that a cancel of this one skips no step; and one for all callers, so that a
-            # participant that does not leave is cancelled once.
-            stopping = asyncio.create_task(self._stop(running), name=f"akapulu end {self.id}")
-            self._stopping[running] = stopping
-        await settle((stopping,), None)
-        if not stopping.result():
-            return False
-        # The frames of their errors refer to the session; drop them, so that it is freed without a collection. A
-        # participant that ends its own session is kept until it has left.
-        self._poller = None if self._poller in running else self._poller
-        self._attendance = None if attendance is not None and attendance.task in running else attendance
-        self._stopping.clear()
-        return True
-
-    async def _stop(self, running: tuple[asyncio.Task[None], ...]) -> bool:
-        """Wait for tasks, cancel those that do not end in time, and return True if all of them ended."""
-        if await settle(running, LEAVE_GRACE):
-            return True
-        self._log(logging.WARNING, "conversation %s: its participant did not leave in time and is cancelled")
-        for task in running:
-            task.cancel()
-        if await settle(running, LEAVE_GRACE):
-            return True
-        self._log(logging.WARNING, "conversation %s: its participant ignored cancellation")
-        return False
+        running = [task for task in tasks if task is not None and task is not asyncio.current_task()]
+        try:
+            return await settle(running, 2 * LEAVE_GRACE)
+        finally:
+            if not all(task.done() for task in running):
+                self._log(logging.WARNING, "conversation %s: its participant ignored cancellation")
+            else:
+                # The frames of their errors refer to the session; drop them, so that it is freed without a collection.
+                # A participant that ends its own session is kept until it has left.
+                self._poller = None
+                self._attendance = None if attendance is not None and attendance.task in running else attendance
 
     def _publish(self) -> None:
         """Publish what followed from the facts. When the session is over, stop its tasks."""
@@ -343,6 +324,9 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
             if self._poller is not None and self._poller is not asyncio.current_task():
                 self._poller.cancel()
             if self._attendance is not None:
+                task = self._attendance.task
+                timer = asyncio.get_running_loop().call_later(LEAVE_GRACE, self._participant_late, task)
+                task.add_done_callback(lambda _: timer.cancel())
                 self._attendance.leave()
             for callback in tuple(self._end_callbacks):
                 callback()
