@@ -38,7 +38,7 @@ class Entry:
     """True if its caller stopped waiting for it."""
 
     settled: bool = False
-    """True once it was started or attached: its end then frees its place."""
+    """True once it was started or attached."""
 
 
 class SessionRegistry:
@@ -57,7 +57,7 @@ class SessionRegistry:
         self.gate = gate
         self.entries: set[Entry] = set()
         self.live: dict[str, Entry] = {}
-        self.closers: set[asyncio.Task[bool]] = set()
+        self.closers: set[asyncio.Task[None]] = set()
         self.broadcast = Broadcast()
         self.tally = Tally()
         self.is_open = False
@@ -190,49 +190,44 @@ class SessionRegistry:
             entry.session = None
 
     def _settle(self, entry: Entry, session: ConversationSession) -> None:
-        if session.ended.is_set():  # an ended snapshot, or ended by its user while it was connecting
-            self._forget(entry)
-            self._free(entry)
-        else:
-            entry.settled = True
-            self.live[session.id] = entry
+        entry.settled = True
+        self.live[session.id] = entry
+        if session.ended.is_set():  # an ended snapshot, or its poller or participant ended it at once
+            self._close(entry, session)
 
     def _on_events(self, entry: Entry, events: list[SessionEvent]) -> None:
+        session = entry.session
+        assert session is not None
         for event in events:
-            if isinstance(event, StateChanged):
-                self._count(entry, event)
+            if not isinstance(event, StateChanged):
+                continue
+            if event.state is SessionState.BOT_READY:
+                self.tally.count_ready(event, seen_from_start=entry.request is not None)
+            elif event.end_reason is not None:
+                self.tally.count_end(event.end_reason, polls=session.polls, poll_failures=session.poll_failures)
+                if entry.settled:
+                    self._close(entry, session)
         self.broadcast.publish(events)
-
-    def _count(self, entry: Entry, event: StateChanged) -> None:
-        if event.state is SessionState.BOT_READY:
-            self.tally.count_ready(event, seen_from_start=entry.request is not None)
-        elif event.end_reason is not None:
-            session = entry.session
-            polls, failures = (0, 0) if session is None else (session.polls, session.poll_failures)
-            self.tally.count_end(event.end_reason, polls=polls, poll_failures=failures)
-            if entry.settled and session is not None:
-                self._close(entry, session)
 
     def _close(self, entry: Entry, session: ConversationSession) -> None:
         self._forget(entry)
         if self.live.get(session.id) is entry:  # the service may have given one id to two conversations
             del self.live[session.id]
-        closer = asyncio.get_running_loop().create_task(session.close(), name="akapulu close")
+        closer = asyncio.get_running_loop().create_task(self._free(entry, session), name="akapulu close")
         self.closers.add(closer)
-        closer.add_done_callback(partial(self._on_closed, entry))
+        closer.add_done_callback(self.closers.discard)
 
-    def _on_closed(self, entry: Entry, closer: "asyncio.Task[bool]") -> None:
-        # Only now: its slot is free once its participant has left the room.
-        self.closers.discard(closer)
-        self._free(entry)
-
-    def _free(self, entry: Entry) -> None:
-        reason = entry.session and entry.session.end_reason
-        entry.session = entry.task = None  # only its users keep an ended session
-        if entry.request is not None:
-            self.gate.ended()
-        elif entry.settled and reason not in CONTINUES:
-            self.gate.freed()
+    async def _free(self, entry: Entry, session: ConversationSession) -> None:
+        """Free the slot of an ended session, once its participant has left the room."""
+        try:
+            await session.close()
+        finally:
+            entry.session = None  # only its users keep an ended session
+            if entry.request is not None:
+                self.gate.ended()
+            # An ended snapshot, which is not polled, freed none here.
+            elif session.polls and session.end_reason not in CONTINUES:
+                self.gate.freed()
 
     def _forget(self, entry: Entry) -> None:
         self.entries.discard(entry)
