@@ -1,4 +1,4 @@
-"""Warnings about objects that were opened and dropped, or left at the interpreter's exit, without being closed."""
+"""Warnings about objects that were opened and never closed."""
 
 import sys
 import warnings
@@ -13,22 +13,16 @@ _NOT_THE_USER = {"akapulu_async", "anyio", "asyncio", "contextlib"}
 def warn_unless_closed(
     owner: object, name: str, closing: str, clean_up: Callable[[], object] = lambda: None
 ) -> Callable[[], object]:
-    """Warn once if an owner is dropped open, with the line that opened it: in the log, and as a `ResourceWarning`.
+    """Warn once if an owner is dropped, or the interpreter exits, before the returned function is called.
 
-    Python does not show a `ResourceWarning` unless asked to (`-X dev`), but test runners fail for it. This is no
-    `__del__`, which would run too late at the interpreter's exit to log anything.
-
-    Args:
-        owner: The object that is opened now.
-        name: Its name for users.
-        closing: How it is closed, in words.
-        clean_up: Called after the warning, to close what would complain by itself. It must not know the owner.
-
-    Returns:
-        A function to call when the owner is closed.
+    The warning names the line that opened it. It is logged, since Python shows a `ResourceWarning` only on request
+    (`-X dev`), and issued, since test runners fail for it. `clean_up` is called after it; it must not refer to the owner.
     """
+    frame = sys._getframe()  # noqa: SLF001 - as `inspect` and `logging` do; a stack would be a thousand times slower
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_THE_USER:
+        frame = frame.f_back
     message = f"{name} was opened here and never closed: {closing}"
-    return weakref.finalize(owner, _warn, message, *_users_line(), clean_up).detach
+    return weakref.finalize(owner, _warn, message, frame.f_code.co_filename, frame.f_lineno, clean_up).detach
 
 
 def _warn(message: str, file: str, line: int, clean_up: Callable[[], object]) -> None:
@@ -37,11 +31,3 @@ def _warn(message: str, file: str, line: int, clean_up: Callable[[], object]) ->
         warnings.warn_explicit(message, ResourceWarning, file, line)
     finally:
         clean_up()
-
-
-def _users_line() -> tuple[str, int]:
-    """Return the file and line of the user's that is being run."""
-    frame = sys._getframe()  # noqa: SLF001 - as `inspect` and `logging` do; a stack would cost a thousand times more
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_THE_USER:
-        frame = frame.f_back
-    return frame.f_code.co_filename, frame.f_lineno

@@ -1,10 +1,10 @@
-"""The one logger: `akapulu_async`. No handler is installed.
+"""The logger `akapulu_async`. No handler is installed.
 
-At DEBUG each attempt of a call is logged, with four marks: `>` sent, `<` answered (status, milliseconds, and the kind
-of the error if it failed), `!` not answered, `~` the pause before the next. At WARNING: conversations that hold a paid
-slot or go on although nobody waits for them any more, and objects that were never closed. At INFO: a conversation that
-this program left and that goes on, as intended where somebody else is in its room. Lines contain methods, paths and
-ids, never headers, bodies or other hosts' addresses. Records about one conversation have `session_id`.
+DEBUG has a line for each attempt of a call: `>` sent, `<` answered (status and milliseconds), `!` failed, `~` a pause
+before the next. WARNING has conversations that hold a slot although nobody waits for them any more, what could not be
+ended in time, and what was never closed. INFO has a conversation that was left and may continue, since somebody else is
+in its room. Records about one conversation have its `session_id`. Lines contain methods, paths and ids, never headers,
+bodies or the addresses of other hosts.
 """
 
 import logging
