@@ -73,16 +73,7 @@ class FanOut(Generic[T]):
         runs: set["asyncio.Task[Exception | None]"],
         closing: "asyncio.Future[None]",
     ) -> None:
-        """Create a run.
-
-        Args:
-            requests: The requests.
-            handler: See `Handler`.
-            session: Opens a session of the manager.
-            concurrency: How many sessions may run at once.
-            runs: The manager's runs, which this one joins.
-            closing: Done once the manager accepts no more sessions.
-        """
+        """Called by `SessionManager.run()`. `closing` is done once the manager accepts no more sessions."""
         self._requests: Iterable[ConnectRequest] | AsyncIterable[ConnectRequest] = requests
         self._handler = handler
         self._session = session

@@ -35,7 +35,10 @@ class StartGate:
 
     def arrive(self) -> int:
         """Take a place in the queue. Returns its ticket."""
-        return self._expect(self._admission.arrive())
+        ticket = self._admission.arrive()
+        # Created as soon as the ticket waits: it may be admitted before its task starts to wait.
+        self._admissions[ticket] = asyncio.get_running_loop().create_future()
+        return ticket
 
     async def enter(self, ticket: int) -> None:
         """Wait for admission. If cancelled, the place is given up.
@@ -65,7 +68,7 @@ class StartGate:
     def refused(self, ticket: int) -> None:
         """An admitted start met a full account: it waits again, at its old place."""
         self._admission.refused(ticket, self._now())
-        self._expect(ticket)
+        self._admissions[ticket] = asyncio.get_running_loop().create_future()
         self._tell(GateStep.REFUSED)
 
     def failed(self, ticket: int) -> None:
@@ -90,11 +93,6 @@ class StartGate:
             if not admitted.done():
                 admitted.set_exception(copy.copy(error))
         self._admit()
-
-    def _expect(self, ticket: int) -> int:
-        # Created as soon as the ticket waits: it may be admitted before its task starts to wait.
-        self._admissions[ticket] = asyncio.get_running_loop().create_future()
-        return ticket
 
     def _admit(self) -> None:
         """Admit whoever may start now, and set the timer for the next who may by time alone."""

@@ -42,25 +42,18 @@ class Entry:
 
 
 class SessionRegistry:
-    """Owns the sessions, and the tasks that start and close them. Not thread-safe.
-
-    Attributes:
-        entries: All sessions that wait, connect or run.
-        live: The connected ones, by id.
-        closers: Tasks that wait for ended sessions to be done.
-        is_open: True while sessions are accepted.
-    """
+    """Owns the sessions, and the tasks that start and close them. Not thread-safe."""
 
     def __init__(self, conversations: Conversations, settings: SessionSettings, gate: StartGate) -> None:
         self._conversations = conversations
         self.settings = settings
         self.gate = gate
-        self.entries: set[Entry] = set()
-        self.live: dict[str, Entry] = {}
-        self.closers: set[asyncio.Task[None]] = set()
+        self.entries: set[Entry] = set()  # all that wait, connect or run
+        self.live: dict[str, Entry] = {}  # the connected ones, by id
+        self.closers: set[asyncio.Task[None]] = set()  # wait for the tasks of ended sessions
         self.broadcast = Broadcast()
         self.tally = Tally()
-        self.is_open = False
+        self.is_open = False  # whether sessions are accepted
         self._idle = asyncio.Event()
 
     def check_open(self) -> None:
@@ -110,12 +103,9 @@ class SessionRegistry:
         return entry
 
     async def wait(self, entry: Entry, timeout: float | None, *, keep: bool) -> ConversationSession:
-        """Wait until a session is connected. Its task survives a cancel of this wait.
+        """Wait until a session is connected. A connect that is under way survives a cancel of this wait.
 
-        Args:
-            entry: The session.
-            timeout: Seconds; None for no limit.
-            keep: Whether a session whose connect is under way stays in the manager after a timeout.
+        `keep` says whether its session then stays in the manager; it is for the text of the `StartTimeoutError`.
         """
         task = entry.task
         assert task is not None

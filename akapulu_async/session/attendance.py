@@ -19,12 +19,7 @@ class ReportingParticipant(Protocol):
 class Attendance:
     """Holds the participant's context open in a task of its own, and passes its reports to the session.
 
-    Args:
-        participant: Makes the context manager.
-        connection: Passed to the participant.
-        on_joined: Called when the participant is in the room.
-        on_bot_ready: Called when the participant reports that the bot is ready.
-        on_left: Called when the participant left, or reports the end, with the error that ended it or None.
+    `on_left` is called when the participant left, or reports the end, with the error that ended it or None.
     """
 
     def __init__(

@@ -16,11 +16,9 @@ class EventLog:
     """The events of one session, in order, stored once for all watchers. Not thread-safe."""
 
     def __init__(self) -> None:
-        self._old: list[tuple[int, SessionEvent]] = []
-        """The events kept from before `_recent`, with their numbers."""
+        self._old: list[tuple[int, SessionEvent]] = []  # with their numbers
         self._recent: list[SessionEvent] = []
-        self._first = 0
-        """The number of the first of `_recent`."""
+        self._first = 0  # the number of the first of `_recent`
         self._waiting: dict[asyncio.Future[None], None] | None = None
 
     async def news(self) -> None:
@@ -57,21 +55,15 @@ class EventLog:
         self._old += enumerate(self._recent, self._first)
         self._first += len(self._recent)
         self._recent = []
-        surplus, kept = sum(isinstance(event, ProgressChanged) for _, event in self._old) - KEPT_PROGRESS, []
-        for numbered in self._old:
-            if surplus > 0 and isinstance(numbered[1], ProgressChanged):
-                surplus -= 1
-            else:
-                kept.append(numbered)
-        self._old = kept
+        numbers = [number for number, event in self._old if isinstance(event, ProgressChanged)]
+        dropped = set(numbers[:-KEPT_PROGRESS])
+        self._old = [numbered for numbered in self._old if numbered[0] not in dropped]
 
 
 class Watcher:
     """One reader of a log, at its own pace. Not a generator, so that leaving its loop early leaves nothing to close.
 
-    Args:
-        log: The log.
-        end: Called when all events are read: returns True at the end, raises if the end is an error.
+    `end` is called when all events are read: it returns True at the end, and raises if the end is an error.
     """
 
     def __init__(self, log: EventLog, end: Callable[[], bool]) -> None:

@@ -62,14 +62,10 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         listener: Callable[[list[SessionEvent]], object] | None = None,
         try_again: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
-        """Create a session.
+        """Called by `client.session()`, `client.attach()` and the manager.
 
-        Args:
-            conversations: Sends the requests.
-            start: The request to connect, or the snapshot or id to attach to.
-            settings: The settings.
-            listener: Called with events as they happen. Its owner closes the session.
-            try_again: Awaited when the account is full: returns True once the connect may be sent again.
+        `listener` is called with events as they happen; its owner closes the session. `try_again` is awaited when the
+        account is full: it returns True once the connect may be sent again.
         """
         super().__init__(Lifecycle(settings.signals, settings.poll.max_failures))
         self._conversations = conversations
@@ -99,7 +95,7 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         Raises:
             ClosedError: The session is not connected yet.
         """
-        self._require_id()
+        _ = self.id  # raises
         self._joined()
 
     async def end(self) -> None:

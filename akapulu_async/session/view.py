@@ -61,7 +61,11 @@ class SessionView:
         Raises:
             ClosedError: Its connect was not answered (yet).
         """
-        return self._require_id()
+        if self._lifecycle.session_id is None:
+            raise ClosedError(
+                "the session is not connected yet: enter it with `async with`, or wait until its connect is answered"
+            )
+        return self._lifecycle.session_id
 
     @property
     def state(self) -> SessionState:
@@ -232,13 +236,6 @@ class SessionView:
                 self._end_callbacks.remove(scope.cancel)
         if scope.cancelled_caught:
             raise self._ended_error()
-
-    def _require_id(self) -> str:
-        if self._lifecycle.session_id is None:
-            raise ClosedError(
-                "the session is not connected yet: enter it with `async with`, or wait until its connect is answered"
-            )
-        return self._lifecycle.session_id
 
     def _because(self) -> str:
         if self.cause is not None:
