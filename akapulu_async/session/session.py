@@ -126,18 +126,14 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
             if self._over:
                 self._warn_of_orphan()
                 raise self._ended_error()
+        elif isinstance(self._start, SessionSnapshot):
+            self._start.restore(self._lifecycle, self._now(), datetime.now(UTC))
         else:
-            self._attach(self._start)
-        if not self._over:
-            self._begin()
-
-    def _attach(self, start: SessionSnapshot | str) -> None:
-        if isinstance(start, SessionSnapshot):
-            start.restore(self._lifecycle, self._now(), datetime.now(UTC))
-        else:
-            self._lifecycle.receive_connected(start)
+            self._lifecycle.receive_connected(self._start)
             self._lifecycle.receive_connecting(self._now(), datetime.now(UTC))
         self._publish()
+        if not self._over:
+            self._begin()
 
     async def _connect(self, request: ConnectRequest) -> None:
         try:
@@ -288,13 +284,13 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         if self._closes is not None:
             self._closes()
         attendance = self._attendance
-        if not (self._over or (attendance is not None and attendance.entered)) and self._lifecycle.session_id:
+        if not (self._over or (attendance and attendance.entered)) and self._lifecycle.session_id:
             # Nobody of ours is in its room to hang up. An attached conversation is for another program to end.
             unintended = self._connection is not None and (shutdown or reason is EndReason.CANCELLED)
             level = logging.WARNING if unintended else logging.INFO
             self._log(level, "conversation %s may continue without this program and hold its slot")
         self._finish(reason)
-        tasks = (self._poller, None if attendance is None else attendance.task)
+        tasks = (self._poller, attendance and attendance.task)
         running = [task for task in tasks if task is not None and task is not asyncio.current_task()]
         try:
             return await settle(running, 2 * LEAVE_GRACE)
@@ -303,9 +299,9 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
                 self._log(logging.WARNING, "conversation %s: its participant ignored cancellation")
             else:
                 # The frames of their errors refer to the session; drop them, so that it is freed without a collection.
-                # A participant that ends its own session is kept until it has left.
                 self._poller = None
-                self._attendance = None if attendance is not None and attendance.task in running else attendance
+                if attendance and attendance.task.done():
+                    self._attendance = None
 
     def _publish(self) -> None:
         """Publish what followed from the facts. When the session is over, stop its tasks."""
