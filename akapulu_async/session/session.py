@@ -290,7 +290,7 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
             level = logging.WARNING if unintended else logging.INFO
             self._log(level, "conversation %s may continue without this program and hold its slot")
         self._finish(reason)
-        tasks = (self._poller, attendance and attendance.task)
+        tasks = (self._poller, None if attendance is None else attendance.task)
         running = [task for task in tasks if task is not None and task is not asyncio.current_task()]
         try:
             return await settle(running, 2 * LEAVE_GRACE)

@@ -680,5 +680,25 @@ async def test_memory_is_constant(count: int) -> None:
             tracemalloc.stop()
             assert done == count
 
-    few = await peak(300)
-    assert await peak(count) < 1.5 * few + 100_000
+    few = await peak(500)
+    assert await peak(20_000) < 1.5 * few + 100_000
+
+
+async def test_outcomes_before_a_close_are_not_lost() -> None:
+    """Outcomes that were not read when the manager was closed are read before its error."""
+
+    async def first_returns(session: ConversationSession) -> str:
+        if session.id != world.crowd.ids[0]:
+            await asyncio.Event().wait()
+        return session.id
+
+    async with (
+        crowded() as world,
+        SessionManager(world.client) as manager,
+        manager.run(requests(2), first_returns) as run,
+    ):
+        await until(lambda: run._outcomes.qsize() == 1 and world.connects == 2)
+        await manager.aclose()
+        assert (await soon(anext(run))).value == world.crowd.ids[0]
+        with pytest.raises(ManagerClosedError, match="outcomes are missing"):
+            await soon(anext(run))

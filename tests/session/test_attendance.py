@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from akapulu_async import Connection, EndReason, PollPolicy, SessionState
+from akapulu_async.session import session as session_module
 from akapulu_async.session.attendance import Attendance
 from tests.support.managed import soon, until
 from tests.support.misbehaving import REQUEST
@@ -120,3 +121,18 @@ async def test_a_report_of_a_join_enters_the_state() -> None:
         assert session.room_joined.is_set()
         reports.joined()
         assert session.state is SessionState.ROOM_JOINED
+
+
+async def test_a_participant_that_does_not_leave_is_cancelled_while_the_block_is_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A participant has its time to leave from the end of the session on, whether or not somebody closes it."""
+    monkeypatch.setattr(session_module, "LEAVE_GRACE", 0.01)
+    guest = Guest()
+    async with steered() as world, world.client.session(REQUEST, participant=guest) as session:
+        guest.may_join.set()
+        await session.room_joined.wait()
+        world.service.refuses(404)
+        await guest.leaving.wait()
+        await until(lambda: session.participant is None)
+        assert session.ended.is_set()
