@@ -16,7 +16,7 @@ def warn_unless_closed(
     """Warn once if an owner is dropped, or the interpreter exits, before the returned function is called.
 
     The warning names the line that opened it. It is logged, since Python shows a `ResourceWarning` only on request
-    (`-X dev`), and issued, since test runners fail for it. `clean_up` is called after it; it must not refer to the owner.
+    (`-X dev`), and issued, since test runners fail for it. `clean_up` is called after it, and must not know the owner.
     """
     frame = sys._getframe()  # noqa: SLF001 - as `inspect` and `logging` do; a stack would be a thousand times slower
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_THE_USER:

@@ -251,9 +251,8 @@ def check_error_types(error_types: Any) -> dict[str, type[ApiError]]:
         ConfigurationError: One of its values is not an `ApiError` class.
     """
     if not isinstance(error_types, Mapping):
-        raise ConfigurationError(
-            f"error_types: it must be a mapping of codes to errors, not {type(error_types).__name__}"
-        )
+        kind = type(error_types).__name__
+        raise ConfigurationError(f"error_types: it must be a mapping of codes to errors, not {kind}")
     for code, error_type in error_types.items():
         if not isinstance(code, str):
             raise ConfigurationError(f"error_types: a code must be a text, not {shown(code)}")

@@ -1479,7 +1479,7 @@ async def test_attaching_to_an_ended_session() -> None:
             assert attached.end_reason is EndReason.LEFT
             assert (manager.sessions, manager.get(session.id)) == ((), None)
             assert manager.statistics().ended[EndReason.LEFT] == 1
-            assert await manager.drain(timeout=0)
+            assert await manager.drain(timeout=PATIENCE)
         assert world.server.requests[1:] == []
 
 

@@ -643,9 +643,6 @@ async def test_ended_by_several_at_once(monkeypatch: pytest.MonkeyPatch) -> None
     async with steered() as world, world.client.session(REQUEST, participant=Guest(leave=hang_up)) as session:
         await session.room_joined.wait()
         ends = [asyncio.create_task(session.end()) for _ in range(3)]
-        await session.ended.wait()
-        await asyncio.sleep(0)
-        assert session_tasks().count(f"akapulu end {SESSION}") == 1
         await asyncio.gather(*ends)
         assert cancels == 1
 
