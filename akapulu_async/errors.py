@@ -29,6 +29,7 @@ Exceptions hold plain values only, so they can be pickled and outlive the client
 values and never contain an API key or a room token.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -89,20 +90,20 @@ class ConfigurationError(AkapuluError, ValueError):
     kind = ErrorKind.CONFIGURATION
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class _RequestError(AkapuluError):
     """Base of the errors about one request."""
 
-    def __init__(self, *, method: str, path: str, attempts: int) -> None:
-        super().__init__()
-        self.method = method
-        self.path = path
-        self.attempts = attempts
+    method: str
+    path: str
+    attempts: int = 1
 
     @property
     def _tries(self) -> str | None:
         return f"Tried {self.attempts} times" if self.attempts > 1 else None
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class TransportError(_RequestError):
     """No complete answer arrived: the network, TLS, a proxy or the service failed.
 
@@ -116,10 +117,8 @@ class TransportError(_RequestError):
 
     kind = ErrorKind.UNREACHABLE
 
-    def __init__(self, *, method: str, path: str, reason: str, sent: bool, attempts: int = 1) -> None:
-        super().__init__(method=method, path=path, attempts=attempts)
-        self.reason = reason
-        self.sent = sent
+    reason: str
+    sent: bool
 
     def __str__(self) -> str:
         sent = None if self.sent else "It never reached the service"
@@ -130,6 +129,7 @@ class RequestTimeoutError(TransportError, TimeoutError):
     """A time limit passed before the answer was complete; `reason` says which limit and at which step."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class ConnectOutcomeUnknownError(AkapuluError):
     """A connect was sent, but its answer was lost. The conversation may exist and hold a paid slot.
 
@@ -144,11 +144,9 @@ class ConnectOutcomeUnknownError(AkapuluError):
 
     kind = ErrorKind.OUTCOME_UNKNOWN
 
-    def __init__(self, *, scenario_id: str, avatar_id: str, reason: str) -> None:
-        super().__init__()
-        self.scenario_id = scenario_id
-        self.avatar_id = avatar_id
-        self.reason = reason
+    scenario_id: str
+    avatar_id: str
+    reason: str
 
     def __str__(self) -> str:
         return _sentences(
@@ -158,6 +156,7 @@ class ConnectOutcomeUnknownError(AkapuluError):
         )
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class InvalidResponseError(AkapuluError):
     """An answer arrived that the interface does not allow.
 
@@ -172,16 +171,12 @@ class InvalidResponseError(AkapuluError):
 
     kind = ErrorKind.INVALID_RESPONSE
 
-    def __init__(
-        self, *, method: str, path: str, status: int, problem: str, field: str | None = None, excerpt: str = ""
-    ) -> None:
-        super().__init__()
-        self.method = method
-        self.path = path
-        self.status = status
-        self.problem = problem
-        self.field = field
-        self.excerpt = excerpt
+    method: str
+    path: str
+    status: int
+    problem: str
+    field: str | None = None
+    excerpt: str = ""
 
     def __str__(self) -> str:
         where = f"field {self.field!r} " if self.field else ""
@@ -193,6 +188,7 @@ class InvalidResponseError(AkapuluError):
         )
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class SessionEndedError(AkapuluError):
     """The conversation ended, so the awaited state cannot be reached. `__cause__` is the error that ended it, if any.
 
@@ -215,17 +211,16 @@ class SessionEndedError(AkapuluError):
         "cancelled": "the task that followed it was cancelled",
     }
 
-    def __init__(self, *, reason: str, session_id: str | None, because: str = "") -> None:
-        super().__init__()
-        self.reason = reason
-        self.session_id = session_id
-        self.because = because
+    reason: str
+    session_id: str | None
+    because: str = ""
 
     def __str__(self) -> str:
         why = f": {self._WHY[self.reason]}" if self.reason in self._WHY else ""
         return _sentences(f"{_conversation(self.session_id)} ended ({self.reason}){why}", self.because)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class WaitTimeoutError(AkapuluError, TimeoutError):
     """The `timeout` of a wait passed. The session continues.
 
@@ -239,13 +234,11 @@ class WaitTimeoutError(AkapuluError, TimeoutError):
 
     kind = ErrorKind.TIMEOUT
 
-    def __init__(self, *, session_id: str | None, awaited: str, state: str, timeout: float, progress: str) -> None:
-        super().__init__()
-        self.session_id = session_id
-        self.awaited = awaited
-        self.state = state
-        self.timeout = timeout
-        self.progress = progress
+    session_id: str | None
+    awaited: str
+    state: str
+    timeout: float
+    progress: str
 
     def __str__(self) -> str:
         return _sentences(
@@ -265,6 +258,7 @@ class ManagerClosedError(ClosedError):
     """The session manager is not open, or accepts no more sessions."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class StartTimeoutError(AkapuluError, TimeoutError):
     """A session did not start within the caller's `timeout`.
 
@@ -278,13 +272,11 @@ class StartTimeoutError(AkapuluError, TimeoutError):
 
     kind = ErrorKind.TIMEOUT
 
-    def __init__(self, *, timeout: float, connecting: bool, goes_on: bool, running: int, waiting: int) -> None:
-        super().__init__()
-        self.timeout = timeout
-        self.connecting = connecting
-        self.goes_on = goes_on
-        self.running = running
-        self.waiting = waiting
+    timeout: float
+    connecting: bool
+    goes_on: bool
+    running: int
+    waiting: int
 
     def __str__(self) -> str:
         if self.goes_on:
@@ -297,6 +289,7 @@ class StartTimeoutError(AkapuluError, TimeoutError):
         return _sentences(f"The session did not start within {self.timeout:g} s ({counts})", then)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class RecordingNotReadyError(AkapuluError):
     """The recording is not ready yet.
 
@@ -306,13 +299,10 @@ class RecordingNotReadyError(AkapuluError):
     """
 
     kind = ErrorKind.NOT_READY
-
     advice: ClassVar[str] = "Wait with wait_for_recording() or download_recording(wait=...)"
 
-    def __init__(self, *, session_id: str, status_text: str = "") -> None:
-        super().__init__()
-        self.session_id = session_id
-        self.status_text = status_text
+    session_id: str
+    status_text: str = ""
 
     def __str__(self) -> str:
         said = f": {self.status_text}" if self.status_text else ""
@@ -328,6 +318,7 @@ class RecordingTimeoutError(RecordingNotReadyError, TimeoutError):
     )
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class ApiError(_RequestError):
     """The service refused. Branch on the class or on `error_code`, never on the message.
 
@@ -342,41 +333,26 @@ class ApiError(_RequestError):
     """
 
     kind = ErrorKind.REFUSED
-
     advice: ClassVar[str | None] = None
 
-    def __init__(
-        self,
-        *,
-        status: int,
-        method: str,
-        path: str,
-        error_code: str | None = None,
-        message: str = "",
-        attempts: int = 1,
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(method=method, path=path, attempts=attempts)
-        self.status = status
-        self.error_code = error_code
-        self.message = message
-        self.retry_after = retry_after
+    status: int
+    error_code: str | None = None
+    message: str = ""
+    retry_after: float | None = None
 
     def __str__(self) -> str:
         code = f" {self.error_code}" if self.error_code else ""
         said = f": {self.message}" if self.message else ""
         wait = None if self.retry_after is None else f"The service asks to wait {self.retry_after:.10g} s"
-        return _sentences(
-            f"{self.method} {self.path} was refused with {self.status}{code}{said}", self._advice(), wait, self._tries
-        )
-
-    def _advice(self) -> str | None:
+        advice = self.advice
         if 300 <= self.status < 400:  # noqa: PLR2004 - the redirects
-            return (
+            advice = (
                 "Redirects are not followed with the API key; "
                 "check the base URL (https, host) and that the path ends in '/'"
             )
-        return self.advice
+        return _sentences(
+            f"{self.method} {self.path} was refused with {self.status}{code}{said}", advice, wait, self._tries
+        )
 
 
 class BadRequestError(ApiError):
@@ -389,7 +365,6 @@ class AuthenticationError(ApiError):
     """The API key is not accepted (401)."""
 
     kind = ErrorKind.AUTHENTICATION
-
     advice = "Check the API key (AKAPULU_API_KEY) and that it belongs to this base URL"
 
 
@@ -397,7 +372,6 @@ class PermissionDeniedError(ApiError):
     """The key's owner may not do this (403)."""
 
     kind = ErrorKind.PERMISSION
-
     advice = "Check that the key's owner has access to the scenario and the avatar"
 
 
@@ -405,7 +379,6 @@ class NotFoundError(ApiError):
     """Nothing exists under this id, or no longer does (404, 410)."""
 
     kind = ErrorKind.NOT_FOUND
-
     advice = "Check the id, and that the API key belongs to its account"
 
 
@@ -413,7 +386,6 @@ class ConcurrencyLimitError(ApiError):
     """All conversation slots of the account are taken; a slot becomes free when a conversation ends."""
 
     kind = ErrorKind.CONCURRENCY_LIMIT
-
     advice = "Wait until a conversation ends, or upgrade the plan"
 
 
@@ -421,7 +393,6 @@ class MinutesLimitError(ApiError):
     """The plan's minutes for this month are used up. Retrying does not help."""
 
     kind = ErrorKind.MINUTES_LIMIT
-
     advice = "Retrying does not help: upgrade the plan, or wait for the next month"
 
 
@@ -429,7 +400,6 @@ class RateLimitError(ApiError):
     """Too many requests (429)."""
 
     kind = ErrorKind.RATE_LIMIT
-
     advice = "Send fewer requests per second"
 
 
@@ -437,5 +407,4 @@ class ServerError(ApiError):
     """The service failed (5xx)."""
 
     kind = ErrorKind.SERVER
-
     advice = "Try again later"
