@@ -144,10 +144,10 @@ def test_pool_holds_a_connection_at_least(size: Any) -> None:
     [
         ({"NO_SLOT": ValueError}, "NO_SLOT"),
         ({5: ApiError}, "a code must be a text, not 5"),
-        ("NO_SLOT", "not str"),
-        ([], "not list"),
-        (0, "not int"),
-        ({HUGE: ApiError}, "not <int>"),
+        ("NO_SLOT", "must be a mapping of codes to errors, not str"),
+        ([], "must be a mapping of codes to errors, not list"),
+        (0, "must be a mapping of codes to errors, not int"),
+        ({HUGE: ApiError}, "a code must be a text, not <int>"),
     ],
     ids=count(),
 )

@@ -1,4 +1,4 @@
-"""Requests and responses as values, and the meaning of a response."""
+"""Requests and responses as values, and the reading of a response."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -7,14 +7,13 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
-from akapulu_async.checks import shown
+from akapulu_async.checks import refuse, refuse_kind, shown
 from akapulu_async.converter import PayloadError
 from akapulu_async.errors import (
     ApiError,
     AuthenticationError,
     BadRequestError,
     ConcurrencyLimitError,
-    ConfigurationError,
     InvalidResponseError,
     MinutesLimitError,
     NotFoundError,
@@ -29,7 +28,8 @@ from akapulu_async.secret import Secret, excerpt
 T = TypeVar("T")
 
 ErrorTypes = Mapping[str, type[ApiError]]
-"""Exact error codes and their error classes."""
+"""Error classes by exact error code."""
+
 
 ERROR_TYPES: ErrorTypes = {"AUTH_INVALID": AuthenticationError}
 """The known error codes [seen]."""
@@ -51,10 +51,6 @@ _STATUS_TYPES: Mapping[int, type[ApiError]] = {
 }
 
 
-def _as_it_is(payload: Any) -> Any:
-    return payload
-
-
 @attrs.frozen(eq=False)
 class Request(Generic[T]):
     """A request to the service.
@@ -62,22 +58,22 @@ class Request(Generic[T]):
     Attributes:
         method: `GET`, `POST`, ...
         path: The path below the base URL; it begins with `/`.
-        template: The path with a name in braces for each id, for logs and figures; the path if None.
-        session_id: The conversation that it concerns; None for none.
-        body: The JSON body, None for no body; see `encode_json()`.
-        params: The query, None for no query.
+        body: The JSON body, see `encode_json()`; None for no body.
+        params: The query; None for no query.
         read: Turns the parsed answer into the result; raises `PayloadError` if it cannot.
-        on_late_answer: Called with the answer of a call that was cancelled, if it comes within a bounded time. None: a
-            cancelled call does not wait for its answer.
-        confidential: Whether the answer contains a credential, so that a bad one is only quoted if it is a web page.
-        safe: Whether sending it twice does nothing twice.
+        on_late_answer: Called with the result if the call was cancelled and the answer arrives within a bounded time.
+            None: a cancelled call does not wait for its answer.
+        confidential: True if the answer contains a credential: a bad one is quoted only if it is a web page.
+        session_id: The conversation that it is about; None if it is about none.
+        template: The path with a name in braces for each id, for logs and figures; None if it equals the path.
+        safe: True if the request can be sent twice without doing anything twice.
     """
 
     method: str
     path: str
     body: bytes | None = attrs.field(default=None, repr=False)
     params: Mapping[str, str] | None = None
-    read: Callable[[Any], T] = _as_it_is
+    read: Callable[[Any], T] = lambda payload: payload
     on_late_answer: Callable[[T], object] | None = None
     confidential: bool = False
     session_id: str | None = None
@@ -91,7 +87,7 @@ class Request(Generic[T]):
 
 @attrs.define
 class Response:
-    """An answer. `headers` is read with lower-case names, and must ignore case or be lower-case."""
+    """An answer. `headers` is read with lower-case names; it must be lower-case or ignore case."""
 
     status: int
     headers: Mapping[str, str] = attrs.field(repr=False)
@@ -107,28 +103,37 @@ def decipher(
     attempts: int = 1,
     secrets: Collection[Secret] = (),
 ) -> T:
-    """Return the result of a request, read from its answer.
+    """Return the result of a request.
 
     Args:
         request: The request.
         response: Its answer.
         now: The time, aware; for a `Retry-After` that is a date.
-        error_types: Exact error codes and their error classes; they take precedence over all other rules.
-        attempts: How often the request was tried, for the errors.
-        secrets: Texts that no error may show.
+        error_types: Error classes by exact error code, which win over all other rules.
+        attempts: How many attempts were made, for the errors.
+        secrets: Secrets that no error may show.
 
     Raises:
         ApiError: The service refused, or redirected.
-        InvalidResponseError: The answer makes no sense.
+        InvalidResponseError: The interface does not allow the answer.
     """
     if not 200 <= response.status < 300:  # noqa: PLR2004 - the 2xx
-        raise _refusal(request, response, now=now, error_types=error_types, attempts=attempts, secrets=secrets)
+        error_code, message = _error_body(response.body)
+        raise _error_type(response.status, error_code, error_types)(
+            status=response.status,
+            method=request.method,
+            path=request.path,
+            error_code=error_code and excerpt(error_code, secrets, limit=80),
+            message=excerpt(message, secrets),
+            attempts=attempts,
+            retry_after=parse_retry_after(response.headers.get("retry-after"), now),
+        )
     try:
         return request.read(_payload(response))
     except PayloadError as error:
         # Cleaned at once: a problem may quote a header, and tracebacks may show variables.
         field, problem = error.field, excerpt(error.problem, secrets)
-    # Raised out here, the error has no context: what json and cattrs raise holds the whole body.
+    # Raised out here, the error has no context: the exceptions of json and cattrs hold the whole body.
     raise invalid_response(request, response, problem, field=field, secrets=secrets)
 
 
@@ -140,7 +145,9 @@ def invalid_response(
     field: str | None = None,
     secrets: Collection[Secret] = (),
 ) -> InvalidResponseError:
-    """Return the error for an answer that makes no sense."""
+    """Return the error that says what is wrong with an answer."""
+    # A damaged answer may hide a credential from the masking. A web page, sent by a wrong address or a proxy, has none.
+    quoted = not request.confidential or response.body.lstrip()[:1] == b"<"
     return InvalidResponseError(
         method=request.method,
         path=request.path,
@@ -148,19 +155,8 @@ def invalid_response(
         # A problem, and even a field's name, may quote the peer.
         problem=excerpt(problem, secrets),
         field=field and excerpt(field, secrets),
-        excerpt=excerpt(_text(response.body), secrets) if _may_be_quoted(request, response) else "",
+        excerpt=excerpt(_text(response.body), secrets) if quoted and _compression(response) is None else "",
     )
-
-
-def _may_be_quoted(request: Request[Any], response: Response) -> bool:
-    """Return True if a bad answer may be shown: it is readable, and may not contain a credential.
-
-    A damaged answer may be damaged in the very name that marks a credential. But a web page comes from a wrong address
-    or a proxy, and shows best what is wrong.
-    """
-    if _compression(response) is not None:
-        return False
-    return not request.confidential or response.body.lstrip()[:1] == b"<"
 
 
 def _compression(response: Response) -> str | None:
@@ -174,51 +170,34 @@ def _payload(response: Response) -> Any:
     try:
         return parse_json(response.body)
     except ValueError as error:
-        raise PayloadError(None, _not_json(response, error)) from None
-
-
-def _not_json(response: Response, error: ValueError) -> str:
-    encoding = _compression(response)
-    if encoding is not None:
-        return f"it is compressed ({encoding}), which was not asked for"
-    if not response.body:
-        return "it is empty"
-    return f"it is not JSON ({response.headers.get('content-type', 'no content type')}): {error}"
+        encoding = _compression(response)
+        if encoding is not None:
+            problem = f"it is compressed ({encoding}), which was not asked for"
+        elif not response.body:
+            problem = "it is empty"
+        else:
+            problem = f"it is not JSON ({response.headers.get('content-type', 'no content type')}): {error}"
+        raise PayloadError(None, problem) from None
 
 
 def _text(body: bytes) -> str:
-    # Only the beginning of a body is shown; the rest need not be decoded.
+    # Only the beginning of a body is shown.
     return body[:16_384].decode("utf-8", "replace")
 
 
-def _refusal(
-    request: Request[Any],
-    response: Response,
-    *,
-    now: datetime,
-    error_types: ErrorTypes,
-    attempts: int,
-    secrets: Collection[Secret],
-) -> ApiError:
-    error_code, message = _error_body(response.body)
-    return _error_type(response.status, error_code, error_types)(
-        status=response.status,
-        method=request.method,
-        path=request.path,
-        error_code=error_code and excerpt(error_code, secrets, limit=80),
-        message=excerpt(message, secrets),
-        attempts=attempts,
-        retry_after=parse_retry_after(response.headers.get("retry-after"), now),
-    )
+def _object(body: bytes) -> Mapping[str, Any] | None:
+    """Return the JSON object in a body; None if there is none."""
+    try:
+        payload = parse_json(body)
+    except ValueError:
+        return None
+    return payload if isinstance(payload, dict) else None
 
 
 def _error_body(body: bytes) -> tuple[str | None, str]:
     """Return code and sentence of an error's body [seen]; the beginning of the body if it has neither."""
-    try:
-        payload = parse_json(body)
-    except ValueError:
-        payload = None
-    if not isinstance(payload, Mapping):
+    payload = _object(body)
+    if payload is None:
         return None, _text(body)
     return (
         _first_text(payload, "error_code", "code", "status_code"),
@@ -245,30 +224,21 @@ def _error_type(status: int, error_code: str | None, error_types: ErrorTypes) ->
 
 
 def check_error_types(error_types: Any) -> dict[str, type[ApiError]]:
-    """Return a copy of a user's error codes.
+    """Return a copy of a user's error classes by error code.
 
     Raises:
-        ConfigurationError: One of its values is not an `ApiError` class.
+        ConfigurationError: A key is not a text, or a value not an `ApiError` class.
     """
     if not isinstance(error_types, Mapping):
-        kind = type(error_types).__name__
-        raise ConfigurationError(f"error_types: it must be a mapping of codes to errors, not {kind}")
+        refuse_kind("error_types", error_types, "a mapping of codes to errors")
     for code, error_type in error_types.items():
         if not isinstance(code, str):
-            raise ConfigurationError(f"error_types: a code must be a text, not {shown(code)}")
+            refuse("error_types: a code", code, "a text")
         if not (isinstance(error_type, type) and issubclass(error_type, ApiError)):
-            raise ConfigurationError(
-                f"error_types[{shown(code)}]: it must be a subclass of ApiError, not {shown(error_type)}"
-            )
+            refuse(f"error_types[{shown(code)}]", error_type, "a subclass of ApiError")
     return dict(error_types)
 
 
 def not_ready_text(body: bytes, secrets: Collection[Secret] = ()) -> str:
-    """Return why a recording is not ready, as the JSON answer to its request says; empty if it does not."""
-    try:
-        payload = parse_json(body)
-    except ValueError:
-        return ""
-    if not isinstance(payload, Mapping):
-        return ""
-    return excerpt(_first_text(payload, "status_text", "error", "detail", "message") or "", secrets)
+    """Return why a recording is not ready, as its JSON answer says; empty if it does not."""
+    return excerpt(_first_text(_object(body) or {}, "status_text", "error", "detail", "message") or "", secrets)
