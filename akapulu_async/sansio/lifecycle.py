@@ -12,7 +12,8 @@ once, none is skipped on the way to `bot_ready`, and facts that arrive after `en
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Protocol, TypeVar
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol
 
 import attrs
 
@@ -20,7 +21,7 @@ from akapulu_async.errors import AkapuluError, ApiError, InvalidResponseError, T
 from akapulu_async.models.conversation import ConversationUpdate
 from akapulu_async.sansio.retry import RETRYABLE_STATUSES
 
-Fact = TypeVar("Fact")
+P = ParamSpec("P")
 
 
 class SessionState(StrEnum):
@@ -96,9 +97,7 @@ def _kind(error: BaseException | None) -> str:
 
 
 @attrs.frozen(kw_only=True)
-class StateChanged:
-    """A session entered a state."""
-
+class _Event:
     session_id: str | None
     """The conversation; None until its connect is answered."""
 
@@ -107,6 +106,19 @@ class StateChanged:
 
     elapsed: float
     """Seconds since the connect was sent; see `Lifecycle.began`."""
+
+    def _json(self, kind: str) -> dict[str, Any]:
+        return {
+            "event": kind,
+            "session_id": self.session_id,
+            "at": self.at.isoformat(),
+            "elapsed": round(self.elapsed, 3),
+        }
+
+
+@attrs.frozen(kw_only=True)
+class StateChanged(_Event):
+    """A session entered a state."""
 
     state: SessionState
     """The state that was entered."""
@@ -120,21 +132,12 @@ class StateChanged:
     def to_json(self) -> dict[str, Any]:
         """Return the event as `json.dumps()` takes it, without the cause. `end_reason` is there for `ended` alone."""
         end = {} if self.end_reason is None else {"end_reason": self.end_reason.value}
-        return {"event": "state", **_head(self), "state": self.state.value, **end}
+        return {**self._json("state"), "state": self.state.value, **end}
 
 
 @attrs.frozen(kw_only=True)
-class ProgressChanged:
+class ProgressChanged(_Event):
     """The percentage or the status text changed; after `bot_ready`, the status text."""
-
-    session_id: str | None
-    """The conversation."""
-
-    at: datetime
-    """When, in UTC."""
-
-    elapsed: float
-    """Seconds since the connect was sent; see `Lifecycle.began`."""
 
     percent: float
     """See `Progress.percent`."""
@@ -144,14 +147,10 @@ class ProgressChanged:
 
     def to_json(self) -> dict[str, Any]:
         """Return the event as `json.dumps()` takes it."""
-        return {"event": "progress", **_head(self), "percent": self.percent, "text": self.text}
+        return {**self._json("progress"), "percent": self.percent, "text": self.text}
 
 
 SessionEvent = StateChanged | ProgressChanged
-
-
-def _head(event: SessionEvent) -> dict[str, Any]:
-    return {"session_id": event.session_id, "at": event.at.isoformat(), "elapsed": round(event.elapsed, 3)}
 
 
 class Signals(Protocol):
@@ -165,6 +164,17 @@ class Signals(Protocol):
 
     def gone(self, *, ready: bool) -> EndReason | None:
         """Return what a 404 or 410 means. None: it is a failed poll like any other."""
+
+
+def _unless_ended(receive: Callable[Concatenate["Lifecycle", P], None]) -> Callable[Concatenate["Lifecycle", P], None]:
+    """Drop facts that arrive after the end."""
+
+    @wraps(receive)
+    def checked(self: "Lifecycle", *args: P.args, **kwargs: P.kwargs) -> None:
+        if self.end_reason is None:
+            receive(self, *args, **kwargs)
+
+    return checked
 
 
 @attrs.define(eq=False)
@@ -233,6 +243,7 @@ class Lifecycle:
         events, self._events = self._events, []
         return events
 
+    @_unless_ended
     def receive_connecting(self, now: float, at: datetime) -> None:
         """The connect is about to be sent, for the first time or again, or a conversation is attached.
 
@@ -244,62 +255,57 @@ class Lifecycle:
         """
         if self._state is None or (self._state is SessionState.CONNECTING and self.session_id is None):
             self.began, self.began_at, self.rose = now, at, now
-        self._receive(self._on_reached, SessionState.CONNECTING, now)
+        self.receive_reached(SessionState.CONNECTING, now)
 
     def receive_connected(self, session_id: str) -> None:
         """The connect was answered, or the conversation was connected elsewhere."""
         self.session_id = session_id
 
-    def receive_joined(self, now: float) -> None:
-        """The session's participant or the application reported a join to the room."""
-        self._receive(self._on_reached, SessionState.ROOM_JOINED, now)
+    @_unless_ended
+    def receive_reached(self, state: SessionState, now: float) -> None:
+        """A state other than `ended` was reached: somebody joined the room, or a snapshot says so.
 
-    def receive_ready(self, now: float) -> None:
-        """A snapshot says that the bot was ready."""
-        self._receive(self._on_reached, SessionState.BOT_READY, now)
-
-    def receive_update(self, update: ConversationUpdate, now: float) -> None:
-        """A poll was answered."""
-        self._receive(self._on_update, update, now)
-
-    def receive_poll_failure(self, error: AkapuluError, now: float) -> None:
-        """A poll failed."""
-        self._receive(self._on_poll_failure, error, now)
-
-    def receive_ended(self, reason: EndReason, now: float, cause: BaseException | None = None) -> None:
-        """The session ended for a reason that did not come from a poll."""
-        self._receive(self._on_ended, (reason, cause), now)
-
-    def receive_ready_timeout(self, now: float) -> None:
-        """The time within which the bot had to get ready has passed."""
-        self._receive(self._on_ready_timeout, None, now)
-
-    def _receive(self, handle: Callable[[Fact, float], None], fact: Fact, now: float) -> None:
-        # The one place where late facts are dropped.
-        if self._state is not SessionState.ENDED:
-            handle(fact, now)
-
-    def _on_reached(self, state: SessionState, now: float) -> None:
-        """Enter a state, and first those before it that were not entered. Does nothing if it was entered."""
+        Enters first the states before it that were not entered. Does nothing if it was entered.
+        """
         while state not in self._entered:
             following = FOLLOWING[self._state]
             assert following is not None  # every state but `ended` is on this path
             self._enter(following, now)
 
-    def _on_update(self, update: ConversationUpdate, now: float) -> None:
+    @_unless_ended
+    def receive_update(self, update: ConversationUpdate, now: float) -> None:
+        """A poll was answered."""
         self.failures = 0
         self._show(update, now)
         if update.call_is_ready:
-            self._on_reached(SessionState.BOT_READY, now)
+            self.receive_reached(SessionState.BOT_READY, now)
         elif SessionState.ROOM_JOINED not in self._entered and self._signals.reads_as_join(update.latest_update_text):
-            self._on_reached(SessionState.ROOM_JOINED, now)
+            self.receive_reached(SessionState.ROOM_JOINED, now)
         reason = self._signals.reads_as_end(update.latest_update_text)
+        if reason is EndReason.COMPLETED and not self.ready:
+            reason = EndReason.FAILED  # there was nothing to complete
         if reason is not None:
-            self._on_ended((self._if_ready(reason), None), now)
+            self.receive_ended(reason, now)
 
-    def _if_ready(self, reason: EndReason) -> EndReason:
-        """Return `FAILED` for a completion before the bot was ready: there was nothing to complete."""
-        return EndReason.FAILED if reason is EndReason.COMPLETED and not self.ready else reason
+    @_unless_ended
+    def receive_poll_failure(self, error: AkapuluError, now: float) -> None:
+        """A poll failed."""
+        self.failures += 1
+        reason = self._meaning(error)
+        if reason is not None:
+            self.receive_ended(reason, now, None if reason is EndReason.COMPLETED else error)
+
+    @_unless_ended
+    def receive_ready_timeout(self, now: float) -> None:
+        """The time within which the bot had to get ready has passed."""
+        if not self.ready:
+            self.receive_ended(EndReason.READY_TIMEOUT, now)
+
+    @_unless_ended
+    def receive_ended(self, reason: EndReason, now: float, cause: BaseException | None = None) -> None:
+        """The session ended."""
+        self.end_reason, self.cause = reason, cause
+        self._enter(SessionState.ENDED, now)
 
     def _show(self, update: ConversationUpdate, now: float) -> None:
         before, text = self.progress, update.latest_update_text
@@ -315,12 +321,6 @@ class Lifecycle:
                 )
             )
 
-    def _on_poll_failure(self, error: AkapuluError, now: float) -> None:
-        self.failures += 1
-        reason = self._meaning(error)
-        if reason is not None:
-            self._on_ended((reason, None if reason is EndReason.COMPLETED else error), now)
-
     def _meaning(self, error: AkapuluError) -> EndReason | None:
         """Return why a failed poll ends the session; None if it does not."""
         if isinstance(error, ApiError) and error.status in {404, 410}:
@@ -331,14 +331,6 @@ class Lifecycle:
             return EndReason.FAILED
         allowed = self._max_failures is None or self.failures <= self._max_failures
         return None if allowed else EndReason.FAILED
-
-    def _on_ready_timeout(self, _: None, now: float) -> None:
-        if not self.ready:
-            self._on_ended((EndReason.READY_TIMEOUT, None), now)
-
-    def _on_ended(self, end: tuple[EndReason, BaseException | None], now: float) -> None:
-        self.end_reason, self.cause = end
-        self._enter(SessionState.ENDED, now)
 
     def _enter(self, state: SessionState, now: float) -> None:
         """Change the state. The one place that does."""

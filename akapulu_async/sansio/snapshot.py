@@ -54,12 +54,10 @@ class SessionSnapshot:
         lifecycle.receive_connecting(began, self.began_at)
         lifecycle.receive_connected(self.session_id)
         for state, seconds in self.elapsed.items():
-            if state is SessionState.ROOM_JOINED:
-                lifecycle.receive_joined(began + seconds)
-            elif state is SessionState.BOT_READY:
-                lifecycle.receive_ready(began + seconds)
-            elif state is SessionState.ENDED:
+            if state is SessionState.ENDED:
                 lifecycle.receive_ended(self.end_reason or EndReason.FAILED, began + seconds)
+            else:
+                lifecycle.receive_reached(state, began + seconds)
 
     def checked(self) -> Self:
         """Return a validated copy: it may have been built by hand.

@@ -242,7 +242,7 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         return max(0.0, began + due - now)
 
     def _joined(self) -> None:
-        self._lifecycle.receive_joined(self._now())
+        self._lifecycle.receive_reached(SessionState.ROOM_JOINED, self._now())
         self._publish()
 
     def _poll_now(self) -> None:

@@ -126,12 +126,12 @@ class AnyFacts(RuleBasedStateMachine):
 
     @rule()
     def joined(self) -> None:
-        self.machine.receive_joined(self.now)
+        self.machine.receive_reached(ROOM_JOINED, self.now)
 
     @rule()
     def was_ready(self) -> None:
-        self.reported_ready |= self.machine.state is not ENDED
-        self.machine.receive_ready(self.now)
+        self.told_ready |= self.machine.state is not ENDED
+        self.machine.receive_reached(BOT_READY, self.now)
 
     @rule(text=st.sampled_from(WORDS) | st.text(max_size=5), percent=st.floats(0, 100), is_ready=st.booleans())
     def updated(self, text: str, percent: float, *, is_ready: bool) -> None:
@@ -274,12 +274,12 @@ def test_ready_first() -> None:
     assert joined.elapsed == is_ready.elapsed == 11
 
 
-def test_join_by_the_application_and_by_text() -> None:
-    """A join reported by the application and one read from an update's text are the same."""
-    by_application, by_text = connected(), connected()
-    by_application.receive_joined(START + 1)
-    by_text.receive_update(update("bot joined daily room", 63.6), START + 1)
-    assert states(by_application) == states(by_text) == [ROOM_JOINED]
+def test_join_by_the_shell_and_by_words() -> None:
+    """A join is a join, whoever tells it: the application, or the words of an update."""
+    by_shell, by_words = connected(), connected()
+    by_shell.receive_reached(ROOM_JOINED, START + 1)
+    by_words.receive_update(update("bot joined daily room", 63.6), START + 1)
+    assert states(by_shell) == states(by_words) == [ROOM_JOINED]
 
 
 @pytest.mark.parametrize("text", ["bot ready", "call_is_ready", "READY", "bot joined daily room", "100 %"])

@@ -32,7 +32,7 @@ def live(*, joined: float | None = None, ready: float | None = None, ended: floa
     lifecycle.receive_connecting(START, EPOCH)
     lifecycle.receive_connected(SESSION)
     if joined is not None:
-        lifecycle.receive_joined(START + joined)
+        lifecycle.receive_reached(ROOM_JOINED, START + joined)
     if ready is not None:
         lifecycle.receive_update(ConversationUpdate(SESSION, call_is_ready=True), START + ready)
     if ended is not None:
