@@ -104,7 +104,7 @@ class Admission:
     def admitted(self, now: float) -> list[int]:
         """Admit the starts that may begin now. Returns their tickets."""
         tickets = []
-        while self._waiting and self._may_admit(now):
+        while self.due(now) == 0.0:
             ticket = self._waiting.pop(0)
             self.pace.wait(now)
             self.running += 1
@@ -114,7 +114,7 @@ class Admission:
 
     def due(self, now: float) -> float | None:
         """Return in how many seconds time alone may admit a start; None if it will not."""
-        if not self._waiting or not self._has_room():
+        if not self._waiting or (self.limit is not None and self.running >= self.limit):
             return None
         wait = self.pace.until_next(now)
         if not self._refusals or self._freed:
@@ -173,16 +173,6 @@ class Admission:
         tickets, self._waiting = self._waiting, []
         self._forget_fullness()
         return tickets
-
-    def _may_admit(self, now: float) -> bool:
-        if not self._has_room() or self.pace.until_next(now) > 0:
-            return False
-        if not self._refusals or self._freed:
-            return True
-        return self._probing is None and now >= self._probe_at
-
-    def _has_room(self) -> bool:
-        return self.limit is None or self.running < self.limit
 
     def _take_slot(self, ticket: int) -> bool:
         """While the account is full: take a freed slot (returns True), or become the probe."""
