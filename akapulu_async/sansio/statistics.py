@@ -18,18 +18,15 @@ class Quantiles:
     """Quantiles of positive figures, exact to one per cent: counts in exponentially growing buckets."""
 
     def __init__(self) -> None:
-        self._counts: dict[int, int] = {}
-        self.count = 0
+        self._counts: Counter[int] = Counter()
 
     def add(self, value: float) -> None:
         """Add a figure; less than a microsecond counts as one."""
-        bucket = round(math.log(max(value, 1e-6)) / _LOG_GROWTH)
-        self._counts[bucket] = self._counts.get(bucket, 0) + 1
-        self.count += 1
+        self._counts[round(math.log(max(value, 1e-6)) / _LOG_GROWTH)] += 1
 
     def at(self, share: float) -> float | None:
         """Return the figure that this share (0 to 1) of all does not exceed; None if there are none."""
-        rank, seen = max(1, math.ceil(share * self.count)), 0
+        rank, seen = max(1, math.ceil(share * self._counts.total())), 0
         for bucket in sorted(self._counts):
             seen += self._counts[bucket]
             if seen >= rank:
