@@ -24,7 +24,7 @@ from akapulu_async.models.conversation import (
     RecordingStatus,
     TranscriptRow,
 )
-from akapulu_async.resources.conversations import detail_reader, read_connection, update_reader
+from akapulu_async.resources.conversations import detail_request, read_connection, update_request
 from akapulu_async.secret import Secret
 
 ID = "33333333-3333-4333-8333-33333333333a"
@@ -55,8 +55,8 @@ DETAIL: dict[str, Any] = {
 }
 READERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "connection": (read_connection, CONNECTION),
-    "update": (update_reader(ID), UPDATE),
-    "detail": (detail_reader(ID), DETAIL),
+    "update": (update_request(ID).read, UPDATE),
+    "detail": (detail_request(ID).read, DETAIL),
 }
 
 
@@ -80,7 +80,7 @@ def test_the_answer_itself_is_not_changed() -> None:
 
 def test_an_update() -> None:
     """An update is read, and `.raw` has its new fields."""
-    update = update_reader(ID)({**UPDATE, "eta": {"seconds": 3}})
+    update = update_request(ID).read({**UPDATE, "eta": {"seconds": 3}})
     assert update == ConversationUpdate(ID, False, 63.6, "bot joined daily room")
     assert update.raw == {**UPDATE, "eta": {"seconds": 3}}
 
@@ -90,7 +90,7 @@ def test_an_update_with_nothing_for_people() -> None:
     bare = {"conversation_session_id": ID.upper(), "call_is_ready": True}
     null = {**bare, "completion_percent": None, "latest_update_text": None}
     for payload in (bare, null):
-        assert update_reader(ID)(payload) == ConversationUpdate(ID, call_is_ready=True)
+        assert update_request(ID).read(payload) == ConversationUpdate(ID, call_is_ready=True)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_percent_is_clamped(percent: float, read: float) -> None:
 
 def test_a_detail() -> None:
     """Every documented field is read, also new roles and structured content."""
-    detail = detail_reader(ID)(DETAIL)
+    detail = detail_request(ID).read(DETAIL)
     assert detail == ConversationDetail(
         id=ID,
         created_at=datetime(2026, 3, 10, 18, 10, 2, 221_000, UTC),
@@ -134,8 +134,8 @@ def test_what_is_new_is_kept() -> None:
     payload |= {"sentiment": "good", "raw": 1}
     for inner in (payload["avatar"], payload["recording"], payload["transcript_rows"][0]):
         inner |= {"new": [None], "raw": 2}
-    detail = detail_reader(ID)(payload)
-    assert detail == detail_reader(ID)(DETAIL)
+    detail = detail_request(ID).read(payload)
+    assert detail == detail_request(ID).read(DETAIL)
     assert detail.raw == payload
     assert detail.transcript_rows[0].raw == payload["transcript_rows"][0]
 
@@ -147,7 +147,7 @@ def test_null_texts_are_empty() -> None:
     payload["avatar"] |= {"href": None, "profile_image_url": None}
     payload["recording"] |= {"status_text": None}
     payload["transcript_rows"][0] |= {"role": None}
-    detail = detail_reader(ID)(payload)
+    detail = detail_request(ID).read(payload)
     assert {
         detail.created_at_text,
         detail.duration_text,
@@ -284,7 +284,7 @@ def test_the_first_of_many_bad_rows() -> None:
     tracemalloc.start()
     try:
         with pytest.raises(PayloadError) as caught:
-            detail_reader(ID)(payload)
+            detail_request(ID).read(payload)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -372,9 +372,9 @@ def test_percent_is_always_a_percent(value: float | None) -> None:
     payload = {**UPDATE, "completion_percent": value}
     if value is not None and value != value:  # noqa: PLR0124 - NaN
         with pytest.raises(PayloadError):
-            update_reader(ID)(payload)
+            update_request(ID).read(payload)
     else:
-        assert 0.0 <= update_reader(ID)(payload).completion_percent <= 100.0
+        assert 0.0 <= update_request(ID).read(payload).completion_percent <= 100.0
 
 
 offsets = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))

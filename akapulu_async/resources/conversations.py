@@ -62,25 +62,28 @@ def read_connection(payload: object) -> Connection:
     return structure(payload, Connection)
 
 
-def update_reader(session_id: str) -> Callable[[object], ConversationUpdate]:
-    """Return a reader of this conversation's updates, which refuses another's."""
-    return _reader(ConversationUpdate, "conversation_session_id", session_id)
+def update_request(session_id: str | UUID) -> Request[ConversationUpdate]:
+    """Return the request for the progress of a conversation, which refuses another's."""
+    return _request(_UPDATES_PATH, session_id, ConversationUpdate, "conversation_session_id")
 
 
-def detail_reader(session_id: str) -> Callable[[object], ConversationDetail]:
-    """Return a reader of this conversation's detail, which refuses another's."""
-    return _reader(ConversationDetail, "id", session_id)
+def detail_request(session_id: str | UUID) -> Request[ConversationDetail]:
+    """Return the request for the detail of a conversation, which refuses another's."""
+    return _request(_DETAIL_PATH, session_id, ConversationDetail, "id")
 
 
-def _reader(model: type[T], field: str, session_id: str) -> Callable[[object], T]:
+def _request(template: str, session_id: str | UUID, model: type[T], id_field: str) -> Request[T]:
+    session_id = checked_id("session_id", session_id)
+
     def read(payload: object) -> T:
         answer = structure(payload, model)
-        answered = getattr(answer, field)
+        answered = getattr(answer, id_field)
         if answered != session_id:
-            raise PayloadError(field, f"belongs to another conversation ({answered})")
+            raise PayloadError(id_field, f"belongs to another conversation ({answered})")
         return answer
 
-    return read
+    path = template.replace(SESSION_ID, session_id)
+    return Request("GET", path, read=read, session_id=session_id, template=template)
 
 
 class Conversations:
@@ -160,11 +163,11 @@ class Conversations:
                 documented.
         """
         check_count("attempts", attempts, none="what the retry policy says")
-        return await self._transport.send(_updates_request(checked_id("session_id", session_id)), attempts=attempts)
+        return await self._transport.send(update_request(session_id), attempts=attempts)
 
     def poller(self, session_id: str) -> Callable[[], Coroutine[Any, Any, ConversationUpdate]]:
         """Return a function that polls a conversation: `updates()` with a single attempt, its request built once."""
-        return self._transport.sender(_updates_request(checked_id("session_id", session_id)), attempts=1)
+        return self._transport.sender(update_request(session_id), attempts=1)
 
     async def detail(self, session_id: str | UUID) -> ConversationDetail:
         """Return everything that the service stores about a conversation, including its transcript.
@@ -172,8 +175,7 @@ class Conversations:
         Raises:
             NotFoundError: There is no such conversation.
         """
-        session_id = checked_id("session_id", session_id)
-        return await self._transport.send(_request(_DETAIL_PATH, session_id, detail_reader(session_id)))
+        return await self._transport.send(detail_request(session_id))
 
     def recording(self, session_id: str | UUID) -> AbstractAsyncContextManager[Recording]:
         """Open a recording and read it within the block.
@@ -267,15 +269,6 @@ class Conversations:
             await self.wait_for_recording(session_id, timeout=wait)
         await Download(self._transport, session_id, self._recording_path, target, progress).run(overwrite=overwrite)
         return target
-
-
-def _request(template: str, session_id: str, read: Callable[[Any], T]) -> Request[T]:
-    path = template.replace(SESSION_ID, session_id)
-    return Request("GET", path, read=read, session_id=session_id, template=template)
-
-
-def _updates_request(session_id: str) -> Request[ConversationUpdate]:
-    return _request(_UPDATES_PATH, session_id, update_reader(session_id))
 
 
 def _warn_of_orphan(connection: Connection) -> None:

@@ -102,7 +102,7 @@ async def test_connect_answered_with_nonsense_says_what_it_may_have_done() -> No
 
 def test_requests_name_their_conversation() -> None:
     """A request has its conversation, and its path without the id for logs and figures."""
-    request = module._updates_request(SESSION)
+    request = module.update_request(SESSION)
     assert (request.path, request.session_id) == (f"/conversations/{SESSION}/updates/", SESSION)
     assert request.template == "/conversations/{session_id}/updates/"
 

@@ -25,7 +25,7 @@ from akapulu_async.errors import (
     RateLimitError,
     ServerError,
 )
-from akapulu_async.resources.conversations import detail_reader, read_connection, update_reader
+from akapulu_async.resources.conversations import detail_request, read_connection, update_request
 from akapulu_async.sansio.http import Request, Response, check_error_types, decipher, invalid_response, not_ready_text
 from akapulu_async.secret import MASK, Secret
 
@@ -36,8 +36,8 @@ NOW = datetime(2026, 3, 10, 18, 10, 2, tzinfo=UTC)
 
 ANYTHING: Request[Any] = Request("GET", "/scenarios/")
 CONNECT = Request("POST", "/conversations/connect/", body=b"{}", read=read_connection, confidential=True)
-UPDATES = Request("GET", f"/conversations/{ID}/updates/", read=update_reader(ID))
-DETAIL = Request("GET", f"/conversations/{ID}/", read=detail_reader(ID))
+UPDATES = update_request(ID)
+DETAIL = detail_request(ID)
 
 
 def answered(

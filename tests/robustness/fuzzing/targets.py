@@ -19,7 +19,7 @@ from akapulu_async.converter import PayloadError, structure
 from akapulu_async.errors import AkapuluError, ApiError, ConfigurationError, InvalidResponseError
 from akapulu_async.models.connection import Connection
 from akapulu_async.models.conversation import ConversationDetail, ConversationUpdate
-from akapulu_async.resources.conversations import detail_reader, read_connection, update_reader
+from akapulu_async.resources.conversations import detail_request, read_connection, update_request
 from akapulu_async.sansio.headers import MAX_RETRY_AFTER, parse_content_range, parse_retry_after
 from akapulu_async.sansio.http import Request, Response, decipher, not_ready_text
 from akapulu_async.sansio.lifecycle import Lifecycle, SessionState, StateChanged
@@ -218,8 +218,8 @@ TARGETS: Mapping[str, Target] = {
     "connect": _reads(
         Request("POST", "/conversations/connect/", body=b"{}", read=read_connection, confidential=True), use_connection
     ),
-    "updates": _reads(Request("GET", f"/conversations/{ID}/updates/", read=update_reader(ID)), use_update),
-    "detail": _reads(Request("GET", f"/conversations/{ID}/", read=detail_reader(ID)), use_detail),
+    "updates": _reads(update_request(ID), use_update),
+    "detail": _reads(detail_request(ID), use_detail),
     "request": _reads(Request("GET", "/scenarios/"), use_json),
     "moment": moment,
     "retry_after": retry_after,
