@@ -36,6 +36,9 @@ class Recording:
 
     _stream: Stream
 
+    begins_at: int | None = 0
+    """The offset of the first byte; None if the answer does not say."""
+
     def iter_bytes(self) -> AsyncIterator[bytes]:
         """Iterate over the bytes in pieces of any size, as they arrive.
 
@@ -60,14 +63,6 @@ class Recording:
     def partial(self) -> bool:
         """True if the answer has only a range of the bytes."""
         return self._stream.status == _PARTIAL_CONTENT
-
-    @property
-    def begins_at(self) -> int | None:
-        """The offset of the first byte; None if the answer does not say."""
-        if not self.partial:
-            return 0
-        content_range = parse_content_range(self._stream.headers.get("Content-Range"))
-        return content_range.first if content_range else None
 
 
 class _Pieces:
@@ -116,7 +111,13 @@ async def open_recording(
         problem = _problem(stream, media_type, headers)
         if problem is not None:
             raise invalid_response(request, Response(stream.status, stream.headers, b""), problem)
-        yield Recording(content_type, _size(stream), stream)
+        if stream.status == _PARTIAL_CONTENT:
+            content_range = parse_content_range(stream.headers.get("Content-Range"))
+            first, size = (content_range.first, content_range.size) if content_range else (None, None)
+        else:
+            length = stream.headers.get("Content-Length", "")
+            first, size = 0, int(length) if re.fullmatch("[0-9]{1,18}", length, re.ASCII) else None
+        yield Recording(content_type, size, stream, first)
 
 
 def refuses_range(error: ApiError | TransportError) -> bool:
@@ -137,11 +138,3 @@ def _problem(stream: Stream, media_type: str, headers: Mapping[str, str]) -> str
     if stream.status == _PARTIAL_CONTENT and "Range" not in headers:
         return "it is a range, which was not asked for"
     return None
-
-
-def _size(stream: Stream) -> int | None:
-    if stream.status == _PARTIAL_CONTENT:
-        content_range = parse_content_range(stream.headers.get("Content-Range"))
-        return content_range.size if content_range else None
-    length = stream.headers.get("Content-Length", "")
-    return int(length) if re.fullmatch("[0-9]{1,18}", length, re.ASCII) else None
