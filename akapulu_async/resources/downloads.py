@@ -91,17 +91,13 @@ class _Part:
         self.file.flush()
         self.received += sum(map(len, pieces))
 
-    def close(self) -> None:
-        """Close the file. Remove it unless the next download can resume it."""
+    def close(self, keep: bool) -> None:  # noqa: FBT001 - called through a thread
+        """Close the file. Remove it unless it is to be kept and the next download can resume it."""
         with suppress(OSError):  # a full disk was reported by the write
-            if self.kept and self.received:
+            if keep and self.kept and self.received:
                 self.file.close()
             else:
-                self.discard()
-
-    def discard(self) -> None:
-        """Close the file and remove it."""
-        self._while_locked(lambda: self.path.unlink(missing_ok=True))
+                self._while_locked(lambda: self.path.unlink(missing_ok=True))
 
     def finish(self, target: Path, overwrite: bool) -> None:  # noqa: FBT001 - called through a thread
         """Sync the file to disk and rename it to the target."""
@@ -170,10 +166,7 @@ def _rename(path: Path, target: Path, *, overwrite: bool) -> None:
         return
     try:
         target.hardlink_to(path)
-    except FileExistsError:
-        check_target(target, overwrite)
-        raise
-    except OSError:  # a file system without hard links
+    except OSError:  # the target exists, or this file system has no hard links
         check_target(target, overwrite)
         path.rename(target)
     else:
@@ -194,6 +187,7 @@ def check_target(target: Path, overwrite: bool) -> None:  # noqa: FBT001 - calle
         raise FileExistsError(f"{target} exists; pass overwrite=True to replace it")
 
 
+@attrs.define(eq=False, repr=False)
 class _Writer:
     """Writes pieces into a part in a thread, while the next pieces are received.
 
@@ -202,41 +196,32 @@ class _Writer:
         on_write: Called in the event loop after each write, except in `save()`.
     """
 
-    def __init__(self, part: _Part, on_write: Callable[[], object]) -> None:
-        self._part = part
-        self._on_write = on_write
-        self._pieces: list[bytes] = []
-        self._collected = 0
-        self._writing: asyncio.Task[None] | None = None
+    _part: _Part
+    _on_write: Callable[[], object]
+    _pieces: list[bytes] = attrs.field(factory=list, init=False)
+    _collected: int = attrs.field(default=0, init=False)
+    _writing: "asyncio.Task[None] | None" = attrs.field(default=None, init=False)
 
     async def add(self, piece: bytes) -> None:
-        """Add a piece. Waits only if writing is slower than receiving; raises what the last write raised."""
+        """Add a piece. Waits only if writing is slower than receiving; raises the last write's error."""
         self._pieces.append(piece)
         self._collected += len(piece)
         if self._collected >= WRITE_BYTES:
-            await self._written()
-            self._begin()
+            await self._begin()
 
     async def finish(self) -> None:
         """Write the rest."""
-        await self._written()
-        self._begin()
+        await self._begin()
         await self._written()
 
     async def save(self) -> None:
-        """Write the rest after a failure, unless a write failed: then the rest does not follow the bytes in the file.
-
-        Waits for a write in progress even when cancelled: the file must not be closed during it.
-        """
-        writing = self._writing
-        if writing is not None:
-            await settle((writing,), None)
-            if writing.cancelled() or writing.exception() is not None:
-                return
-        if self._pieces:
+        """Write the rest after a failure, unless a write failed: the rest would not follow the bytes in the file."""
+        with suppress(Exception):  # the first failure is raised
+            await self._written()
             await in_thread(self._part.write, self._pieces)
 
-    def _begin(self) -> None:
+    async def _begin(self) -> None:
+        await self._written()
         # Cleared first: a cancelled write is still carried out, and must not be repeated.
         batch, self._pieces, self._collected = self._pieces, [], 0
         self._writing = asyncio.create_task(self._write(batch))
@@ -246,8 +231,9 @@ class _Writer:
         self._on_write()
 
     async def _written(self) -> None:
+        """Wait for the write in progress, even when cancelled: the file must not be closed during it."""
         if self._writing is not None:
-            await asyncio.wait((self._writing,))
+            await settle((self._writing,), None)
             self._writing.result()
 
 
@@ -276,7 +262,7 @@ class Download:
             part = await self._receive_whole()
             await in_thread(part.finish, self.target, overwrite)
         finally:
-            await in_thread(self._close_part)
+            await self._close_part(keep=True)
 
     async def _receive_whole(self) -> _Part:
         attempt = furthest = 0
@@ -314,13 +300,13 @@ class Download:
                 raise
         # If it were kept, each later download would fail in the same way.
         self._ranges = False
-        await in_thread(self._discard_part)
+        await self._close_part(keep=False)
         return None
 
     async def _read(self, recording: Recording) -> _Part | None:
         if self._part is not None and not self._part.seek(recording):
             # The recording has changed, so no download can resume the old part.
-            await in_thread(self._discard_part)
+            await self._close_part(keep=False)
             if recording.partial:
                 raise self._broken("the answer is not the rest of the part")
         if self._part is None:
@@ -348,7 +334,7 @@ class Download:
             raise
         if part.size is not None and received > part.size:
             # Nobody knows which bytes are the surplus.
-            await in_thread(self._discard_part)
+            await self._close_part(keep=False)
             raise self._broken(f"it is longer than its {part.size} bytes")
         if part.size is not None and not part.complete:
             raise self._broken(f"it ended after {part.received} of {part.size} bytes")
@@ -367,12 +353,7 @@ class Download:
         # Assigned in the thread, since a cancelled caller does not get the thread's result.
         self._part = _Part.open(self.target, self.session_id, recording)
 
-    def _close_part(self) -> None:
+    async def _close_part(self, *, keep: bool) -> None:
         part, self._part = self._part, None
         if part is not None:
-            part.close()
-
-    def _discard_part(self) -> None:
-        part, self._part = self._part, None
-        if part is not None:
-            part.discard()
+            await in_thread(part.close, keep)
