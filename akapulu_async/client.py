@@ -1,4 +1,4 @@
-"""The client: its settings, and the objects that are built from them."""
+"""The client: settings, and factories of sessions."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from uuid import UUID
 import aiohttp
 from anyio import AsyncContextManagerMixin
 
-from akapulu_async.checks import check_count, check_kind, shown
+from akapulu_async.checks import check_count, check_kind, refuse_kind, shown
 from akapulu_async.errors import ApiError, ConfigurationError
 from akapulu_async.http.transport import POOL_SIZE, Transport
 from akapulu_async.models.connection import ConnectRequest, check_request
@@ -29,33 +29,33 @@ from akapulu_async.session import READY_TIMEOUT, ConversationSession, Participan
 
 
 class AkapuluClient(AsyncContextManagerMixin):
-    """The client of Akapulu. Make one for the life of your program, and share it.
+    """The entry to Akapulu. Make one for the life of your program, and share it.
 
     ::
 
         async with AkapuluClient() as client:
             connection = await client.conversations.connect(request)
 
-    or `await client.open()` and `await client.aclose()`, in the same task or in different ones. In between it belongs
-    to the running event loop; in another one it raises `ClosedError`. Making it needs no loop and does no I/O.
+    or `await client.open()` and `await client.aclose()`, in the same task or in different ones. Between those it
+    belongs to the running event loop. The constructor needs no loop and does no I/O.
 
     Args:
         api_key: The account's key, for servers only. None: the environment's `AKAPULU_API_KEY`.
         base_url: None: the environment's `AKAPULU_BASE_URL`, else `https://akapulu.com/api`. It must be https, unless
             it is loopback.
-        http: An `aiohttp.ClientSession` to use, with its proxies, CAs and traces; you close it. It works as aiohttp
-            does: it may send a GET a second time by itself, and if an answer comes twice, it may take the second for
-            the next call's. None: an own one, which does neither, costs less for each poll, and takes a proxy from
-            `HTTPS_PROXY` and a CA from `SSL_CERT_FILE`.
-        timeouts: How long to wait, see `Timeouts`.
-        retry: How often to try, see `RetryPolicy`.
+        http: An `aiohttp.ClientSession` to send with, which stays yours to close, with its proxies, CAs and traces.
+            It may send a GET a second time by itself, and if an answer arrives twice, it may take the second for the
+            next request's. None: an own one, which does neither (except for requests under way at that moment), polls
+            at less cost, and takes a proxy from `HTTPS_PROXY` and a CA from `SSL_CERT_FILE`.
+        timeouts: See `Timeouts`.
+        retry: See `RetryPolicy`.
         poll: How often sessions poll, see `PollPolicy`.
-        error_types: The `ApiError` class of an exact `error_code`, such as `{"NO_SLOT": ConcurrencyLimitError}`. It
-            takes precedence over the library's own rules.
-        pool_size: How many calls may be under way at once, each on a connection; others wait, within their own
-            deadline. A poll takes milliseconds, so 64 serve thousands of conversations.
+        error_types: `ApiError` classes by exact `error_code`, such as `{"NO_SLOT": ConcurrencyLimitError}`. They win
+            over what the library knows or assumes.
+        pool_size: Maximum number of calls at once, each on a connection; further ones wait, within their own deadline.
+            A poll takes milliseconds, so 64 are enough for thousands of conversations.
         recording_path: The path of a recording below the base URL, with `{session_id}` in it. The default is assumed.
-        observers: Called for attempts, session events and waiting starts, see `akapulu_async.observing.Observer`.
+        observers: See `Observer`.
 
     Raises:
         ConfigurationError: There is no API key, or a setting is unusable.
@@ -79,6 +79,8 @@ class AkapuluClient(AsyncContextManagerMixin):
         source = "AKAPULU_API_KEY" if api_key is None else "api_key"
         api_key = _read_api_key(api_key)
         _check_api_key(api_key, source)
+        if base_url is None or base_url == "":
+            base_url = os.environ.get("AKAPULU_BASE_URL") or DEFAULT_BASE_URL
         if http is not None:
             check_kind("http", http, aiohttp.ClientSession)
         check_kind("timeouts", timeouts, Timeouts)
@@ -86,7 +88,7 @@ class AkapuluClient(AsyncContextManagerMixin):
         check_kind("poll", poll, PollPolicy)
         check_count("pool_size", pool_size)
         self._transport = Transport(
-            base_url=check_base_url(_read_base_url(base_url)),
+            base_url=check_base_url(base_url),
             api_key=api_key,
             http=http,
             timeouts=timeouts,
@@ -100,11 +102,11 @@ class AkapuluClient(AsyncContextManagerMixin):
 
     @property
     def base_url(self) -> str:
-        """The URL of the service, without the last slash."""
+        """The address of the service, without a trailing slash."""
         return self._transport.base_url
 
     def __repr__(self) -> str:
-        # Tools that show variables may show a client whose settings are being refused, which has none yet.
+        # While a setting is refused there is no transport yet, and debuggers show the client.
         where = repr(self.base_url) if hasattr(self, "_transport") else "..."
         return f"AkapuluClient(base_url={where})"
 
@@ -137,17 +139,17 @@ class AkapuluClient(AsyncContextManagerMixin):
         participant: Participant | None = None,
         signals: Signals = UpdateSignals(),  # noqa: B008 - frozen
     ) -> ConversationSession:
-        """Return a conversation; `async with` connects it.
+        """Return a conversation, which `async with` connects.
 
         Args:
-            request: The scenario, the avatar and their settings.
-            poll: How often to poll; None as the client's `poll`.
-            ready_timeout: Seconds from the connect until the bot must be ready, else the session ends
+            request: The conversation to create.
+            poll: How often to poll; None takes the client's `poll`.
+            ready_timeout: Seconds from the connect within which the bot must get ready, else the session ends
                 (`EndReason.READY_TIMEOUT`); None for no limit.
-            participant: A function that takes the connection and returns an async context manager: entering it joins
-                the room, leaving it leaves, which ends the conversation. If it raises, the session ends with that
-                cause. None: somebody else joins.
-            signals: The meaning of the service's texts, and of its silence after an end.
+            participant: Takes the connection and returns an async context manager: entered, it joined the room;
+                exited, it left, which ends the conversation. If it raises, the session ends with that cause. None:
+                somebody else joins.
+            signals: Interprets the service's texts and its silence after an end, see `UpdateSignals`.
         """
         check_request(request)
         settings = SessionSettings(
@@ -168,15 +170,14 @@ class AkapuluClient(AsyncContextManagerMixin):
     ) -> ConversationSession:
         """Return a conversation that was connected elsewhere: by another worker, or before a restart.
 
-        It has the same states and events. Its room and token are not known here.
+        It has the same states and events as there. Its room and token are unknown here.
 
         Args:
-            session: Its id; or a `session.snapshot()` or its `to_json()`: then the states that it had entered are
-                entered at once, with their times.
-            poll: How often to poll; None as the client's `poll`.
-            ready_timeout: Seconds until the bot must be ready: from now if only the id is given, from the connect
-                with a snapshot; None for no limit.
-            signals: The meaning of the service's texts, and of its silence after an end.
+            session: Its id; or a `session.snapshot()`, or the result of the snapshot's `to_json()`: then the states
+                that were entered are entered at once, with their times.
+            poll: See `session()`.
+            ready_timeout: See `session()`. Counted from now if only the id is given, from the connect with a snapshot.
+            signals: See `session()`.
 
         Raises:
             ConfigurationError: It is neither an id nor a snapshot.
@@ -189,20 +190,20 @@ class AkapuluClient(AsyncContextManagerMixin):
     async def request(
         self, method: str, path: str, *, json: Any = None, params: Mapping[str, str | int | float | bool] | None = None
     ) -> Any:
-        """Call any endpoint, and return its JSON; None for an answer without content (204).
+        """Send a request to any endpoint. Returns its JSON; None for an answer without content (204).
+
+        If cancelled, the request may have reached the service.
 
         Args:
-            method: `GET`, `POST`, ... A GET is retried as the retry policy says, all else only if it was certainly not
-                sent, or refused before any work.
-            path: Below the base URL, such as `/scenarios/`. The service requires a `/` at its end.
+            method: `GET`, `POST`, ... A GET is retried as the retry policy says, any other only if it was surely not
+                sent, or was refused before any work.
+            path: Below the base URL, such as `/scenarios/`. The service wants a `/` at its end.
             json: The body; None for none. A GET has none.
             params: The query.
 
         Raises:
             ConfigurationError: Method, path, body or query cannot be sent.
-            ClosedError, TransportError, InvalidResponseError, ApiError: As all calls.
-
-        When cancelled, the request may have reached the service or not.
+            TransportError, InvalidResponseError, ApiError: See `Conversations`.
         """
         request: Request[Any] = Request(
             _check_method(method),
@@ -215,27 +216,20 @@ class AkapuluClient(AsyncContextManagerMixin):
         return await self._transport.send(request)
 
 
-def _read_base_url(base_url: str | None) -> str:
-    """Return the base URL: the argument, else the environment's, else the default. An empty one counts as none."""
-    if base_url is None or base_url == "":
-        return os.environ.get("AKAPULU_BASE_URL") or DEFAULT_BASE_URL
-    return base_url
-
-
 def _read_api_key(api_key: str | Secret | None) -> Secret:
-    """Return the key: the argument, else the environment's."""
+    """Return the argument, else the environment's key."""
     if api_key is None:
         api_key = os.environ.get("AKAPULU_API_KEY")
         if api_key is None:
-            raise ConfigurationError("No API key: set AKAPULU_API_KEY, or pass api_key=, on a server only")
-    # A key from a file often ends in a line break.
+            raise ConfigurationError("There is no API key: set AKAPULU_API_KEY, or pass api_key=, on a server only")
+    # A key read from a file tends to end in a line break.
     text: Any = api_key.reveal() if isinstance(api_key, Secret) else api_key
     return Secret(text.strip() if isinstance(text, str) else text)
 
 
 def _check_api_key(api_key: Secret, source: str) -> None:
     if not isinstance(api_key.reveal(), str):
-        raise ConfigurationError(f"{source}: it must be a text or a Secret")
+        raise ConfigurationError(f"{source} must be a text, not {type(api_key.reveal()).__name__}")
     if not api_key.reveal():
         raise ConfigurationError(f"{source}: it must not be empty")
     if not re.fullmatch("[!-~]+", api_key.reveal()):
@@ -243,7 +237,7 @@ def _check_api_key(api_key: Secret, source: str) -> None:
 
 
 def _check_method(method: object) -> str:
-    # CONNECT asks for a tunnel, and TRACE for the headers, API key included.
+    # CONNECT asks a service for a tunnel, and TRACE for the headers, key and all.
     if not isinstance(method, str) or not re.fullmatch("(?ai)(?!connect$|trace$)[a-z]+", method):
         raise ConfigurationError(f"method: it must be one such as 'GET', not {shown(method)}")
     return method.upper()
@@ -253,30 +247,22 @@ def _params(params: object) -> dict[str, str] | None:
     if params is None:
         return None
     if not isinstance(params, Mapping):
-        raise ConfigurationError(f"params: it must be a mapping of names to values, not {type(params).__name__}")
-    return {_query_text(name): _param(name, value) for name, value in params.items()}
+        refuse_kind("params", params, "a mapping of names to values")
+    return {_text("params: a name", name): _param(f"params[{shown(name)}]", value) for name, value in params.items()}
 
 
-def _param(name: str, value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        try:
-            return str(value)
-        except ValueError:
-            raise _unusable_param(name, f"{shown(value)} has too many digits") from None
-    return _query_text(value, name)
+def _param(where: str, value: object) -> str:
+    if not isinstance(value, int | float):
+        return _text(where, value)
+    try:
+        return str(value).lower()  # a boolean as in JSON
+    except ValueError:
+        raise ConfigurationError(f"{where}: {shown(value)} has too many digits") from None
 
 
-def _query_text(text: object, value_of: str | None = None) -> str:
+def _text(where: str, text: object) -> str:
     if not isinstance(text, str):
-        raise _unusable_param(value_of, f"{shown(text)} is neither a text nor a number")
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        # yarl would drop it silently.
-        raise _unusable_param(value_of, "the lone surrogate in it cannot be sent")
+        raise ConfigurationError(f"{where}: {shown(text)} is neither a text nor a number")
+    if any("\ud800" <= character <= "\udfff" for character in text):  # would be left out silently
+        raise ConfigurationError(f"{where}: the lone surrogate in it cannot be sent")
     return text
-
-
-def _unusable_param(name: str | None, why: str) -> ConfigurationError:
-    where = "params: a name" if name is None else f"params[{shown(name)}]"
-    return ConfigurationError(f"{where}: {why}")

@@ -160,8 +160,8 @@ def test_error_types_are_checked(wrong: Any, words: str) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"api_key": API_KEY.encode()}, "api_key: it must be a text or a Secret"),
-        ({"api_key": 5}, "api_key: it must be a text or a Secret"),
+        ({"api_key": API_KEY.encode()}, "api_key must be a text, not bytes"),
+        ({"api_key": 5}, "api_key must be a text, not int"),
         ({"base_url": LOCAL.encode()}, "base_url: it must be a text, not bytes"),
         ({"base_url": Secret(API_KEY)}, "base_url: it must be a text, not Secret"),
         ({"base_url": b""}, "base_url: it must be a text, not bytes"),
@@ -339,7 +339,7 @@ async def test_method_cannot_be_injected(method: Any) -> None:
         ({"params": {"\ud800": "a"}}, "params: a name: the lone surrogate in it cannot be sent"),
         ({"params": {1: "a"}}, "params: a name: 1 is neither a text nor a number"),
         ({"params": {None: "a"}}, "params: a name: None is neither a text nor a number"),
-        ({"params": "a=b"}, "params: it must be a mapping of names to values, not str"),
+        ({"params": "a=b"}, "params must be a mapping of names to values, not str"),
     ],
     ids=count(),
 )
