@@ -30,16 +30,15 @@ def _check_text(name: str, value: object, allowed: str = "") -> str:
 def _runtime_vars(value: object) -> dict[str, str]:
     if not isinstance(value, Mapping):
         refuse_kind("runtime_vars", value, "a mapping of names to texts")
-    return {_check_text("runtime_vars: a name", key): _runtime_var(key, text) for key, text in value.items()}
-
-
-def _runtime_var(name: str, value: object) -> str:
-    where = f"runtime_vars[{shown(name)}]"
-    if isinstance(value, bool | int | float):
-        written = shown(value).lower() if isinstance(value, bool) else shown(value)
-        refuse(where, value, f"a text, such as {written!r}")
-    # Line breaks and tabs are allowed: variables fill prompts, and prompts have paragraphs.
-    return _check_text(where, value, allowed="\n\r\t")
+    texts = {}
+    for name, text in value.items():
+        _check_text("runtime_vars: a name", name)
+        where = f"runtime_vars[{shown(name)}]"
+        if isinstance(text, int | float):
+            refuse(where, text, f"a text, such as {shown(text).lower()!r}")
+        # Line breaks and tabs are allowed: variables fill prompts, and prompts have paragraphs.
+        texts[name] = _check_text(where, text, allowed="\n\r\t")
+    return texts
 
 
 def _stt_keywords(value: str | Iterable[str]) -> tuple[str, ...]:
@@ -153,7 +152,6 @@ class Connection:
         token: The participant's credential for the room (a JWT). Anyone who has it can join.
         conversation_session_id: The conversation's id at the service.
         raw: The JSON of the answer; its token is a `Secret` too.
-        join_url: A link that joins the room in a browser [seen]. It contains the token: give it to that user only.
     """
 
     room_url: str

@@ -73,7 +73,6 @@ class TranscriptRow:
         tool_call_id: The call that a tool row answers. None in other rows.
         tool_calls: The calls that the row makes, as the service sent them. None if there are none.
         raw: The JSON of the row.
-        text: The content as text: structured content as compact JSON, none as the empty text.
     """
 
     role: str
