@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
+import anyio
+
 from akapulu_async import converter
 from akapulu_async.checks import check_callable, check_count, check_interval, check_patience, checked_id, refuse
 from akapulu_async.converter import PayloadError, structure
@@ -212,21 +214,16 @@ class Conversations:
         check_interval("interval", interval)
         status_text = ""
         once = timeout is not None and timeout <= 0
-        limit = asyncio.timeout(None if once else timeout)  # a timeout of 0 would end before the check
-        try:
-            async with limit:
-                while True:
-                    detail = await self.detail(session_id)
-                    if detail.recording.is_ready:
-                        return detail
-                    status_text = excerpt(detail.recording.status_text, self._transport.secrets)
-                    del detail  # an error's frames would keep it, with the transcript
-                    if once:
-                        break
-                    await asyncio.sleep(interval)
-        except TimeoutError:
-            if not limit.expired():
-                raise
+        with anyio.move_on_after(None if once else timeout):  # 0 would end before the check
+            while True:
+                detail = await self.detail(session_id)
+                if detail.recording.is_ready:
+                    return detail
+                status_text = excerpt(detail.recording.status_text, self._transport.secrets)
+                del detail  # an error's frames would keep it, with the transcript
+                if once:
+                    break
+                await asyncio.sleep(interval)
         raise RecordingTimeoutError(session_id=session_id, status_text=status_text)
 
     async def download_recording(
