@@ -170,7 +170,7 @@ def _unless_ended(receive: Callable[Concatenate["Lifecycle", P], None]) -> Calla
     """Drop facts that arrive after the end."""
 
     @wraps(receive)
-    def checked(self: "Lifecycle", *args: P.args, **kwargs: P.kwargs) -> None:
+    def checked(self: "Lifecycle", /, *args: P.args, **kwargs: P.kwargs) -> None:
         if self.end_reason is None:
             receive(self, *args, **kwargs)
 
