@@ -7,7 +7,7 @@ a null text is the empty text. Anything else that the interface does not allow i
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import cache
 from typing import Any, TypeVar, cast, get_args, get_origin
 from urllib.parse import urlsplit
 
@@ -32,7 +32,6 @@ _JSON_NAMES = {
     float: "a number",
     type(None): "null",
 }
-
 
 _NUMBERS = (int, float)
 
@@ -171,8 +170,6 @@ def _reader_of_list(kind: Any, converter: cattrs.Converter) -> Hook:
     def read(values: object, _: object) -> tuple[Any, ...]:
         if not isinstance(values, list):
             raise _must_be("a list", values)
-        if not converter.detailed_validation:
-            return tuple([read_item(value, item) for value in values])
         items = []
         for index, value in enumerate(values):
             try:
@@ -195,8 +192,8 @@ def _converter(*, detailed: bool) -> cattrs.Converter:
     converter = cattrs.Converter(detailed_validation=detailed)
     converter.register_structure_hook(bool, _boolean)
     converter.register_structure_hook(str, _text)
-    converter.register_structure_hook_factory(_is_list, partial(_reader_of_list, converter=converter))
-    converter.register_structure_hook_factory(attrs.has, partial(_reader_of_model, converter=converter))
+    converter.register_structure_hook_factory(_is_list, _reader_of_list)
+    converter.register_structure_hook_factory(attrs.has, _reader_of_model)
     return converter
 
 
@@ -229,10 +226,9 @@ def structure(payload: object, model: type[Model]) -> Model:
 
 def _payload_error(error: Exception) -> PayloadError:
     """Return the problem and the field of the first of a validation's errors."""
-    first = cattrs.transform_error(error, path="", format_exception=_problem)[0]
-    problem, _, path = first.rpartition(" @ ")
+
+    def problem_of(error: BaseException, _: object) -> str:
+        return "is missing" if isinstance(error, KeyError) else str(error)
+
+    problem, _, path = cattrs.transform_error(error, path="", format_exception=problem_of)[0].rpartition(" @ ")
     return PayloadError(path.removeprefix("."), problem) if path else PayloadError(None, f"it {problem}")
-
-
-def _problem(error: BaseException, _: object) -> str:
-    return "is missing" if isinstance(error, KeyError) else str(error)
