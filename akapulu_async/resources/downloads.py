@@ -251,59 +251,48 @@ class Download:
     target: Path
     progress: Progress | None
     _part: _Part | None = None
-    _reading: bool = False
-    _ranges: bool = True
-    """False once the server refused a range."""
     _reported: int = 0
 
     async def run(self, *, overwrite: bool) -> None:
         """Download the recording. See `Conversations.download_recording()`."""
         try:
-            part = await self._receive_whole()
+            part = await self._receive()
             await in_thread(part.finish, self.target, overwrite)
         finally:
             await self._close_part(keep=True)
 
-    async def _receive_whole(self) -> _Part:
+    async def _receive(self) -> _Part:
+        """Send requests until the part is complete. Returns it."""
         attempt = furthest = 0
+        ranges = True  # until the server refuses one
         while True:
-            self._reading = False
+            headers = self._part.headers if self._part and ranges else {}
+            reading = False
             try:
-                part = await self._receive()
-            except TransportError as error:
-                # An answer that always starts at 0 makes progress from nothing each time, so the furthest byte counts.
-                received = self._part.received if self._part else 0
-                attempt = 1 if received > furthest else attempt + 1
-                furthest = max(furthest, received)
-                # The transport has already retried what failed before the first piece.
-                pause = self.transport.pause_after(error, attempt) if self._reading else None
-                if pause is None:
-                    raise
-            else:
+                async with open_recording(self.transport, self.session_id, self.template, headers) as recording:
+                    reading = True
+                    part = await self._read(recording)
                 if part is not None:
                     return part
-                pause = 0.0
-            await asyncio.sleep(pause)
-
-    async def _receive(self) -> _Part | None:
-        """Return the complete part; None if the next request must differ.
-
-        The next request asks for the rest of a part that was found, or for no range if a range was refused.
-        """
-        headers = self._part.headers if self._part and self._ranges else {}
-        try:
-            async with open_recording(self.transport, self.session_id, self.template, headers) as recording:
-                self._reading = True
-                return await self._read(recording)
-        except (ApiError, TransportError) as error:
-            if not headers or self._reading or not refuses_range(error):
-                raise
-        # If it were kept, each later download would fail in the same way.
-        self._ranges = False
-        await self._close_part(keep=False)
-        return None
+            except (ApiError, TransportError) as error:
+                if reading and isinstance(error, TransportError):
+                    # An answer that always starts at 0 makes progress from nothing each time: the furthest byte counts.
+                    received = self._part.received if self._part else 0
+                    attempt = 1 if received > furthest else attempt + 1
+                    furthest = max(furthest, received)
+                    pause = self.transport.pause_after(error, attempt)
+                    if pause is None:
+                        raise
+                    await asyncio.sleep(pause)
+                elif headers and refuses_range(error):
+                    # If the part were kept, each later download would fail in the same way.
+                    ranges = False
+                    await self._close_part(keep=False)
+                else:  # the transport has already retried
+                    raise
 
     async def _read(self, recording: Recording) -> _Part | None:
+        """Read an answer into the part. Returns None if the answer does not begin where a part that was found ends."""
         if self._part is not None and not self._part.seek(recording):
             # The recording has changed, so no download can resume the old part.
             await self._close_part(keep=False)

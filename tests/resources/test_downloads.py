@@ -429,6 +429,25 @@ async def test_full_disk_is_told(target: Path) -> None:
     assert not target.exists()
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is always full")  # noqa: PTH110
+async def test_full_disk_does_not_hide_a_cancel(target: Path) -> None:
+    """A cancelled download raises CancelledError also if the bytes received by then cannot be saved."""
+    gate = asyncio.Event()
+    begun = gated(http(200, {"ETag": '"v1"'}, CONTENT[: MIB // 2], length=len(CONTENT)), gate)
+    async with Server(store(stop=MIB), answer({}, 410), begun) as server, client_of(server) as client:
+        await error_of(download(client, target))
+        (part,) = target.parent.iterdir()
+        part.unlink()
+        part.symlink_to("/dev/full")
+        begins = asyncio.Event()
+        task = asyncio.create_task(download(client, target, progress=lambda *_: begins.set()))
+        await begins.wait()
+        await turns()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
 @pytest.mark.parametrize("after", [0, MIB, len(CONTENT)])
 async def test_callbacks_exception_is_the_callers(after: int, target: Path) -> None:
     """The progress callback's exception is raised unchanged, and no target is left."""
