@@ -112,8 +112,7 @@ async def open_recording(
         if problem is not None:
             raise invalid_response(request, Response(stream.status, stream.headers, b""), problem)
         if stream.status == _PARTIAL_CONTENT:
-            content_range = parse_content_range(stream.headers.get("Content-Range"))
-            first, size = (content_range.first, content_range.size) if content_range else (None, None)
+            first, size = parse_content_range(stream.headers.get("Content-Range")) or (None, None)
         else:
             length = stream.headers.get("Content-Length", "")
             first, size = 0, int(length) if re.fullmatch("[0-9]{1,18}", length, re.ASCII) else None

@@ -4,8 +4,6 @@ import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-import attrs
-
 MAX_RETRY_AFTER = 10.0**9
 """Seconds (30 years): the upper limit of a `Retry-After`, so that no number overflows."""
 
@@ -29,22 +27,14 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
     return min(max(0.0, (moment - now).total_seconds()), MAX_RETRY_AFTER)
 
 
-@attrs.frozen
-class ContentRange:
-    """The range of a partial answer."""
-
-    first: int
-    """Offset of the first byte."""
-
-    size: int | None
-    """Length of the whole; None if the answer does not say."""
-
-
 _CONTENT_RANGE = r"(?ai)bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)"
 
 
-def parse_content_range(value: str | None) -> ContentRange | None:
-    """Parse a `Content-Range`; None if it is missing or contradicts itself."""
+def parse_content_range(value: str | None) -> tuple[int, int | None] | None:
+    """Return the offset of the first byte and the length of the whole, None if unknown, of a `Content-Range`.
+
+    None if the header is missing or contradicts itself.
+    """
     match = re.fullmatch(_CONTENT_RANGE, value or "")
     if match is None:
         return None
@@ -52,4 +42,4 @@ def parse_content_range(value: str | None) -> ContentRange | None:
     size = None if match[3] == "*" else int(match[3])
     if last < first or (size is not None and last >= size):
         return None
-    return ContentRange(first, size)
+    return first, size

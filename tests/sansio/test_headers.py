@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from akapulu_async.sansio.headers import MAX_RETRY_AFTER, ContentRange, parse_content_range, parse_retry_after
+from akapulu_async.sansio.headers import MAX_RETRY_AFTER, parse_content_range, parse_retry_after
 
 NOW = datetime(2026, 3, 10, 18, 10, 2, tzinfo=UTC)
 
@@ -63,13 +63,13 @@ def test_any_retry_after(value: str) -> None:
         ("bytes -5-9/10", None), ("bytes 0-9/ten", None), ("bytes 0-9/10, 20-29/10", None), ("0-9/10", None),
         ("bytes 5-4/10", None), ("bytes 0-10/10", None), ("bytes 10-19/10", None), ("bytes 0-9/10\n", None),
         (f"bytes 0-{'9' * 5000}/*", None), ("bytes \u0660-9/10", None),
-        ("bytes 0-9/10", ContentRange(0, 10)),
-        ("Bytes 9-9/10", ContentRange(9, 10)),
-        ("bytes 500-999/*", ContentRange(500, None)),
+        ("bytes 0-9/10", (0, 10)),
+        ("Bytes 9-9/10", (9, 10)),
+        ("bytes 500-999/*", (500, None)),
     ],
     ids=count(),
 )  # fmt: skip
-def test_content_range(value: str | None, found: ContentRange | None) -> None:
+def test_content_range(value: str | None, found: tuple[int, int | None] | None) -> None:
     """A range within its whole is read; one that contradicts itself is None."""
     assert parse_content_range(value) == found
 
@@ -78,4 +78,4 @@ def test_content_range(value: str | None, found: ContentRange | None) -> None:
 def test_any_sensible_content_range(first: int, more: int, after: int) -> None:
     """First byte and size are read as written."""
     size = first + more + after + 1
-    assert parse_content_range(f"bytes {first}-{first + more}/{size}") == ContentRange(first, size)
+    assert parse_content_range(f"bytes {first}-{first + more}/{size}") == (first, size)

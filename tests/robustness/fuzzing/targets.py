@@ -150,7 +150,7 @@ def retry_after(data: bytes) -> None:
 def content_range(data: bytes) -> None:
     """Read which bytes a partial answer bears."""
     found = parse_content_range(header_text(data))
-    assert found is None or 0 <= found.first < (found.size or 10**18)
+    assert found is None or 0 <= found[0] < (found[1] or 10**18)
 
 
 def redirect(data: bytes) -> None:
