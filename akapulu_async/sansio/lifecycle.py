@@ -323,11 +323,15 @@ class Lifecycle:
 
     def _meaning(self, error: AkapuluError) -> EndReason | None:
         """Return why a failed poll ends the session; None if it does not."""
-        if isinstance(error, ApiError) and error.status in {404, 410}:
-            reason = self._signals.gone(ready=self.ready)
-            if reason is not None:
-                return reason
-        elif not _may_pass(error):
+        if isinstance(error, ApiError):
+            if error.status in {404, 410}:
+                reason = self._signals.gone(ready=self.ready)
+                if reason is not None:
+                    return reason
+            # By status: an error code about a limit says nothing about a conversation that already has its slot.
+            elif error.status not in RETRYABLE_STATUSES and error.status < 500:  # noqa: PLR2004 - the 5xx
+                return EndReason.FAILED
+        elif not isinstance(error, TransportError | InvalidResponseError):
             return EndReason.FAILED
         allowed = self._max_failures is None or self.failures <= self._max_failures
         return None if allowed else EndReason.FAILED
@@ -351,11 +355,3 @@ class Lifecycle:
     def _at(self, elapsed: float) -> datetime:
         assert self.began_at is not None  # `receive_connecting()` comes first
         return self.began_at + timedelta(seconds=elapsed)
-
-
-def _may_pass(error: AkapuluError) -> bool:
-    """Return True if a failed poll says nothing about the conversation, so that the next may succeed."""
-    if isinstance(error, ApiError):
-        # By status: an error code about a limit says nothing about a conversation that already has its slot.
-        return error.status in RETRYABLE_STATUSES or error.status >= 500  # noqa: PLR2004 - the 5xx
-    return isinstance(error, TransportError | InvalidResponseError)
