@@ -8,6 +8,7 @@ from uuid import UUID
 import attrs
 
 from akapulu_async.checks import checked_id, uuid_text
+from akapulu_async.converter import moment
 from akapulu_async.errors import ClosedError, ConfigurationError
 from akapulu_async.sansio.lifecycle import EndReason, Lifecycle, SessionState
 from akapulu_async.secret import excerpt
@@ -60,11 +61,7 @@ class SessionSnapshot:
                 lifecycle.receive_reached(state, began + seconds)
 
     def checked(self) -> Self:
-        """Return a validated copy: it may have been built by hand.
-
-        Raises:
-            ConfigurationError: A field has a value that no session has.
-        """
+        """Return a validated copy: it may have been built by hand. Raises as `from_json()`."""
         try:
             payload = self.to_json()
         except AttributeError as error:
@@ -91,7 +88,7 @@ class SessionSnapshot:
             reason = payload["end_reason"]
             return cls(
                 uuid_text(payload["session_id"]),
-                _moment(payload["began_at"]),
+                _began_at(payload["began_at"]),
                 _elapsed(payload["elapsed"]),
                 None if reason is None else EndReason(reason),
             )
@@ -106,13 +103,11 @@ _LAST_YEAR = 9000
 """Seconds are added to `began_at`, and datetime ends with the year 9999."""
 
 
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError("began_at has no zone")
-    if moment.year > _LAST_YEAR:
+def _began_at(text: object) -> datetime:
+    began_at = moment(text, datetime).astimezone(UTC)
+    if began_at.year > _LAST_YEAR:
         raise ValueError("began_at is too far in the future")
-    return moment.astimezone(UTC)
+    return began_at
 
 
 def _elapsed(payload: Mapping[str, Any]) -> dict[SessionState, float]:
