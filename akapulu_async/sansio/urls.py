@@ -108,8 +108,5 @@ def redirect_target(location: str, base: str) -> str | None:
     parts = _split(target)
     if parts is None:
         return None
-    if parts.scheme == "https":
-        return target
-    if parts.scheme == "http" and is_loopback(parts.hostname) and is_loopback(urlsplit(base).hostname):
-        return target
-    return None
+    local = parts.scheme == "http" and is_loopback(parts.hostname) and is_loopback(urlsplit(base).hostname)
+    return target if parts.scheme == "https" or local else None
