@@ -1,8 +1,4 @@
-"""Download a recording into a file, whole or not at all.
-
-If an answer gives no length, neither in its headers nor by chunks, it ends where its connection ends. HTTP cannot tell
-that from a broken connection, so the bytes received by then count as the whole recording.
-"""
+"""Download a recording into a file, whole or not at all, as far as HTTP can tell: see `Recording.iter_bytes()`."""
 
 import asyncio
 import hashlib
@@ -174,11 +170,7 @@ def _rename(path: Path, target: Path, *, overwrite: bool) -> None:
 
 
 def check_target(target: Path, overwrite: bool) -> None:  # noqa: FBT001 - called through a thread
-    """Check that a file of this name can be made.
-
-    Raises:
-        OSError: It cannot.
-    """
+    """Raise the OSError that says why no file of this name can be made."""
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{target.parent} is not a folder; make it first")
     if target.is_dir():
@@ -189,15 +181,11 @@ def check_target(target: Path, overwrite: bool) -> None:  # noqa: FBT001 - calle
 
 @attrs.define(eq=False, repr=False)
 class _Writer:
-    """Writes pieces into a part in a thread, while the next pieces are received.
-
-    Args:
-        part: The part.
-        on_write: Called in the event loop after each write, except in `save()`.
-    """
+    """Writes pieces into a part in a thread, while the next pieces are received."""
 
     _part: _Part
     _on_write: Callable[[], object]
+    """Called in the event loop after each write, except in `save()`."""
     _pieces: list[bytes] = attrs.field(factory=list, init=False)
     _collected: int = attrs.field(default=0, init=False)
     _writing: "asyncio.Task[None] | None" = attrs.field(default=None, init=False)

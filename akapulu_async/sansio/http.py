@@ -78,11 +78,9 @@ class Request(Generic[T]):
     confidential: bool = False
     session_id: str | None = None
     template: str | None = None
-    safe: bool = attrs.field(init=False)
-
-    @safe.default
-    def _is_safe(self) -> bool:
-        return self.method in {"GET", "HEAD"}
+    safe: bool = attrs.field(
+        default=attrs.Factory(lambda self: self.method in {"GET", "HEAD"}, takes_self=True), init=False
+    )
 
 
 @attrs.define
@@ -109,7 +107,7 @@ def decipher(
         request: The request.
         response: Its answer.
         now: The time, aware; for a `Retry-After` that is a date.
-        error_types: Error classes by exact error code, which win over all other rules.
+        error_types: Win over all other rules.
         attempts: How many attempts were made, for the errors.
         secrets: Secrets that no error may show.
 

@@ -18,8 +18,6 @@ def _no_constant(name: str) -> NoReturn:
 
 _DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
-_BYTE_ORDER_MARK = "\ufeff"
-
 _WHITE_SPACE = " \t\n\r"  # as JSON defines it
 
 _GROUPS = (dict, list)
@@ -31,7 +29,7 @@ def parse_json(body: bytes) -> Any:
     Raises:
         ValueError: It is not JSON.
     """
-    text = str(body, "utf-8").removeprefix(_BYTE_ORDER_MARK).strip(_WHITE_SPACE)
+    text = str(body, "utf-8").removeprefix("\N{BYTE ORDER MARK}").strip(_WHITE_SPACE)
     try:
         payload, end = _DECODER.raw_decode(text)
     except RecursionError:

@@ -89,14 +89,7 @@ class Tally:
     def statistics(
         self, live: Mapping[SessionState, int], *, waiting: int, polls: int, poll_failures: int
     ) -> ManagerStatistics:
-        """Return all figures.
-
-        Args:
-            live: Sessions in each state.
-            waiting: Starts that wait.
-            polls: Polls of live sessions.
-            poll_failures: Failed polls of live sessions.
-        """
+        """Return all figures. The arguments are those of live sessions and of starts that wait."""
         return ManagerStatistics(
             live={state: live.get(state, 0) for state in SessionState if state is not SessionState.ENDED},
             waiting=waiting,
