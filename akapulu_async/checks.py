@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NoReturn, TypeGuard
 from uuid import UUID
 
@@ -52,10 +53,8 @@ def refuse_kind(name: str, value: object, wanted: str) -> NoReturn:
 
 def checked_id(name: str, value: str | UUID) -> str:
     """Return the canonical text of an id."""
-    try:
+    with suppress(ValueError):
         return uuid_text(value)
-    except ValueError:
-        pass
     refuse(name, value, A_UUID)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable, Coroutine
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ from uuid import UUID
 import anyio
 
 from akapulu_async import converter
-from akapulu_async.checks import check_callable, check_count, check_interval, check_patience, checked_id, refuse
+from akapulu_async.checks import check_callable, check_count, check_interval, check_patience, checked_id, shown
 from akapulu_async.converter import PayloadError, structure
 from akapulu_async.errors import (
     ConfigurationError,
@@ -278,14 +278,10 @@ def _warn_of_orphan(connection: Connection) -> None:
 
 
 def _target(path: str | PathLike[str]) -> Path:
-    try:
-        target = Path(path)
-        possible = b"\0" not in os.fsencode(target)
-    except (TypeError, UnicodeEncodeError):
-        possible = False
-    if not possible:
-        refuse("path", path, "a text or a path that can name a file")
-    return target
+    with suppress(TypeError, UnicodeEncodeError):
+        if b"\0" not in os.fsencode(path):
+            return Path(path)
+    raise ConfigurationError(f"path must be a text or a path that can name a file, not {shown(path)}")
 
 
 def check_recording_path(path: str) -> str:
@@ -294,10 +290,8 @@ def check_recording_path(path: str) -> str:
     Raises:
         ConfigurationError: It has no `{session_id}`, or other braces.
     """
-    try:
-        fits = check_path(path.replace(SESSION_ID, "id")) != path
-    except (AttributeError, TypeError, ConfigurationError):
-        fits = False
-    if not fits:
-        refuse("recording_path", path, f"a path with {SESSION_ID!r}, such as {RECORDING_PATH!r}")
-    return path
+    with suppress(AttributeError, TypeError, ConfigurationError):
+        if check_path(path.replace(SESSION_ID, "id")) != path:
+            return path
+    example = f"a path with {SESSION_ID!r}, such as {RECORDING_PATH!r}"
+    raise ConfigurationError(f"recording_path must be {example}, not {shown(path)}")

@@ -230,13 +230,11 @@ class Lifecycle:
 
     def elapsed(self, state: SessionState) -> float | None:
         """Return how many seconds after `began` a state was entered; None if it was not."""
-        entered = self._entered.get(state)
-        return None if entered is None else entered[0]
+        return self._entered[state][0] if state in self._entered else None
 
     def entered_at(self, state: SessionState) -> datetime | None:
         """Return when a state was entered, in UTC; None if it was not."""
-        entered = self._entered.get(state)
-        return None if entered is None else entered[1]
+        return self._entered[state][1] if state in self._entered else None
 
     def events_received(self) -> list[SessionEvent]:
         """Return the events since the last call."""
