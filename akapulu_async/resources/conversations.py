@@ -31,7 +31,6 @@ from akapulu_async.models.conversation import (
     RecordingStatus,
     TranscriptRow,
 )
-from akapulu_async.observing import Observers
 from akapulu_async.resources.recordings import SESSION_ID, Recording, open_recording
 from akapulu_async.sansio.http import Request
 from akapulu_async.sansio.json_body import encode_json
@@ -100,11 +99,7 @@ class Conversations:
     def __init__(self, transport: Transport, *, recording_path: str = RECORDING_PATH) -> None:
         self._transport = transport
         self._recording_path = recording_path
-
-    @property
-    def observers(self) -> Observers:
-        """The observers of the client."""
-        return self._transport.observers
+        self.observers = transport.observers
 
     async def connect(
         self, request: ConnectRequest, *, on_late_answer: Callable[[Connection], object] | None = None
