@@ -274,12 +274,23 @@ class Lifecycle:
     def receive_update(self, update: ConversationUpdate, now: float) -> None:
         """A poll was answered."""
         self.failures = 0
-        self._show(update, now)
+        before, text = self.progress, update.latest_update_text
+        percent = 100.0 if update.call_is_ready else max(before.percent, update.completion_percent)
+        if percent > before.percent:
+            self.rose = now
+        if percent != before.percent or text != before.text:
+            self.progress = Progress(percent, text)
+            elapsed = now - self.began
+            self._events.append(
+                ProgressChanged(
+                    session_id=self.session_id, at=self._at(elapsed), elapsed=elapsed, percent=percent, text=text
+                )
+            )
         if update.call_is_ready:
             self.receive_reached(SessionState.BOT_READY, now)
-        elif SessionState.ROOM_JOINED not in self._entered and self._signals.reads_as_join(update.latest_update_text):
+        elif SessionState.ROOM_JOINED not in self._entered and self._signals.reads_as_join(text):
             self.receive_reached(SessionState.ROOM_JOINED, now)
-        reason = self._signals.reads_as_end(update.latest_update_text)
+        reason = self._signals.reads_as_end(text)
         if reason is EndReason.COMPLETED and not self.ready:
             reason = EndReason.FAILED  # there was nothing to complete
         if reason is not None:
@@ -304,20 +315,6 @@ class Lifecycle:
         """The session ended."""
         self.end_reason, self.cause = reason, cause
         self._enter(SessionState.ENDED, now)
-
-    def _show(self, update: ConversationUpdate, now: float) -> None:
-        before, text = self.progress, update.latest_update_text
-        percent = 100.0 if update.call_is_ready else max(before.percent, update.completion_percent)
-        if percent > before.percent:
-            self.rose = now
-        if percent != before.percent or text != before.text:
-            self.progress = Progress(percent, text)
-            elapsed = now - self.began
-            self._events.append(
-                ProgressChanged(
-                    session_id=self.session_id, at=self._at(elapsed), elapsed=elapsed, percent=percent, text=text
-                )
-            )
 
     def _meaning(self, error: AkapuluError) -> EndReason | None:
         """Return why a failed poll ends the session; None if it does not."""
