@@ -51,7 +51,7 @@ async def test_key_is_the_arguments_then_the_environments(monkeypatch: pytest.Mo
 
 def test_missing_key_is_told_with_the_way_out() -> None:
     """Without a key there is no client, and the error says where one is looked for."""
-    with pytest.raises(ConfigurationError, match=r"No API key: set AKAPULU_API_KEY, or pass api_key="):
+    with pytest.raises(ConfigurationError, match=r"There is no API key: set AKAPULU_API_KEY, or pass api_key="):
         AkapuluClient()
 
 

@@ -130,7 +130,7 @@ class AnyFacts(RuleBasedStateMachine):
 
     @rule()
     def was_ready(self) -> None:
-        self.told_ready |= self.machine.state is not ENDED
+        self.reported_ready |= self.machine.state is not ENDED
         self.machine.receive_reached(BOT_READY, self.now)
 
     @rule(text=st.sampled_from(WORDS) | st.text(max_size=5), percent=st.floats(0, 100), is_ready=st.booleans())
