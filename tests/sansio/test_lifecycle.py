@@ -496,6 +496,13 @@ def test_a_connect_that_is_sent_again() -> None:
     assert machine.entered_at(BOT_READY) == EPOCH + timedelta(seconds=65)
 
 
+def test_connecting_after_the_answer_changes_nothing() -> None:
+    """Once the conversation is known, its beginning stays as it is."""
+    machine = connected()
+    machine.receive_connecting(START + 60, EPOCH + timedelta(seconds=60))
+    assert (machine.began, machine.began_at, states(machine)) == (START, EPOCH, [])
+
+
 class OwnSignals:
     """Signals that do not derive from the library's."""
 
