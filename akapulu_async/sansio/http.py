@@ -116,16 +116,7 @@ def decipher(
         InvalidResponseError: The interface does not allow the answer.
     """
     if not 200 <= response.status < 300:  # noqa: PLR2004 - the 2xx
-        error_code, message = _error_body(response.body)
-        raise _error_type(response.status, error_code, error_types)(
-            status=response.status,
-            method=request.method,
-            path=request.path,
-            error_code=error_code and excerpt(error_code, secrets, limit=80),
-            message=excerpt(message, secrets),
-            attempts=attempts,
-            retry_after=parse_retry_after(response.headers.get("retry-after"), now),
-        )
+        raise _refusal(request, response, now, error_types, attempts, secrets)
     try:
         return request.read(_payload(response))
     except PayloadError as error:
@@ -133,6 +124,26 @@ def decipher(
         field, problem = error.field, excerpt(error.problem, secrets)
     # Raised out here, the error has no context: the exceptions of json and cattrs hold the whole body.
     raise invalid_response(request, response, problem, field=field, secrets=secrets)
+
+
+def _refusal(  # noqa: PLR0917 - a part of `decipher()`, apart so that no frame of a traceback has the raw texts
+    request: Request[Any],
+    response: Response,
+    now: datetime,
+    error_types: ErrorTypes,
+    attempts: int,
+    secrets: Collection[Secret],
+) -> ApiError:
+    error_code, message = _error_body(response.body)
+    return _error_type(response.status, error_code, error_types)(
+        status=response.status,
+        method=request.method,
+        path=request.path,
+        error_code=error_code and excerpt(error_code, secrets, limit=80),
+        message=excerpt(message, secrets),
+        attempts=attempts,
+        retry_after=parse_retry_after(response.headers.get("retry-after"), now),
+    )
 
 
 def invalid_response(
