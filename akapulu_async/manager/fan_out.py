@@ -8,6 +8,7 @@ from typing import Generic, Self, TypeVar
 
 import attrs
 
+from akapulu_async.checks import check_callable, refuse_kind
 from akapulu_async.errors import AkapuluError, ConfigurationError, ManagerClosedError
 from akapulu_async.log import logger
 from akapulu_async.models.connection import ConnectRequest
@@ -74,6 +75,9 @@ class FanOut(Generic[T]):
         closing: "asyncio.Future[None]",
     ) -> None:
         """Called by `SessionManager.run()`. `closing` is done once the manager accepts no more sessions."""
+        if not isinstance(requests, Iterable | AsyncIterable):
+            refuse_kind("requests", requests, "an iterable or an async iterable")
+        check_callable("handler", handler)
         self._requests: Iterable[ConnectRequest] | AsyncIterable[ConnectRequest] = requests
         self._handler = handler
         self._session = session

@@ -10,8 +10,8 @@ from uuid import UUID
 
 from anyio import AsyncContextManagerMixin
 
-from akapulu_async.checks import check_callable, check_count, check_kind, check_limit, check_patience, checked_id, shown
-from akapulu_async.errors import ConfigurationError, ManagerClosedError
+from akapulu_async.checks import check_count, check_kind, check_limit, check_patience, checked_id, refuse, refuse_kind
+from akapulu_async.errors import ManagerClosedError
 from akapulu_async.leak_warnings import warn_unless_closed
 from akapulu_async.log import logger
 from akapulu_async.manager.broadcast import EVENT_BUFFER, ManagerEvent
@@ -97,7 +97,7 @@ class SessionManager(AsyncContextManagerMixin):
         check_limit("max_polls_per_second", max_polls_per_second, "a number")
         check_limit("max_connects_per_second", max_connects_per_second, "a number")
         if when_full not in ("raise", "wait"):
-            raise ConfigurationError(f"when_full must be 'raise' or 'wait', not {shown(when_full)}")
+            refuse("when_full", when_full, "'raise' or 'wait'")
         check_kind("full", full, FullPolicy)
         settings = SessionSettings(
             poll=client.poll if poll is None else poll,
@@ -273,11 +273,6 @@ class SessionManager(AsyncContextManagerMixin):
             ManagerClosedError: The manager is not open.
         """
         self._registry.check_open()
-        if not isinstance(requests, Iterable | AsyncIterable):
-            raise ConfigurationError(
-                f"requests must be an iterable or an async iterable, not {type(requests).__name__}"
-            )
-        check_callable("handler", handler)
         check_count("concurrency", concurrency, none="the manager's max_sessions")
         places = concurrency or self._max_sessions or RUN_CONCURRENCY
         return FanOut(requests, handler, self.session, concurrency=places, runs=self._runs, closing=self._closing)
@@ -323,4 +318,4 @@ class SessionManager(AsyncContextManagerMixin):
 
 def _check_client(client: object) -> None:
     if not (hasattr(client, "conversations") and hasattr(client, "poll")):
-        raise ConfigurationError(f"client must be an AkapuluClient, not {type(client).__name__}")
+        refuse_kind("client", client, "an AkapuluClient")

@@ -113,19 +113,16 @@ class ConnectRequest:
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON body. Empty and None fields are left to the service."""
-        optional = {
-            "runtime_vars": dict(self.runtime_vars) or None,
-            "stt_keywords": list(self.stt_keywords) or None,
-            "voice_only_mode": self.voice_only_mode,
-        }
-        return {
+        body = {
             "scenario_id": self.scenario_id,
             "avatar_id": self.avatar_id,
+            "runtime_vars": dict(self.runtime_vars) or None,
+            "stt_keywords": list(self.stt_keywords) or None,
             "record_conversation": self.record_conversation,
             "wait_for_client_ready": self.wait_for_client_ready,
-            **{name: value for name, value in optional.items() if value is not None},
-            **self.extra,
+            "voice_only_mode": self.voice_only_mode,
         }
+        return {**{name: value for name, value in body.items() if value is not None}, **self.extra}
 
 
 def check_request(request: object) -> None:

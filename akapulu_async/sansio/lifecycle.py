@@ -9,19 +9,16 @@ Pass facts to the `receive_*()` methods and collect what followed with `events_r
 once, none is skipped on the way to `bot_ready`, and facts that arrive after `ended` are dropped.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Protocol
+from typing import Any, Protocol
 
 import attrs
 
 from akapulu_async.errors import AkapuluError, ApiError, InvalidResponseError, TransportError
 from akapulu_async.models.conversation import ConversationUpdate
 from akapulu_async.sansio.retry import RETRYABLE_STATUSES
-
-P = ParamSpec("P")
 
 
 class SessionState(StrEnum):
@@ -166,17 +163,6 @@ class Signals(Protocol):
         """Return what a 404 or 410 means. None: it is a failed poll like any other."""
 
 
-def _unless_ended(receive: Callable[Concatenate["Lifecycle", P], None]) -> Callable[Concatenate["Lifecycle", P], None]:
-    """Drop facts that arrive after the end."""
-
-    @wraps(receive)
-    def checked(self: "Lifecycle", /, *args: P.args, **kwargs: P.kwargs) -> None:
-        if self.end_reason is None:
-            receive(self, *args, **kwargs)
-
-    return checked
-
-
 @attrs.define(eq=False)
 class Lifecycle:
     """The state machine. Times are seconds on a monotonic clock, passed in as `now`.
@@ -241,7 +227,6 @@ class Lifecycle:
         events, self._events = self._events, []
         return events
 
-    @_unless_ended
     def receive_connecting(self, now: float, at: datetime) -> None:
         """The connect is about to be sent, for the first time or again, or a conversation is attached.
 
@@ -259,20 +244,18 @@ class Lifecycle:
         """The connect was answered, or the conversation was connected elsewhere."""
         self.session_id = session_id
 
-    @_unless_ended
     def receive_reached(self, state: SessionState, now: float) -> None:
         """A state other than `ended` was reached: somebody joined the room, or a snapshot says so.
 
         Enters first the states before it that were not entered. Does nothing if it was entered.
         """
-        while state not in self._entered:
-            following = FOLLOWING[self._state]
-            assert following is not None  # every state but `ended` is on this path
+        while state not in self._entered and (following := FOLLOWING[self._state]) is not None:
             self._enter(following, now)
 
-    @_unless_ended
     def receive_update(self, update: ConversationUpdate, now: float) -> None:
         """A poll was answered."""
+        if self.end_reason is not None:
+            return
         self.failures = 0
         before, text = self.progress, update.latest_update_text
         percent = 100.0 if update.call_is_ready else max(before.percent, update.completion_percent)
@@ -296,25 +279,25 @@ class Lifecycle:
         if reason is not None:
             self.receive_ended(reason, now)
 
-    @_unless_ended
     def receive_poll_failure(self, error: AkapuluError, now: float) -> None:
         """A poll failed."""
+        if self.end_reason is not None:
+            return
         self.failures += 1
         reason = self._meaning(error)
         if reason is not None:
             self.receive_ended(reason, now, None if reason is EndReason.COMPLETED else error)
 
-    @_unless_ended
     def receive_ready_timeout(self, now: float) -> None:
         """The time within which the bot had to get ready has passed."""
         if not self.ready:
             self.receive_ended(EndReason.READY_TIMEOUT, now)
 
-    @_unless_ended
     def receive_ended(self, reason: EndReason, now: float, cause: BaseException | None = None) -> None:
         """The session ended."""
-        self.end_reason, self.cause = reason, cause
-        self._enter(SessionState.ENDED, now)
+        if self.end_reason is None:
+            self.end_reason, self.cause = reason, cause
+            self._enter(SessionState.ENDED, now)
 
     def _meaning(self, error: AkapuluError) -> EndReason | None:
         """Return why a failed poll ends the session; None if it does not."""
