@@ -1,11 +1,10 @@
-"""The events of all sessions of a manager, for any number of subscribers."""
+"""The events of all sessions of a manager, for one subscriber."""
 
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
 from typing import Any
-from weakref import WeakSet
 
 import attrs
 
@@ -71,34 +70,3 @@ class Subscription:
         """End the iteration after the events so far."""
         self._closed = True
         self._news.set()
-
-
-class Broadcast:
-    """The subscriptions of a manager. Closed, it closes new ones at once."""
-
-    def __init__(self) -> None:
-        self._subscriptions: WeakSet[Subscription] = WeakSet()
-        self._closed = False
-
-    def open(self) -> None:
-        """Accept subscriptions again."""
-        self._closed = False
-
-    def subscribe(self, buffer: int) -> Subscription:
-        """Return a new subscription."""
-        subscription = Subscription(buffer)
-        if self._closed:
-            subscription.close()
-        self._subscriptions.add(subscription)
-        return subscription
-
-    def publish(self, events: Iterable[SessionEvent]) -> None:
-        """Pass events to all subscriptions."""
-        for subscription in self._subscriptions:
-            subscription.publish(events)
-
-    def close(self) -> None:
-        """Close all subscriptions, and those to come."""
-        self._closed = True
-        for subscription in self._subscriptions:
-            subscription.close()

@@ -14,7 +14,7 @@ from akapulu_async.checks import check_count, check_kind, check_limit, check_pat
 from akapulu_async.errors import ManagerClosedError
 from akapulu_async.leak_warnings import warn_unless_closed
 from akapulu_async.log import logger
-from akapulu_async.manager.broadcast import EVENT_BUFFER, ManagerEvent
+from akapulu_async.manager.broadcast import EVENT_BUFFER, ManagerEvent, Subscription
 from akapulu_async.manager.fan_out import CLOSE_GRACE, FanOut, Handler
 from akapulu_async.manager.gate import StartGate
 from akapulu_async.manager.rate_limiter import RateLimiter
@@ -114,6 +114,7 @@ class SessionManager(AsyncContextManagerMixin):
         self._runs: set[asyncio.Task[Exception | None]] = set()
         self._closing: asyncio.Future[None]  # one for each opening; done once no more sessions are accepted
         self._closed: Callable[[], object] = lambda: None
+        self._events_closed = False
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
@@ -132,7 +133,7 @@ class SessionManager(AsyncContextManagerMixin):
             )
             self._closing = asyncio.get_running_loop().create_future()
         self._registry.is_open = True
-        self._registry.broadcast.open()
+        self._events_closed = False
 
     async def drain(self, *, timeout: float | None = None) -> bool:
         """Stop accepting sessions and wait for the running ones. Returns True if all ended in time.
@@ -185,7 +186,10 @@ class SessionManager(AsyncContextManagerMixin):
             for run in self._runs:
                 logger.warning("%s could not be ended in time: a handler ignored cancellation", run.get_name())
         if not registry.is_open:  # else it was opened again meanwhile
-            registry.broadcast.close()
+            self._events_closed = True
+            for listener in registry.listeners:
+                listener.close()
+            registry.listeners.clear()
 
     def _refuse_more(self) -> None:
         if self._registry.is_open:
@@ -301,7 +305,12 @@ class SessionManager(AsyncContextManagerMixin):
             buffer: How many unread events are kept.
         """
         check_count("buffer", buffer)
-        return self._registry.broadcast.subscribe(buffer)
+        listener = Subscription(buffer)
+        if self._events_closed:
+            listener.close()
+        else:
+            self._registry.listeners.add(listener)
+        return listener
 
     def statistics(self) -> ManagerStatistics:
         """Return the figures so far. Takes time in proportion to the live sessions; fine for once a second."""

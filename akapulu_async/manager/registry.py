@@ -2,11 +2,12 @@
 
 import asyncio
 from functools import partial
+from weakref import WeakSet
 
 import attrs
 
 from akapulu_async.errors import ManagerClosedError, MinutesLimitError, StartTimeoutError
-from akapulu_async.manager.broadcast import Broadcast
+from akapulu_async.manager.broadcast import Subscription
 from akapulu_async.manager.gate import StartGate
 from akapulu_async.models.connection import ConnectRequest, check_request
 from akapulu_async.resources.conversations import Conversations
@@ -51,7 +52,7 @@ class SessionRegistry:
         self.entries: set[Entry] = set()  # all that wait, connect or run
         self.live: dict[str, Entry] = {}  # the connected ones, by id
         self.closers: set[asyncio.Task[None]] = set()  # wait for the tasks of ended sessions
-        self.broadcast = Broadcast()
+        self.listeners: WeakSet[Subscription] = WeakSet()
         self.tally = Tally()
         self.is_open = False  # whether sessions are accepted
         self._idle = asyncio.Event()
@@ -197,7 +198,8 @@ class SessionRegistry:
                 self.tally.count_end(event.end_reason, polls=session.polls, poll_failures=session.poll_failures)
                 if entry.settled:
                     self._close(entry, session)
-        self.broadcast.publish(events)
+        for listener in self.listeners:
+            listener.publish(events)
 
     def _close(self, entry: Entry, session: ConversationSession) -> None:
         self._forget(entry)
