@@ -13,29 +13,14 @@ class StartGate:
     """Admits starts in the order of arrival. Belongs to the running loop."""
 
     def __init__(self, admission: Admission, observers: Observers) -> None:
-        self._admission = admission
+        self.admission = admission
         self._observers = observers
         self._admissions: dict[int, asyncio.Future[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    @property
-    def waiting(self) -> int:
-        """How many starts wait."""
-        return self._admission.waiting
-
-    @property
-    def running(self) -> int:
-        """How many were admitted and have not ended."""
-        return self._admission.running
-
-    @property
-    def waits_when_full(self) -> bool:
-        """True if starts that meet a full account wait and try again."""
-        return self._admission.full is not None
-
     def arrive(self) -> int:
         """Take a place in the queue. Returns its ticket."""
-        ticket = self._admission.arrive()
+        ticket = self.admission.arrive()
         # Created as soon as the ticket waits: it may be admitted before its task starts to wait.
         self._admissions[ticket] = asyncio.get_running_loop().create_future()
         return ticket
@@ -53,7 +38,7 @@ class StartGate:
                 self._tell(GateStep.WAITING)
             await admitted
         except asyncio.CancelledError:
-            self._admission.leave(ticket)
+            self.admission.leave(ticket)
             self._admit()
             raise
         finally:
@@ -62,33 +47,33 @@ class StartGate:
 
     def connected(self, ticket: int) -> None:
         """An admitted start was connected."""
-        self._admission.connected(ticket, self._now())
+        self.admission.connected(ticket, self._now())
         self._admit()
 
     def refused(self, ticket: int) -> None:
         """An admitted start met a full account: it waits again, at its old place."""
-        self._admission.refused(ticket, self._now())
+        self.admission.refused(ticket, self._now())
         self._admissions[ticket] = asyncio.get_running_loop().create_future()
         self._tell(GateStep.REFUSED)
 
     def failed(self, ticket: int) -> None:
         """An admitted start failed for another reason."""
-        self._admission.failed(ticket)
+        self.admission.failed(ticket)
         self._admit()
 
     def ended(self) -> None:
         """A session that was started here ended."""
-        self._admission.ended()
+        self.admission.ended()
         self._admit()
 
     def freed(self) -> None:
         """An attached session ended, which freed a slot of the account."""
-        self._admission.freed()
+        self.admission.freed()
         self._admit()
 
     def dismiss(self, error: AkapuluError) -> None:
         """Fail all waiting starts, each with its own copy of an error."""
-        for ticket in self._admission.dismiss():
+        for ticket in self.admission.dismiss():
             admitted = self._admissions[ticket]
             if not admitted.done():
                 admitted.set_exception(copy.copy(error))
@@ -97,14 +82,14 @@ class StartGate:
     def _admit(self) -> None:
         """Admit whoever may start now, and set the timer for the next who may by time alone."""
         now = self._now()
-        for ticket in self._admission.admitted(now):
+        for ticket in self.admission.admitted(now):
             admitted = self._admissions[ticket]
             if not admitted.done():
                 admitted.set_result(None)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        due = self._admission.due(now)
+        due = self.admission.due(now)
         if due is not None:
             self._timer = asyncio.get_running_loop().call_later(due, self._admit)
 

@@ -39,13 +39,8 @@ RUN_CONCURRENCY = 100
 class Client(Protocol):
     """The parts of a client that a manager uses."""
 
-    @property
-    def conversations(self) -> Conversations:
-        """Sends the requests."""
-
-    @property
-    def poll(self) -> PollPolicy:
-        """How often sessions poll."""
+    conversations: Conversations
+    poll: PollPolicy
 
 
 class SessionManager(AsyncContextManagerMixin):
@@ -319,7 +314,7 @@ class SessionManager(AsyncContextManagerMixin):
         sessions = [each.session for each in entries if each.session and (each.connecting or each.request is None)]
         return self._registry.tally.statistics(
             Counter(session.state for session in sessions),
-            waiting=self._registry.gate.waiting,
+            waiting=self._registry.gate.admission.waiting,
             polls=sum(session.polls for session in sessions),
             poll_failures=sum(session.poll_failures for session in sessions),
         )

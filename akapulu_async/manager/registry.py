@@ -123,8 +123,8 @@ class SessionRegistry:
                 timeout=timeout or 0.0,
                 connecting=entry.connecting,
                 goes_on=entry.connecting and keep,
-                running=self.gate.running,
-                waiting=self.gate.waiting,
+                running=self.gate.admission.running,
+                waiting=self.gate.admission.waiting,
             )
         if task.cancelled():
             raise ManagerClosedError("the session manager was closed while the session was connecting")
@@ -166,7 +166,7 @@ class SessionRegistry:
 
     async def _wait_for_slot(self, entry: Entry, ticket: int) -> bool:
         """Wait for a slot after the account was full. Returns False if the start must not be tried again."""
-        if entry.abandoned or not (self.is_open and self.gate.waits_when_full):
+        if entry.abandoned or not self.is_open or self.gate.admission.full is None:
             return False
         entry.connecting = False
         self.gate.refused(ticket)

@@ -36,10 +36,10 @@ async def test_first_come_first_served() -> None:
         await start.admitted()
         await loop_rounds()
         assert [other.task.done() for other in starts] == [place <= number for place in range(4)]
-        assert (it.running, it.waiting) == (1, 3 - number)
+        assert (it.admission.running, it.admission.waiting) == (1, 3 - number)
         it.connected(start.ticket)
         it.ended()
-    assert (it.running, it.waiting) == (0, 0)
+    assert (it.admission.running, it.admission.waiting) == (0, 0)
 
 
 async def test_a_failure_admits_the_next() -> None:
@@ -49,7 +49,7 @@ async def test_a_failure_admits_the_next() -> None:
     await first.admitted()
     it.failed(first.ticket)
     await second.admitted()
-    assert (it.running, it.waiting) == (1, 0)
+    assert (it.admission.running, it.admission.waiting) == (1, 0)
 
 
 async def test_the_pace() -> None:
@@ -65,14 +65,12 @@ async def test_the_pace() -> None:
 async def test_a_full_account() -> None:
     """A refused start is admitted again after a pause."""
     it = gate(full=FullPolicy(base=0.01))
-    assert it.waits_when_full
     start = Start(it)
     await start.admitted()
     it.refused(start.ticket)
-    assert (it.running, it.waiting) == (0, 1)
+    assert (it.admission.running, it.admission.waiting) == (0, 1)
     await soon(it.enter(start.ticket))
-    assert (it.running, it.waiting) == (1, 0)
-    assert not gate().waits_when_full
+    assert (it.admission.running, it.admission.waiting) == (1, 0)
 
 
 async def test_cancelled_while_waiting() -> None:
@@ -83,7 +81,7 @@ async def test_cancelled_while_waiting() -> None:
     second.task.cancel()
     await loop_rounds()
     assert second.task.cancelled()
-    assert (it.running, it.waiting) == (1, 2)
+    assert (it.admission.running, it.admission.waiting) == (1, 2)
     it.failed(first.ticket)
     await third.admitted()
     assert not fourth.task.done()
@@ -104,7 +102,7 @@ async def test_cancelled_while_admitted() -> None:
         second.task.cancel()
         await third.admitted()
         assert second.task.cancelled()
-        assert (it.running, it.waiting) == (1, 0)
+        assert (it.admission.running, it.admission.waiting) == (1, 0)
 
 
 async def test_cancelled_while_dismissed() -> None:
@@ -120,7 +118,7 @@ async def test_cancelled_while_dismissed() -> None:
         second.task.cancel()
         await loop_rounds()
         assert second.task.cancelled()
-        assert (it.running, it.waiting) == (1, 0)
+        assert (it.admission.running, it.admission.waiting) == (1, 0)
 
 
 async def test_dismissed() -> None:
@@ -136,7 +134,7 @@ async def test_dismissed() -> None:
             await other.task
         caught.append(info.value)
     assert len({id(one) for one in [error, *caught]}) == 4
-    assert (it.running, it.waiting) == (1, 0)
+    assert (it.admission.running, it.admission.waiting) == (1, 0)
     assert not it._admissions
     it.dismiss(error)
 
@@ -163,4 +161,4 @@ async def test_a_slot_freed_by_an_attached_session() -> None:
     it.refused(start.ticket)
     it.freed()
     await soon(it.enter(start.ticket))
-    assert (it.running, it.waiting) == (1, 0)
+    assert (it.admission.running, it.admission.waiting) == (1, 0)

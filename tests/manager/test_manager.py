@@ -1566,7 +1566,8 @@ async def test_no_place_is_lost() -> None:
                 await asyncio.sleep(0)
             await asyncio.gather(*tasks, return_exceptions=True)
         await until(lambda: not session_tasks())
-        assert (manager._registry.gate.running, manager._registry.gate.waiting) == (0, 0)
+        admission = manager._registry.gate.admission
+        assert (admission.running, admission.waiting) == (0, 0)
         assert not manager._registry.gate._admissions
         ended = Counter(manager.statistics().ended)
         assert manager.statistics().started == ended.total()

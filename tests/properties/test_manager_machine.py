@@ -355,7 +355,7 @@ class AnyManager(Interleaved):
         assert connected <= live <= connected + figures.live[SessionState.CONNECTING]
         started = [session for session in self.manager.sessions if isinstance(session._start, ConnectRequest)]
         assert sum(map(_lives, started)) <= MOST
-        assert self.manager._registry.gate.running <= MOST
+        assert self.manager._registry.gate.admission.running <= MOST
         waiting_again = figures.started - sum(figures.ended.values()) - live
         refused = [entry for entry in self.manager._registry.entries if entry.session and not entry.connecting]
         assert 0 <= waiting_again <= len(refused)
@@ -387,7 +387,12 @@ class AnyManager(Interleaved):
         assert (self.manager.sessions, figures.waiting, sum(figures.live.values())) == ((), 0, 0)
         ends = sum(event.state is SessionState.ENDED for event in self.published)
         assert figures.started == sum(figures.ended.values()) == ends
-        assert (registry.entries, registry.live, registry.closers, registry.gate.running) == (set(), {}, set(), 0)
+        assert (registry.entries, registry.live, registry.closers, registry.gate.admission.running) == (
+            set(),
+            {},
+            set(),
+            0,
+        )
         for start in self.starts:
             if not start.task.cancelled():
                 error = start.task.exception()
