@@ -9,7 +9,6 @@ Pass facts to the `receive_*()` methods and collect what followed with `events_r
 once, none is skipped on the way to `bot_ready`, and facts that arrive after `ended` are dropped.
 """
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
@@ -66,16 +65,8 @@ class EndReason(StrEnum):
     """The task that held the session was cancelled."""
 
 
-FOLLOWING: Mapping[SessionState | None, SessionState | None] = {
-    None: SessionState.CONNECTING,
-    SessionState.CONNECTING: SessionState.ROOM_JOINED,
-    # A call that is ready has somebody in its room: readiness implies the join.
-    SessionState.ROOM_JOINED: SessionState.BOT_READY,
-    # Only `ended` follows, which can be reached from any state.
-    SessionState.BOT_READY: None,
-    SessionState.ENDED: None,
-}
-"""The transition table. None: only `ended` may follow."""
+PATH = (SessionState.CONNECTING, SessionState.ROOM_JOINED, SessionState.BOT_READY)
+"""The order in which states are entered: readiness implies the join. `ended` can follow each of them."""
 
 
 @attrs.frozen
@@ -249,8 +240,10 @@ class Lifecycle:
 
         Enters first the states before it that were not entered. Does nothing if it was entered.
         """
-        while state not in self._entered and (following := FOLLOWING[self._state]) is not None:
-            self._enter(following, now)
+        if self.end_reason is None and state not in self._entered:
+            for passed in PATH[: PATH.index(state) + 1]:
+                if passed not in self._entered:
+                    self._enter(passed, now)
 
     def receive_update(self, update: ConversationUpdate, now: float) -> None:
         """A poll was answered."""
