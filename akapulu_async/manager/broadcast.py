@@ -20,10 +20,8 @@ class EventsMissed:
 
     count: int
     """How many were dropped."""
-
     at: datetime = attrs.field(factory=lambda: datetime.now(UTC), eq=False)
     """When the subscriber reached the gap, in UTC."""
-
     session_id: None = None
     """None: events of any session may be missing."""
 

@@ -30,15 +30,12 @@ class Outcome(Generic[T]):
 
     index: int
     """The request's place in the iterable, from 0."""
-
     request: ConnectRequest
 
     session: ConversationSession | None
     """Its session, which has ended; None if none was started."""
-
     value: T | None
     """The handler's return value; None if it did not return."""
-
     error: BaseException | None
     """The error of the start or of the handler; None if there was none."""
 

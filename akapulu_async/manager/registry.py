@@ -27,17 +27,13 @@ class Entry:
 
     request: ConnectRequest | None
     """None for an attached session."""
-
     session: ConversationSession | None = None
     """None while it waits for its first admission."""
-
     task: "asyncio.Task[ConversationSession] | None" = None
     connecting: bool = False
     """True while its connect is under way, and after it succeeded; False while it waits for admission."""
-
     abandoned: bool = False
     """True if its caller stopped waiting for it."""
-
     settled: bool = False
     """True once it was started or attached."""
 

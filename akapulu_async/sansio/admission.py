@@ -14,7 +14,6 @@ class FullPolicy:
 
     base: float = attrs.field(default=1.0, validator=checked_by(check_interval))
     """Seconds: the first pause, half to all of it."""
-
     cap: float = attrs.field(default=30.0, validator=checked_by(check_interval))
     """Seconds: the longest pause. A slot that another program frees is noticed at most this late."""
 

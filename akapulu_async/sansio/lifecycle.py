@@ -25,13 +25,10 @@ class SessionState(StrEnum):
 
     CONNECTING = "connecting"
     """The connect is about to be sent, or was sent."""
-
     ROOM_JOINED = "room_joined"
     """Somebody joined the room: the session's participant, the application's user, or the bot."""
-
     BOT_READY = "bot_ready"
     """Bot and participant are ready: the service said `call_is_ready`."""
-
     ENDED = "ended"
     """The conversation is over; see `EndReason`."""
 
@@ -41,26 +38,19 @@ class EndReason(StrEnum):
 
     LEFT = "left"
     """The caller left the context or called `end()`, or the manager shut down. The conversation itself may continue."""
-
     COMPLETED = "completed"
     """The service reported the end of a conversation whose bot had been ready."""
-
     READY_TIMEOUT = "ready_timeout"
     """The bot did not get ready within the session's `ready_timeout`."""
-
     DURATION_LIMIT_REACHED = "duration_limit_reached"
     """The service reported it: the plan's cap on one call, or the month's minutes."""
-
     PARTICIPANT_JOIN_TIMEOUT = "participant_join_timeout"
     """The service reported it: nobody joined the room in time."""
-
     CONNECT_FAILED = "connect_failed"
     """The service refused the connect, or did not answer it."""
-
     FAILED = "failed"
     """The service refused the polls, or was unreachable for longer than the poll policy allows; or the session's
     participant could not join."""
-
     CANCELLED = "cancelled"
     """The task that held the session was cancelled."""
 
@@ -75,7 +65,6 @@ class Progress:
 
     percent: float = 0.0
     """0 to 100. Never decreases: lower figures from the service are ignored. 100 once the bot is ready."""
-
     text: str = ""
     """The service's latest status text, as it came."""
 
@@ -91,7 +80,6 @@ class _Event:
 
     at: datetime
     """When, in UTC."""
-
     elapsed: float
     """Seconds since the connect was sent; see `Lifecycle.began`."""
 
@@ -110,10 +98,8 @@ class StateChanged(_Event):
 
     state: SessionState
     """The state that was entered."""
-
     end_reason: EndReason | None = None
     """Why it ended; None for the other states."""
-
     cause: BaseException | None = attrs.field(default=None, eq=False, repr=_kind)
     """The error that ended it; None if none did. `repr` shows its class alone, since its text may quote the token."""
 
@@ -129,7 +115,6 @@ class ProgressChanged(_Event):
 
     percent: float
     """See `Progress.percent`."""
-
     text: str
     """See `Progress.text`."""
 
@@ -168,26 +153,19 @@ class Lifecycle:
 
     session_id: str | None = attrs.field(default=None, init=False)
     """The conversation; None until its connect is answered."""
-
     end_reason: EndReason | None = attrs.field(default=None, init=False)
     """Why it ended; None while it has not."""
-
     cause: BaseException | None = attrs.field(default=None, init=False)
     """The error that ended it; None if none did."""
-
     progress: Progress = attrs.field(factory=Progress, init=False)
     """How far the bot has come in getting ready."""
-
     failures: int = attrs.field(default=0, init=False)
     """How many polls in a row failed."""
-
     began: float = attrs.field(default=0.0, init=False)
     """The clock when the connect was about to be sent: its last try, if the account was full before. Durations count
     from here."""
-
     began_at: datetime | None = attrs.field(default=None, init=False)
     """`began` as a time in UTC; None before."""
-
     rose: float = attrs.field(default=0.0, init=False)
     """The clock when the percentage last rose; `began` if it never did."""
 

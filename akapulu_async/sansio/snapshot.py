@@ -20,13 +20,10 @@ class SessionSnapshot:
 
     session_id: str
     """The conversation."""
-
     began_at: datetime
     """When its connect was sent, with a time zone."""
-
     elapsed: Mapping[SessionState, float] = attrs.field(hash=False)
     """Seconds from `began_at` to each state that was entered; the last is the current one."""
-
     end_reason: EndReason | None = None
     """Why it ended; None while it has not."""
 

@@ -40,25 +40,18 @@ class ManagerStatistics:
 
     live: Mapping[SessionState, int] = attrs.field(hash=False)
     """Sessions in each state but `ended`."""
-
     waiting: int
     """Starts that wait: for `max_sessions`, the pace of connects, or a slot of the account."""
-
     started: int
     """Sessions whose connect was sent, or that were attached."""
-
     ready: int
     """Sessions whose bot got ready."""
-
     ended: Mapping[EndReason, int] = attrs.field(hash=False)
     """Sessions that ended, by reason; 0 for a reason that did not occur."""
-
     polls: int
     """Polls that were completed, successful or not."""
-
     poll_failures: int
     """Polls that failed."""
-
     time_to_ready: Mapping[str, float | None] = attrs.field(hash=False)
     """Seconds from the connect to `bot_ready`: `p50`, `p90`, `p99`, exact to one per cent; None if none got ready."""
 
