@@ -218,7 +218,7 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         """Wait until the next poll is due, or a participant reports that the bot is ready."""
         loop = asyncio.get_running_loop()
         due = self._poll_due = loop.create_future()
-        timer = loop.call_later(seconds, _set, due)
+        timer = loop.call_later(seconds, self._poll_now)
         try:
             await due
         finally:
@@ -246,8 +246,8 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         self._publish()
 
     def _poll_now(self) -> None:
-        if self._poll_due is not None:
-            _set(self._poll_due)
+        if self._poll_due is not None and not self._poll_due.done():
+            self._poll_due.set_result(None)
 
     def _participant_left(self, error: BaseException | None) -> None:
         if self._over and isinstance(error, Exception):
@@ -332,8 +332,3 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
     def _log(self, level: int, message: str, *values: object) -> None:
         """Log a record about this conversation; its id is the message's first value."""
         logger.log(level, message, self.id, *values, extra={"session_id": self.id})
-
-
-def _set(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
