@@ -255,9 +255,7 @@ class SessionView:
     async def _reached(self, state: SessionState) -> None:
         if self._lifecycle.began_at is None:
             raise ClosedError("the session is not open: enter it with `async with session:` before waiting for it")
-        while True:
-            if self.elapsed(state) is not None:
-                return
+        while self.elapsed(state) is None:
             if self._over:
                 raise self._ended_error()
             await self._event_log.news()
