@@ -80,12 +80,14 @@ class _Part:
         return True
 
     def write(self, pieces: list[bytes]) -> None:
-        """Append pieces."""
-        self.file.seek(self.received)
+        """Append the pieces, and clear the list at once: a write that fails or is cancelled must not be repeated."""
         # In one call: after each call the thread would wait for the interpreter's lock, which the loop holds.
-        self.file.write(b"".join(pieces))
+        batch = b"".join(pieces)
+        pieces.clear()
+        self.file.seek(self.received)
+        self.file.write(batch)
         self.file.flush()
-        self.received += sum(map(len, pieces))
+        self.received += len(batch)
 
     def close(self, keep: bool) -> None:  # noqa: FBT001 - called through a thread
         """Close the file. Remove it unless it is to be kept and the next download can resume it."""
@@ -180,52 +182,6 @@ def check_target(target: Path, overwrite: bool) -> None:  # noqa: FBT001 - calle
 
 
 @attrs.define(eq=False, repr=False)
-class _Writer:
-    """Writes pieces into a part in a thread, while the next pieces are received."""
-
-    _part: _Part
-    _on_write: Callable[[], object]
-    """Called in the event loop after each write, except in `save()`."""
-    _pieces: list[bytes] = attrs.field(factory=list, init=False)
-    _collected: int = attrs.field(default=0, init=False)
-    _writing: "asyncio.Task[None] | None" = attrs.field(default=None, init=False)
-
-    async def add(self, piece: bytes) -> None:
-        """Add a piece. Waits only if writing is slower than receiving; raises the last write's error."""
-        self._pieces.append(piece)
-        self._collected += len(piece)
-        if self._collected >= WRITE_BYTES:
-            await self._begin()
-
-    async def finish(self) -> None:
-        """Write the rest."""
-        await self._begin()
-        await self._written()
-
-    async def save(self) -> None:
-        """Write the rest after a failure, unless a write failed: the rest would not follow the bytes in the file."""
-        with suppress(Exception):  # the first failure is raised
-            await self._written()
-            await in_thread(self._part.write, self._pieces)
-
-    async def _begin(self) -> None:
-        await self._written()
-        # Cleared first: a cancelled write is still carried out, and must not be repeated.
-        batch, self._pieces, self._collected = self._pieces, [], 0
-        self._writing = asyncio.create_task(self._write(batch))
-
-    async def _write(self, batch: list[bytes]) -> None:
-        await in_thread(self._part.write, batch)
-        self._on_write()
-
-    async def _written(self) -> None:
-        """Wait for the write in progress, even when cancelled: the file must not be closed during it."""
-        if self._writing is not None:
-            await settle((self._writing,), None)
-            self._writing.result()
-
-
-@attrs.define(eq=False, repr=False)
 class Download:
     """The download of one recording into a file.
 
@@ -298,17 +254,39 @@ class Download:
         return part
 
     async def _copy(self, recording: Recording, part: _Part) -> None:
-        writer, received = _Writer(part, lambda: self._report(part)), part.received
+        """Write the bytes in a thread, while the next ones are received."""
+        loop, received = asyncio.get_running_loop(), part.received
+        pieces: list[bytes] = []
+        writing: list[asyncio.Future[None]] = []
+
+        async def written() -> None:
+            """Wait for the write in progress, even when cancelled: the file must not be closed during it."""
+            await settle(writing, None)
+            for write in writing:
+                write.result()
+                self._report(part)
+            writing.clear()
+
         try:
+            unwritten = 0
             async for piece in recording.iter_bytes():
                 received += len(piece)
                 if part.size is not None and received > part.size:
                     break
-                await writer.add(piece)
-            await writer.finish()
+                pieces.append(piece)
+                unwritten += len(piece)
+                if unwritten >= WRITE_BYTES:
+                    await written()
+                    writing.append(loop.run_in_executor(None, part.write, pieces))
+                    pieces, unwritten = [], 0
+            await written()
+            await in_thread(part.write, pieces)
         except BaseException:
-            await writer.save()
+            with suppress(Exception):  # the first failure is raised
+                await written()
+                await in_thread(part.write, pieces)
             raise
+        self._report(part)
         if part.size is not None and received > part.size:
             # Nobody knows which bytes are the surplus.
             await self._close_part(keep=False)
