@@ -1,7 +1,7 @@
 """One attempt of a call: a request on the wire, how far it came, and its answer."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -123,24 +123,6 @@ class Exchange:
         """Return the error that says that an answer makes no sense, whatever its body."""
         return invalid_response(self.request, Response(response.status, response.headers, b""), problem)
 
-    async def read_in_time(self, response: aiohttp.ClientResponse) -> Response:
-        """Return the whole answer to a call whose own deadline no longer counts."""
-        limit = asyncio.timeout(self.timeouts.total)
-        try:
-            async with limit:
-                return await self.read(response)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-        raise self.too_late()
-
-    def at_hand(self, response: aiohttp.ClientResponse) -> Response | None:
-        """Return the answer if all of it came with its headers, as short ones do, and is in order; else None."""
-        content = response.content
-        if not content.is_eof() or content.exception() is not None:
-            return None
-        return self._whole(response, content.read_nowait())
-
     async def read(self, response: aiohttp.ClientResponse) -> Response:
         """Return the whole answer, if its body is as short as JSON may be, and close the response."""
         self.doing = "in the middle of the answer"
@@ -149,25 +131,19 @@ class Exchange:
         except READ_ERRORS as error:
             failure = self.failure(error)
         else:
-            return self._whole(response, body)
+            if body is None:
+                raise self.invalid(response, f"it is larger than {MAX_JSON_BYTES // 2**20} MiB")
+            self.answer_body = body
+            # As a value that does not show its body: it may contain a token, and tracebacks may show variables.
+            return Response(response.status, response.headers, body)
         finally:
             response.close()
         raise failure
-
-    def _whole(self, response: aiohttp.ClientResponse, body: bytes | None) -> Response:
-        if body is None or len(body) > MAX_JSON_BYTES:
-            raise self.invalid(response, f"it is larger than {MAX_JSON_BYTES // 2**20} MiB")
-        self.answer_body = body
-        # As a value that does not show its body: it may contain a token, and tracebacks may show variables.
-        return Response(response.status, response.headers, body)
 
 
 @attrs.define(eq=False, repr=False)
 class Stream:
     """An answer whose body is read in pieces."""
-
-    url: URL
-    """Where it comes from; a signed link, so it must not be logged."""
 
     _exchange: Exchange
     _response: aiohttp.ClientResponse
@@ -190,18 +166,33 @@ class Stream:
             InvalidResponseError: It is longer.
             TransportError: It broke off, or was not complete after the timeouts' total.
         """
-        return await self._exchange.read_in_time(self._response)
+        limit = asyncio.timeout(self._exchange.timeouts.total)  # the call's own deadline is over
+        try:
+            async with limit:
+                return await self._exchange.read(self._response)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        raise self._exchange.too_late()
 
-    async def read_some(self) -> bytes:
-        """Return the bytes that have come, at least one; none at the end.
+    # Not a generator, which would have to be closed after leaving a loop early.
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the bytes that have come, at least one.
 
         Raises:
             TransportError: It broke off, or nothing came for the timeouts' total.
         """
         try:
-            return await self._response.content.readany()
+            piece = await self._response.content.readany()
         except READ_ERRORS as error:
             failure = self._exchange.failure(error)
+        else:
+            if piece:
+                return piece
+            raise StopAsyncIteration
         raise failure
 
     def close(self) -> None:
@@ -250,12 +241,9 @@ class Body(aiohttp.Payload):
 
 async def _read(response: aiohttp.ClientResponse) -> bytes | None:
     """Return the body, or None if it is larger than JSON may be."""
-    length = response.content_length
-    if length is not None and length > MAX_JSON_BYTES:
-        return None
-    body = bytearray()
-    while piece := await response.content.readany():
+    body, content = bytearray(), response.content
+    too_large = (response.content_length or 0) > MAX_JSON_BYTES
+    while not too_large and (piece := await content.readany()):
         body += piece
-        if len(body) > MAX_JSON_BYTES:
-            return None
-    return bytes(body)
+        too_large = len(body) > MAX_JSON_BYTES
+    return None if too_large else bytes(body)

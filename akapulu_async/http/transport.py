@@ -310,7 +310,7 @@ class Transport:
         except BaseException:
             places.release()
             raise
-        return Stream(response.url, exchange, response, places)
+        return Stream(exchange, response, places)
 
     async def _follow(self, exchange: Exchange) -> tuple[Exchange, aiohttp.ClientResponse]:
         """Return the answer at the end of the redirects, and the exchange that it came with: each has its own."""
@@ -383,7 +383,7 @@ class Transport:
         else:
             response = await exchange.begin(get.send(exchange.url, exchange.trace))
             reused.give_back(get)
-        answer = exchange.at_hand(response) or await exchange.read(response)
+        answer = await exchange.read(response)
         del response  # it shows its headers, as tracebacks may show variables
         return self._decipher(exchange, answer)
 

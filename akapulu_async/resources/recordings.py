@@ -48,7 +48,7 @@ class Recording:
         Raises:
             TransportError: The connection broke, or nothing arrived within the timeouts' total.
         """
-        return _Pieces(self._stream)
+        return self._stream
 
     @property
     def etag(self) -> str | None:
@@ -63,22 +63,6 @@ class Recording:
     def partial(self) -> bool:
         """True if the answer has only a range of the bytes."""
         return self._stream.status == _PARTIAL_CONTENT
-
-
-class _Pieces:
-    """The iterator of `iter_bytes()`. Not a generator, which would have to be closed after leaving a loop early."""
-
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        piece = await self._stream.read_some()
-        if not piece:
-            raise StopAsyncIteration
-        return piece
 
 
 @asynccontextmanager
