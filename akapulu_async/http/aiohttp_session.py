@@ -23,7 +23,6 @@ import re
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from http.cookies import BaseCookie, SimpleCookie
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
@@ -51,18 +50,6 @@ TransferEncodingError: type[Exception] = getattr(_undocumented, "TransferEncodin
 
 READ_ERRORS = (aiohttp.ClientError, OSError, HttpProcessingError)
 """The exceptions of reading an answer with aiohttp; the last only where aiohttp has no parser in C."""
-
-
-class NoCookies(aiohttp.DummyCookieJar):
-    """Keeps no cookies, without making a new empty jar for each request."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._none: BaseCookie[str] = SimpleCookie()
-
-    def filter_cookies(self, request_url: URL) -> "BaseCookie[str]":  # noqa: ARG002 - aiohttp's
-        """Return none."""
-        return self._none
 
 
 class CleanConnector(aiohttp.TCPConnector):
@@ -95,7 +82,7 @@ def make_http(base_url: str, connections: int) -> tuple[aiohttp.ClientSession, a
         connections: The most there may be.
     """
     connector = CleanConnector(limit=connections, keepalive_timeout=KEEPALIVE, ttl_dns_cache=DNS_TTL)
-    proxy, cookies = environment_proxy(base_url), NoCookies()
+    proxy, cookies = environment_proxy(base_url), aiohttp.DummyCookieJar()
     service = aiohttp.ClientSession(connector=connector, cookie_jar=cookies, proxy=proxy, middlewares=(sent_once,))
     foreign = aiohttp.ClientSession(
         connector=connector, connector_owner=False, cookie_jar=cookies, middlewares=(sent_once,)
@@ -189,10 +176,10 @@ def failure_reason(error: Exception) -> str:
 
 
 def _certificate_reason(error: aiohttp.ClientConnectorCertificateError) -> str:
-    return (
-        f"the certificate of {error.host} was not accepted: {_verify_message(error)}; "
-        "for a CA of your own set SSL_CERT_FILE, or pass http="
-    )
+    cause = error.certificate_error
+    problem = cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else cause
+    remedy = "for a CA of your own set SSL_CERT_FILE, or pass http="
+    return f"the certificate of {error.host} was not accepted: {problem}; {remedy}"
 
 
 def _system_text(error: OSError) -> str:
@@ -200,19 +187,16 @@ def _system_text(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else str(error.strerror)
 
 
-def _without_quote(message: str) -> str:
-    """Remove aiohttp's quote of the answer: it may be any part of it, a token's too."""
-    # Below a long quote is a line of as many blanks, for which the search would take quadratic time.
-    return excerpt(re.split(r":?\s+(?:bytearray\()?b?['\"]", message[:200])[0])
-
-
 def _not_http(error: Any) -> str:
-    complaint, broken_chunk, seen = _without_quote(error.message), False, error
+    seen = error
     while seen is not None:
-        broken_chunk |= isinstance(seen, TransferEncodingError)
+        if isinstance(seen, TransferEncodingError):  # aiohttp's parser in Python says nothing but the chunk's content
+            return "the answer is not HTTP: a chunk of it is broken"
         seen = seen.__cause__
-    # Of a broken chunk, aiohttp's parser in Python gives nothing but the content.
-    return f"the answer is not HTTP: {'a chunk of it is broken' if broken_chunk else complaint}"
+    # Without aiohttp's quote of the answer: it may be any part of it, a token's too. Below a long quote is a line of as
+    # many blanks, for which the search would take quadratic time.
+    complaint = re.split(r":?\s+(?:bytearray\()?b?['\"]", error.message[:200])[0]
+    return f"the answer is not HTTP: {excerpt(complaint)}"
 
 
 # The first that fits counts: subclasses come before their bases.
@@ -238,11 +222,6 @@ _REASONS: tuple[tuple[type[Exception], Callable[[Any], str]], ...] = (
 )
 
 
-def _verify_message(error: aiohttp.ClientConnectorCertificateError) -> str:
-    cause = error.certificate_error
-    return cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else str(cause)
-
-
 def system_cause(error: BaseException) -> OSError | None:
     """Return the operating system's own error below an exception of aiohttp's, without frames; None if there is none.
 
@@ -252,11 +231,7 @@ def system_cause(error: BaseException) -> OSError | None:
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and not isinstance(seen, aiohttp.ClientError):
-            return _without_frames(seen)
+            seen.__cause__ = seen.__context__ = None
+            return seen.with_traceback(None)
         seen = seen.__cause__ or seen.__context__
     return None
-
-
-def _without_frames(error: OSError) -> OSError:
-    error.__cause__ = error.__context__ = None
-    return error.with_traceback(None)

@@ -125,20 +125,26 @@ class Exchange:
 
     async def read(self, response: aiohttp.ClientResponse) -> Response:
         """Return the whole answer, if its body is as short as JSON may be, and close the response."""
+        content = response.content
+        if content.is_eof() and content.exception() is None:  # a short one came with its headers
+            return self._whole(response, content.read_nowait())
         self.doing = "in the middle of the answer"
         try:
             body = await _read(response)
         except READ_ERRORS as error:
             failure = self.failure(error)
         else:
-            if body is None:
-                raise self.invalid(response, f"it is larger than {MAX_JSON_BYTES // 2**20} MiB")
-            self.answer_body = body
-            # As a value that does not show its body: it may contain a token, and tracebacks may show variables.
-            return Response(response.status, response.headers, body)
+            return self._whole(response, body)
         finally:
             response.close()
         raise failure
+
+    def _whole(self, response: aiohttp.ClientResponse, body: bytes | None) -> Response:
+        if body is None or len(body) > MAX_JSON_BYTES:
+            raise self.invalid(response, f"it is larger than {MAX_JSON_BYTES // 2**20} MiB")
+        self.answer_body = body
+        # As a value that does not show its body: it may contain a token, and tracebacks may show variables.
+        return Response(response.status, response.headers, body)
 
 
 @attrs.define(eq=False, repr=False)

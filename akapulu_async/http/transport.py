@@ -28,7 +28,7 @@ from akapulu_async.http.reused_request import ReusedRequests
 from akapulu_async.leak_warnings import warn_unless_closed
 from akapulu_async.log import logger
 from akapulu_async.observing import Attempt, ExchangeRecord, Observers
-from akapulu_async.sansio.http import ERROR_TYPES, ErrorTypes, Request, Response, decipher
+from akapulu_async.sansio.http import ERROR_TYPES, ErrorTypes, Request, decipher
 from akapulu_async.sansio.retry import RetryPolicy, Timeouts
 from akapulu_async.sansio.urls import redirect_target
 from akapulu_async.secret import MASK, Secret
@@ -97,7 +97,7 @@ class Transport:
         """None: it is not open."""
         self._timeouts = timeouts
         self._retry = retry
-        self._error_types = error_types
+        self._decipher = partial(decipher, error_types=error_types, secrets=self.secrets)
         self._pool_size = pool_size
         self._wait_for_place = f"while waiting for one of the {pool_size} connections to get free"
         self._rng = rng
@@ -169,16 +169,13 @@ class Transport:
 
         When cancelled, the request may have reached the service or not; but see `Request.on_late_answer`.
         """
-        return self._send_to(self._url(request), request, attempts)
+        return self.sender(request, attempts=attempts)()
 
     def sender(self, request: Request[T], *, attempts: int | None = None) -> Callable[[], Coroutine[Any, Any, T]]:
         """Return a function that sends a request each time it is called, as `send()` does: for polls."""
-        # A partial is smaller than a closure: thousands of sessions keep one each.
-        return partial(self._send_to, self._url(request), request, attempts)
-
-    def _send_to(self, url: URL, request: Request[T], attempts: int | None) -> Coroutine[Any, Any, T]:
         run = self._exchange if request.on_late_answer is None else self._shielded_exchange
-        return self._call(request, url, run, attempts=attempts)
+        # A partial is smaller than a closure: thousands of sessions keep one each.
+        return partial(self._call, request, self._url(request), run, attempts)
 
     @asynccontextmanager
     async def stream(self, request: Request[Any], headers: Mapping[str, str]) -> AsyncGenerator[Stream]:
@@ -192,7 +189,7 @@ class Transport:
             ClosedError, ConfigurationError, TransportError, InvalidResponseError, ApiError: As `send()`. A refusal by
             the target of a redirect is a `TransportError`.
         """
-        stream = await self._call(request, self._url(request), self._open_stream, headers=headers)
+        stream = await self._call(request, self._url(request), self._open_stream, None, headers)
         try:
             yield stream
         finally:
@@ -207,15 +204,11 @@ class Transport:
         request: Request[Any],
         url: URL,
         run: Callable[[Exchange], Awaitable[T]],
-        *,
-        attempts: int | None = None,
+        attempts: int | None,
         headers: Mapping[str, str] = NO_HEADERS,
     ) -> T:
         """Make attempts, with pauses between them, until one succeeds or the deadline passes."""
-        http = self._http
-        if http is None:
-            raise _not_open()
-        self._check_loop()
+        http = self._open_http()
         deadline = Deadline(self._deadlines)
         begin = partial(Exchange, request, url, self._timeouts, deadline, headers=headers)
         exchange = begin()
@@ -281,10 +274,9 @@ class Transport:
             exchange.given_up = not exchange.sent
             with suppress(asyncio.CancelledError):
                 await settle((task,), LATE_ANSWER if waits else 0)
-            if not task.done():
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await settle((task,), None)
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await settle((task,), None)
             if request.on_late_answer is not None and not task.cancelled() and task.exception() is None:
                 request.on_late_answer(task.result())
             elif waits:
@@ -306,34 +298,28 @@ class Transport:
         places = self._download_places
         await places.acquire()
         try:
-            exchange, response = await self._follow(exchange)
+            return Stream(*await self._follow(exchange), places)
         except BaseException:
             places.release()
             raise
-        return Stream(exchange, response, places)
 
     async def _follow(self, exchange: Exchange) -> tuple[Exchange, aiohttp.ClientResponse]:
         """Return the answer at the end of the redirects, and the exchange that it came with: each has its own."""
-        response, redirects = await self._attempt(exchange, self._ask_in_pieces), 0
-        while response.status in _REDIRECTS:
+        for _ in range(MAX_REDIRECTS + 1):
+            response = await self._attempt(exchange, self._ask_in_pieces)
+            if response.status not in _REDIRECTS:
+                return exchange, response
             response.close()
-            if redirects == MAX_REDIRECTS:
-                raise exchange.invalid(response, f"it redirects more than {MAX_REDIRECTS} times")
             target = redirect_target(response.headers.get("Location", ""), str(response.url))
             if target is None:
                 raise exchange.invalid(response, "it redirects to where it must not be followed: only to https")
             exchange = attrs.evolve(exchange, url=URL(target, encoded=True), foreign=True)
-            response = await self._attempt(exchange, self._ask_in_pieces)
-            redirects += 1
-        return exchange, response
+        raise exchange.invalid(response, f"it redirects more than {MAX_REDIRECTS} times")
 
-    def _attempt(self, exchange: Exchange, ask: Callable[[Exchange], Awaitable[T]]) -> Awaitable[T]:
+    async def _attempt(self, exchange: Exchange, ask: Callable[[Exchange], Awaitable[T]]) -> T:
         """Make one exchange, and tell observers and log if there are any."""
-        if self.observers.attempts or logger.isEnabledFor(logging.DEBUG):
-            return self._observed(exchange, ask)
-        return ask(exchange)
-
-    async def _observed(self, exchange: Exchange, ask: Callable[[Exchange], Awaitable[T]]) -> T:
+        if not self.observers.attempts and not logger.isEnabledFor(logging.DEBUG):
+            return await ask(exchange)
         observers, request, began = self.observers, exchange.request, time.perf_counter()
         attempt = Attempt(
             method=request.method,
@@ -375,53 +361,50 @@ class Transport:
 
     async def _ask(self, exchange: Exchange) -> Any:
         """Send a request, and return the value that its answer is read as."""
-        http, reused = self._service_http(), self._reused
+        http, reused, safe = self._open_http(), self._reused, exchange.request.safe
         # A borrowed session may have work to do for each request.
         get = reused.take() if exchange.request.method == "GET" and http is not self._borrowed else None
-        if get is None:
-            response = await exchange.begin(self._request(http, exchange))
-        else:
+        if get is not None:
             response = await exchange.begin(get.send(exchange.url, exchange.trace))
             reused.give_back(get)
+        else:
+            sending = http.request(
+                exchange.request.method,
+                exchange.url,
+                data=None if safe else Body(exchange),
+                headers=self._headers_of(exchange),
+                timeout=self._call_timeout,
+                # A name of its own in the pool, see the class.
+                server_hostname=None if safe else exchange.url.raw_host,
+                **_AS_IT_COMES,
+            )
+            response = await exchange.begin(sending)
         answer = await exchange.read(response)
         del response  # it shows its headers, as tracebacks may show variables
-        return self._decipher(exchange, answer)
-
-    def _request(self, http: aiohttp.ClientSession, exchange: Exchange) -> Awaitable[aiohttp.ClientResponse]:
-        """Send one request; the result waits for the answer's beginning, and raises `REQUEST_ERRORS`."""
-        safe = exchange.request.safe
-        return http.request(
-            exchange.request.method,
-            exchange.url,
-            data=None if safe else Body(exchange),
-            headers=self._headers_of(exchange),
-            timeout=self._call_timeout,
-            # A name of its own in the pool, see the class.
-            server_hostname=None if safe else exchange.url.raw_host,
-            **_AS_IT_COMES,
-        )
+        return self._decipher(exchange.request, answer, now=datetime.now(UTC), attempts=exchange.number)
 
     async def _ask_in_pieces(self, exchange: Exchange) -> aiohttp.ClientResponse:
         """Send a GET, and return the beginning of its answer; a foreign host is asked without credentials."""
-        http, foreign = self._service_http(), exchange.foreign
-        response = await exchange.begin(
-            (self._foreign_http if foreign else http).request(
-                "GET",
-                exchange.url,
-                # In no variable: tools that show those look into mappings, and here is the API key, or a password.
-                headers=self._headers_of(exchange),
-                proxy=self._foreign_proxy(exchange.url) if foreign else None,
-                timeout=self._stream_timeout,
-                middlewares=(without_credentials,) if foreign else None,
-                **_AS_IT_COMES,
-            )
+        http, foreign = self._open_http(), exchange.foreign
+        sending = (self._foreign_http if foreign else http).request(
+            "GET",
+            exchange.url,
+            # These two in no variable: tools show those, and here is the API key, or a password.
+            headers=self._headers_of(exchange),
+            proxy=environment_proxy(str(exchange.url)) if foreign and http is not self._borrowed else None,
+            timeout=self._stream_timeout,
+            middlewares=(without_credentials,) if foreign else None,
+            **_AS_IT_COMES,
         )
+        response = await exchange.begin(sending)
         if 200 <= response.status < 300 or response.status in _REDIRECTS:  # noqa: PLR2004 - the 2xx
             return response
         if foreign:
             response.close()
             raise exchange.failed(TransportError, foreign_refusal(response.status))
-        self._decipher(exchange, await exchange.read(response))  # raises, since it is a refusal
+        answer = await exchange.read(response)
+        # Raises, since it is a refusal.
+        self._decipher(exchange.request, answer, now=datetime.now(UTC), attempts=exchange.number)
         return response
 
     def _headers_of(self, exchange: Exchange) -> Headers:
@@ -429,9 +412,10 @@ class Transport:
         base = self._foreign_headers if exchange.foreign else self._headers if safe else self._unsafe_headers
         return Headers(base, **exchange.headers, **exchange.trace) if exchange.headers or exchange.trace else base
 
-    def _service_http(self) -> aiohttp.ClientSession:
+    def _open_http(self) -> aiohttp.ClientSession:
         if self._http is None:
             raise _not_open()
+        self._check_loop()
         if self._http.closed:
             raise _session_closed()
         return self._http
@@ -443,23 +427,9 @@ class Transport:
                 "or await client.aclose() before its loop ends"
             )
 
-    def _foreign_proxy(self, url: URL) -> str | None:
-        """Return the environment's proxy for the target of a redirect; None also for a borrowed session's own."""
-        return None if self._foreign_http is self._borrowed else environment_proxy(str(url))
-
     def _url(self, request: Request[Any]) -> URL:
         url = URL(self.base_url + request.path, encoded=True)
         return url.with_query(request.params) if request.params else url
-
-    def _decipher(self, exchange: Exchange, response: Response) -> Any:
-        return decipher(
-            exchange.request,
-            response,
-            now=datetime.now(UTC),
-            error_types=self._error_types,
-            attempts=exchange.number,
-            secrets=self.secrets,
-        )
 
 
 def foreign_refusal(status: int) -> str:
