@@ -51,18 +51,18 @@ def _must_be(wanted: str, value: object) -> TypeError:
     return TypeError(f"must be {wanted}, not {_JSON_NAMES.get(type(value), type(value).__name__)}")
 
 
-def _boolean(value: object, _: object) -> bool:
-    if isinstance(value, bool):
+def _checked(kind: type[Model], wanted: str, value: object) -> Model:
+    if isinstance(value, kind):
         return value
-    raise _must_be("a boolean", value)
+    raise _must_be(wanted, value)
+
+
+def _boolean(value: object, _: object) -> bool:
+    return _checked(bool, "a boolean", value)
 
 
 def _text(value: object, _: object) -> str:
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return ""
-    raise _must_be("a text", value)
+    return "" if value is None else _checked(str, "a text", value)
 
 
 def optional_text(value: object, _: object) -> str | None:
@@ -87,9 +87,7 @@ def percent(value: object, _: object) -> float:
 
 def uuid(value: object, _: object) -> str:
     """Read a UUID."""
-    if not isinstance(value, str):
-        raise _must_be("a UUID", value)
-    return uuid_text(value)
+    return uuid_text(_checked(str, "a UUID", value))
 
 
 def secret(value: object, _: object) -> Secret:
@@ -103,12 +101,11 @@ def secret(value: object, _: object) -> Secret:
 
 def moment(value: object, _: object) -> datetime:
     """Read an ISO 8601 time with its zone."""
-    if not isinstance(value, str):
-        raise _must_be("an ISO 8601 time", value)
+    text = _checked(str, "an ISO 8601 time", value)
     try:
-        time = datetime.fromisoformat(value)
+        time = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"must be an ISO 8601 time, not {value[:40]!r}") from None
+        raise ValueError(f"must be an ISO 8601 time, not {text[:40]!r}") from None
     if time.utcoffset() is None:
         raise ValueError("must have a time zone")
     try:
@@ -120,15 +117,14 @@ def moment(value: object, _: object) -> datetime:
 
 def url(value: object, _: object) -> str:
     """Read an http(s) URL."""
-    if not isinstance(value, str):
-        raise _must_be("a URL", value)
+    text = _checked(str, "a URL", value)
     try:
-        parts = urlsplit(value)
+        parts = urlsplit(text)
     except ValueError:  # its message quotes the URL
         raise ValueError("must be an http(s) URL") from None
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not value.isprintable():
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not text.isprintable():
         raise ValueError("must be an http(s) URL")
-    return value
+    return text
 
 
 _hooks: dict[type[Any], dict[str, Hook]] = {}
@@ -168,10 +164,8 @@ def _reader_of_list(kind: Any, converter: cattrs.Converter) -> Hook:
     read_item = converter.get_structure_hook(item)
 
     def read(values: object, _: object) -> tuple[Any, ...]:
-        if not isinstance(values, list):
-            raise _must_be("a list", values)
         items = []
-        for index, value in enumerate(values):
+        for index, value in enumerate(_checked(list, "a list", values)):
             try:
                 items.append(read_item(value, item))
             except Exception as error:  # noqa: BLE001 - hooks raise anything
