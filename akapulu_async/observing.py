@@ -194,7 +194,14 @@ class Observers:
     def headers(self, attempt: Attempt) -> dict[str, str]:
         """Call the observers for an attempt that begins, and return the headers that they add."""
         added: dict[str, str] = {}
-        self.tell(self.attempt_started, attempt, lambda headers: added.update(_trace_headers(headers or {})))
+
+        def add(headers: Mapping[str, str] | None) -> None:
+            trace = {name.lower(): value for name, value in (headers or {}).items() if name.lower() in TRACE_HEADERS}
+            if not all(value.isascii() and value.isprintable() for value in trace.values()):
+                raise ValueError("traceparent and tracestate must be printable ASCII")
+            added.update(trace)
+
+        self.tell(self.attempt_started, attempt, add)
         return added
 
 
@@ -204,13 +211,6 @@ def _hooks(observers: Iterable[Observer], name: str) -> tuple[Callable[[Any], An
     return tuple(
         hook for hook in hooks if callable(hook) and getattr(hook, "__func__", None) is not vars(Observer)[name]
     )
-
-
-def _trace_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    added = {name.lower(): value for name, value in headers.items() if name.lower() in TRACE_HEADERS}
-    if not all(value.isascii() and value.isprintable() for value in added.values()):
-        raise ValueError("traceparent and tracestate must be printable ASCII")
-    return added
 
 
 class LogObserver(Observer):

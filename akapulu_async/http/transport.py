@@ -355,9 +355,9 @@ class Transport:
     def _record(self, exchange: Exchange, attempt: Attempt) -> ExchangeRecord:
         # A bad answer may be damaged in the very name that marks a credential.
         unreadable = exchange.request.confidential and attempt.error is ErrorKind.INVALID_RESPONSE
-        answer = MASK.encode() if unreadable else exchange.answer_body
         asked = self._headers_of(exchange), exchange.request.body or b""
-        return ExchangeRecord.masked(attempt, asked, (exchange.answer_headers, answer), self.secrets)
+        answered = exchange.answer_headers, MASK.encode() if unreadable else exchange.answer_body
+        return ExchangeRecord.masked(attempt, asked, answered, self.secrets)
 
     async def _ask(self, exchange: Exchange) -> Any:
         """Send a request, and return the value that its answer is read as."""

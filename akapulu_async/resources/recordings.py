@@ -93,7 +93,7 @@ async def open_recording(
                 decipher(request, response, now=datetime.now(UTC), secrets=transport.secrets)
             raise RecordingNotReadyError(session_id=session_id, status_text=text)
         problem = _problem(stream, media_type, headers)
-        if problem is not None:
+        if problem:
             raise invalid_response(request, Response(stream.status, stream.headers, b""), problem)
         if stream.status == _PARTIAL_CONTENT:
             first, size = parse_content_range(stream.headers.get("Content-Range")) or (None, None)
