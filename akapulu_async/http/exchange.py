@@ -210,9 +210,8 @@ class Stream:
 class Body(aiohttp.Payload):
     """A JSON body that knows whether its sending began: before that, the service cannot have acted on the request.
 
-    That is a proof, whichever of aiohttp's ways to send a body is taken: only `write()` and `decode()` give the bytes
-    away. Its connection is not kept, even if the service means to keep it. It is sent once: when the connection
-    breaks, a borrowed session would by itself send again the methods that aiohttp considers idempotent.
+    That is a proof: only `write()` and `decode()` give the bytes away. Its connection is not kept. It is sent once:
+    when the connection breaks, a borrowed session would by itself send methods again that aiohttp considers idempotent.
     """
 
     def __init__(self, exchange: Exchange) -> None:

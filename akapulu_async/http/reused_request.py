@@ -22,9 +22,8 @@ from akapulu_async.log import logger
 class ReusedRequest:
     """A GET that aiohttp makes once, and that is sent to one URL of the service after the other.
 
-    Making a request (merging headers, looking for cookies, proxy and hooks) takes half of the cost of a short call, and
-    gives the same each time but for the URL. So the request and its handler are kept, as a middleware gets them.
-    It sends one at a time, and must not be used again when that failed.
+    Making a request takes half of the cost of a short call, and gives the same each time but for the URL. It sends one
+    at a time, and must not be used again when that failed.
 
     Args:
         http: A session of our own. A borrowed one may have work to do for each request, which would be skipped.

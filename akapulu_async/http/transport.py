@@ -37,15 +37,13 @@ from akapulu_async.tasks import is_cancelled, settle
 T = TypeVar("T")
 
 POOL_SIZE = 64
-"""Connections for calls. A call holds one for milliseconds, so these serve thousands of conversations; a socket a
-conversation was measured a hundred times slower to react (6,000 of them, event-loop lag p99)."""
+"""Connections for calls. A call holds one for milliseconds, so these serve thousands of conversations."""
 
 DOWNLOAD_POOL_SIZE = 8
 """Connections for recordings, apart from the others: a download takes minutes, and no poll should wait for it."""
 
 LATE_ANSWER = 5.0
-"""Seconds that a cancelled connect waits for the answer to a request that was sent: else a slot would be held by a
-conversation that nobody knows. A connect returns at once [documented]."""
+"""Seconds that a cancelled connect waits for the answer: else an unknown conversation might hold a slot."""
 
 MAX_REDIRECTS = 5
 """How often a recording may be redirected."""
@@ -196,7 +194,7 @@ class Transport:
             stream.close()
 
     def pause_after(self, error: TransportError, attempt: int) -> float | None:
-        """Return how many seconds to wait before resuming a stream that broke off; None to give up."""
+        """Return the seconds to wait before resuming a stream that broke off; None to give up."""
         return self._retry.pause(error, attempt=attempt, safe=True, remaining=None, rng=self._rng)
 
     async def _call(

@@ -262,10 +262,10 @@ class Download:
         async def written() -> None:
             """Wait for the write in progress, even when cancelled: the file must not be closed during it."""
             await settle(writing, None)
-            for write in writing:
-                write.result()
+            if writing:
+                writing[0].result()
+                writing.clear()
                 self._report(part)
-            writing.clear()
 
         try:
             unwritten = 0
