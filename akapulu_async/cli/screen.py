@@ -74,43 +74,38 @@ def confirm(question: str) -> bool:
     Raises:
         KeyboardInterrupt: Ctrl-C, or the end of the input.
     """
-    try:
-        while True:
-            sys.stdout.write(f"{question} [Y/n]: ")
-            sys.stdout.flush()
-            answer = _read_line().strip().lower()
-            if answer in {"", "y", "yes", "n", "no"}:
-                return not answer.startswith("n")
-    except KeyboardInterrupt:
-        sys.stdout.write("\n")
-        raise
-
-
-def _read_line() -> str:
-    """Read a line from the terminal. Raises `KeyboardInterrupt` on Ctrl-C and at the end of the input."""
-    if sys.platform != "win32":  # where select() takes only sockets, and Ctrl-C ends the console's read
-        _wait_for_input()
-    line = sys.stdin.readline()
-    if not line:
-        raise KeyboardInterrupt
-    return line
-
-
-def _wait_for_input() -> None:
-    """Wait for a line in the terminal, so that no signal is missed.
-
-    A signal just before a blocking read does not interrupt it, and Python calls the handler only afterwards. The
-    wake-up socket is written to as soon as the signal arrives, and ends the wait.
-    """
+    # Ready before the question is seen, so that no signal can come in between.
     woken, wake = socket.socketpair()
     with woken, wake:
         wake.setblocking(False)  # noqa: FBT003 - positional only
         before = signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
         try:
-            while sys.stdin not in select.select([sys.stdin, woken], [], [])[0]:
-                woken.recv(4096)
+            while True:
+                sys.stdout.write(f"{question} [Y/n]: ")
+                sys.stdout.flush()
+                answer = _read_line(woken).strip().lower()
+                if answer in {"", "y", "yes", "n", "no"}:
+                    return not answer.startswith("n")
+        except KeyboardInterrupt:
+            sys.stdout.write("\n")
+            raise
         finally:
             signal.set_wakeup_fd(before)
+
+
+def _read_line(woken: socket.socket) -> str:
+    """Read a line from the terminal. Raises `KeyboardInterrupt` on Ctrl-C and at the end of the input.
+
+    A signal just before a blocking read does not interrupt it, and Python calls the handler only afterwards. The
+    wake-up socket is written to as soon as the signal arrives, and ends the wait.
+    """
+    if sys.platform != "win32":  # where select() takes only sockets, and Ctrl-C ends the console's read
+        while sys.stdin not in select.select([sys.stdin, woken], [], [])[0]:
+            woken.recv(4096)
+    line = sys.stdin.readline()
+    if not line:
+        raise KeyboardInterrupt
+    return line
 
 
 def plain(text: str) -> str:
