@@ -128,12 +128,12 @@ IDS = ["--scenario", str(uuid4()), "--avatar", str(uuid4())]
 BAD_USE = {
     "nothing": (FIRST, [], "--scenario and --avatar are needed"),
     "no key": (FIRST, IDS, "AKAPULU_API_KEY"),
-    "no id": (FIRST, [*IDS[:2], "--avatar", "x"], "avatar_id: 'x'"),
+    "no id": (FIRST, [*IDS[:2], "--avatar", "x"], "avatar_id must be a UUID"),
     "no folder": (FIRST, ["--simulator", "--record", "/nowhere/call.wav"], "/nowhere/call.wav"),
     "a file that is there": (FIRST, ["--simulator", "--record", __file__], "it must be a new file"),
     "many of nothing": (FAN_OUT, [], "--scenario and --avatar are needed"),
     "many without a key": (FAN_OUT, IDS, "AKAPULU_API_KEY"),
-    "many without an id": (FAN_OUT, [*IDS[:2], "--avatar", "x"], "avatar_id: 'x'"),
+    "many without an id": (FAN_OUT, [*IDS[:2], "--avatar", "x"], "avatar_id must be a UUID"),
     "no slots": (FAN_OUT, ["--simulator", "--slots", "0"], "0 is less than 1"),
     "no number": (FAN_OUT, ["--simulator", "--conversations", "many"], "invalid number value: 'many'"),
 }

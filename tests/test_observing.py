@@ -188,6 +188,7 @@ async def test_headers_of_one_call_are_not_sent_with_the_next() -> None:
     assert ["traceparent" in seen.headers for seen in server.requests] == [False, True, False]
 
 
+@pytest.mark.shows_secrets  # frames hold the body that the caller gave, with the key in it
 async def test_records_mask_secrets() -> None:
     """Headers and bodies are recorded, without API key, token, cookies and what else looks like a credential."""
     recording = Recording()
@@ -235,8 +236,11 @@ async def test_records_are_only_built_when_asked_for(monkeypatch: pytest.MonkeyP
         await poll(client)
 
 
-async def test_nothing_is_built_without_observers(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_is_built_without_observers(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """Without observers, and with the log above DEBUG, there is not even an attempt."""
+    caplog.set_level(logging.INFO, "akapulu_async")
 
     def refuse(*_: object, **__: object) -> None:
         raise NEVER_BUILT
