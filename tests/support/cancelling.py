@@ -8,9 +8,13 @@ from itertools import count
 from typing import Any
 
 
-@types.coroutine
-def cancelled_at(number: int, coroutine: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+async def cancelled_at(number: int, coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Run a coroutine in the current task, and cancel the task at one of its suspensions, counted from 0."""
+    return await _cancelled_at(number, coroutine)
+
+
+@types.coroutine
+def _cancelled_at(number: int, coroutine: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
     resume: Callable[[], Any] = partial(coroutine.send, None)
     for suspension in count():
         try:
