@@ -255,17 +255,15 @@ class Download:
 
     async def _copy(self, recording: Recording, part: _Part) -> None:
         """Write the bytes in a thread, while the next ones are received."""
-        loop, received = asyncio.get_running_loop(), part.received
+        received = part.received
         pieces: list[bytes] = []
-        writing: list[asyncio.Future[None]] = []
+        writing: list[asyncio.Task[None]] = []
 
         async def written() -> None:
             """Wait for the write in progress, even when cancelled: the file must not be closed during it."""
             await settle(writing, None)
             if writing:
-                writing[0].result()
-                writing.clear()
-                self._report(part)
+                writing.pop().result()
 
         try:
             unwritten = 0
@@ -277,7 +275,7 @@ class Download:
                 unwritten += len(piece)
                 if unwritten >= WRITE_BYTES:
                     await written()
-                    writing.append(loop.run_in_executor(None, part.write, pieces))
+                    writing.append(asyncio.create_task(self._write(part, pieces)))
                     pieces, unwritten = [], 0
             await written()
             await in_thread(part.write, pieces)
@@ -293,6 +291,10 @@ class Download:
             raise self._broken(f"it is longer than its {part.size} bytes")
         if part.size is not None and not part.complete:
             raise self._broken(f"it ended after {part.received} of {part.size} bytes")
+
+    async def _write(self, part: _Part, pieces: list[bytes]) -> None:
+        await in_thread(part.write, pieces)
+        self._report(part)
 
     def _broken(self, reason: str) -> TransportError:
         path = self.template.replace(SESSION_ID, self.session_id)
