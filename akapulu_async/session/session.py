@@ -216,6 +216,9 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
 
     async def _pause(self, seconds: float) -> None:
         """Wait until the next poll is due, or a participant reports that the bot is ready."""
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
         loop = asyncio.get_running_loop()
         due = self._poll_due = loop.create_future()
         timer = loop.call_later(seconds, self._poll_now)
