@@ -157,7 +157,7 @@ class WarningCounter(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Count a warning."""
-        self._counts[_ID.sub("ID", record.getMessage()).removeprefix("! ")] += 1
+        self._counts[_ID.sub("ID", record.getMessage())] += 1
 
     @contextmanager
     def listening(self) -> Iterator[None]:
