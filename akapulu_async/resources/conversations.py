@@ -43,9 +43,6 @@ T = TypeVar("T")
 RECORDING_PATH = "/conversations/{session_id}/recording/"
 """Path of a recording. Unpublished, so assumed; `AkapuluClient(recording_path=...)` replaces it."""
 
-_UPDATES_PATH = "/conversations/{session_id}/updates/"
-_DETAIL_PATH = "/conversations/{session_id}/"
-
 RECORDING_INTERVAL = 2.0
 """Seconds between two checks whether a recording is ready, as in the vendor's example [seen]."""
 
@@ -65,12 +62,12 @@ def read_connection(payload: object) -> Connection:
 
 def update_request(session_id: str | UUID) -> Request[ConversationUpdate]:
     """Return the request for the progress of a conversation, which refuses another's."""
-    return _request(_UPDATES_PATH, session_id, ConversationUpdate, "conversation_session_id")
+    return _request("/conversations/{session_id}/updates/", session_id, ConversationUpdate, "conversation_session_id")
 
 
 def detail_request(session_id: str | UUID) -> Request[ConversationDetail]:
     """Return the request for the detail of a conversation, which refuses another's."""
-    return _request(_DETAIL_PATH, session_id, ConversationDetail, "id")
+    return _request("/conversations/{session_id}/", session_id, ConversationDetail, "id")
 
 
 def _request(template: str, session_id: str | UUID, model: type[T], id_field: str) -> Request[T]:

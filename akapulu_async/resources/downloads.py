@@ -100,7 +100,6 @@ class _Part:
     def finish(self, target: Path, overwrite: bool) -> None:  # noqa: FBT001 - called through a thread
         """Sync the file to disk and rename it to the target."""
         self.file.truncate(self.received)
-        self.file.flush()
         os.fsync(self.file.fileno())
         self._while_locked(lambda: _rename(self.path, target, overwrite=overwrite))
 
@@ -135,13 +134,11 @@ def _open_locked(path: Path) -> BinaryIO | None:
         return None
     if sys.platform == "win32":
         return file
-    try:
+    with suppress(OSError):  # it is locked, it is gone, or this file system has no locks
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Its last owner may have renamed or removed it since it was opened.
         if os.path.samestat(path.stat(), os.fstat(file.fileno())):
             return file
-    except OSError:  # it is locked, it is gone, or this file system has no locks
-        pass
     file.close()
     return None
 
@@ -240,7 +237,7 @@ class Download:
         if self._part is not None and not self._part.seek(recording):
             # The recording has changed, so no download can resume the old part.
             await self._close_part(keep=False)
-            if recording.partial:
+            if recording.begins_at != 0:
                 raise self._broken("the answer is not the rest of the part")
         if self._part is None:
             await in_thread(self._open_part, recording)
@@ -257,13 +254,13 @@ class Download:
         """Write the bytes in a thread, while the next ones are received."""
         received = part.received
         pieces: list[bytes] = []
-        writing: list[asyncio.Task[None]] = []
+        writing: asyncio.Task[None] | None = None
 
         async def written() -> None:
             """Wait for the write in progress, even when cancelled: the file must not be closed during it."""
-            await settle(writing, None)
-            if writing:
-                writing.pop().result()
+            if writing is not None:
+                await settle((writing,), None)
+                writing.result()  # raises each time: nothing is written after a gap
 
         try:
             unwritten = 0
@@ -275,7 +272,7 @@ class Download:
                 unwritten += len(piece)
                 if unwritten >= WRITE_BYTES:
                     await written()
-                    writing.append(asyncio.create_task(self._write(part, pieces)))
+                    writing = asyncio.create_task(self._write(part, pieces))
                     pieces, unwritten = [], 0
             await written()
             await in_thread(part.write, pieces)

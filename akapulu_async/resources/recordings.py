@@ -59,11 +59,6 @@ class Recording:
         # Other characters would not be sent back unchanged.
         return etag if etag.isascii() and etag.isprintable() else None
 
-    @property
-    def partial(self) -> bool:
-        """True if the answer has only a range of the bytes."""
-        return self._stream.status == _PARTIAL_CONTENT
-
 
 @asynccontextmanager
 async def open_recording(

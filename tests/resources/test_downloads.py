@@ -448,6 +448,32 @@ async def test_full_disk_does_not_hide_a_cancel(target: Path) -> None:
             await task
 
 
+class FullPool(ThreadPoolExecutor):
+    """Fails the first write, as a disk that is full for a moment."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.full = True
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        if self.full and getattr(function, "__name__", "") == "write":
+            self.full = False
+            return super().submit(Path("/dev/full").write_bytes, b"x")
+        return super().submit(function, *args, **kwargs)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is always full")  # noqa: PTH110
+async def test_disk_that_was_full_for_a_moment_leaves_no_gap(target: Path) -> None:
+    """After a failed write nothing more is written, so the next download gives the right bytes."""
+    asyncio.get_running_loop().set_default_executor(FullPool())
+    async with Server(store()) as server, client_of(server) as client:
+        error = await error_of(download(client, target))
+        assert isinstance(error, OSError)
+        assert error.errno == errno.ENOSPC
+        await download(client, target)
+    assert target.read_bytes() == CONTENT
+
+
 @pytest.mark.parametrize("after", [0, MIB, len(CONTENT)])
 async def test_callbacks_exception_is_the_callers(after: int, target: Path) -> None:
     """The progress callback's exception is raised unchanged, and no target is left."""
