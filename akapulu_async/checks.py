@@ -2,6 +2,7 @@
 
 import re
 import sys
+import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn, TypeGuard
@@ -106,6 +107,16 @@ def check_kind(name: str, value: object, kind: type[object]) -> None:
     """Check that an argument is an instance of a class."""
     if not isinstance(value, kind):
         refuse_kind(name, value, f"a {kind.__name__}")
+
+
+def check_text(name: str, value: object, wanted: str = "a text", allowed: str = "") -> str:
+    """Return a text. Refuses control characters and lone surrogates, except the allowed ones."""
+    if not isinstance(value, str):
+        refuse(name, value, wanted)
+    for character in value:
+        if unicodedata.category(character) in {"Cc", "Cs"} and character not in allowed:
+            raise ConfigurationError(f"{name} must not contain the control character {character!r}")
+    return value
 
 
 def check_callable(name: str, value: object) -> None:

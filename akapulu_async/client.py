@@ -10,7 +10,7 @@ from uuid import UUID
 import aiohttp
 from anyio import AsyncContextManagerMixin
 
-from akapulu_async.checks import check_count, check_kind, refuse_kind, shown
+from akapulu_async.checks import check_count, check_kind, check_text, is_number, refuse, refuse_kind, shown
 from akapulu_async.errors import ApiError, ConfigurationError
 from akapulu_async.http.transport import POOL_SIZE, Transport
 from akapulu_async.models.connection import ConnectRequest, check_request
@@ -212,7 +212,7 @@ class AkapuluClient(AsyncContextManagerMixin):
             params=_params(params),
         )
         if request.safe and request.body is not None:
-            raise ConfigurationError(f"json: a {request.method} must not have a body; use params for the query")
+            raise ConfigurationError(f"json must be None for a {request.method}; use params for the query")
         return await self._transport.send(request)
 
 
@@ -230,16 +230,14 @@ def _read_api_key(api_key: str | Secret | None) -> Secret:
 def _check_api_key(api_key: Secret, source: str) -> None:
     if not isinstance(api_key.reveal(), str):
         raise ConfigurationError(f"{source} must be a text, not {type(api_key.reveal()).__name__}")
-    if not api_key.reveal():
-        raise ConfigurationError(f"{source}: it must not be empty")
     if not re.fullmatch("[!-~]+", api_key.reveal()):
-        raise ConfigurationError(f"{source}: it must not contain white space, control or non-ASCII characters")
+        raise ConfigurationError(f"{source} must be printable ASCII characters without spaces, and not empty")
 
 
 def _check_method(method: object) -> str:
     # CONNECT asks a service for a tunnel, and TRACE for the headers, key and all.
     if not isinstance(method, str) or not re.fullmatch("(?ai)(?!connect$|trace$)[a-z]+", method):
-        raise ConfigurationError(f"method: it must be one such as 'GET', not {shown(method)}")
+        refuse("method", method, "one such as 'GET'")
     return method.upper()
 
 
@@ -248,21 +246,12 @@ def _params(params: object) -> dict[str, str] | None:
         return None
     if not isinstance(params, Mapping):
         refuse_kind("params", params, "a mapping of names to values")
-    return {_text("params: a name", name): _param(f"params[{shown(name)}]", value) for name, value in params.items()}
+    return {
+        check_text("params: a name", name): _param(f"params[{shown(name)}]", value) for name, value in params.items()
+    }
 
 
 def _param(where: str, value: object) -> str:
-    if not isinstance(value, int | float):
-        return _text(where, value)
-    try:
+    if isinstance(value, bool) or is_number(value):
         return str(value).lower()  # a boolean as in JSON
-    except ValueError:
-        raise ConfigurationError(f"{where}: {shown(value)} has too many digits") from None
-
-
-def _text(where: str, text: object) -> str:
-    if not isinstance(text, str):
-        raise ConfigurationError(f"{where}: {shown(text)} is neither a text nor a number")
-    if any("\ud800" <= character <= "\udfff" for character in text):  # would be left out silently
-        raise ConfigurationError(f"{where}: the lone surrogate in it cannot be sent")
-    return text
+    return check_text(where, value, "a text, a boolean or a number", allowed="\n\r\t")

@@ -4,11 +4,11 @@ Each resource registers its models and how their fields are read. A new field br
 a null text is the empty text. Anything else that the interface does not allow is a `PayloadError` that names the field.
 """
 
-import math
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, TypeVar, cast, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 from urllib.parse import urlsplit
 
 import attrs
@@ -32,10 +32,6 @@ _JSON_NAMES = {
     float: "a number",
     type(None): "null",
 }
-
-_NUMBERS = (int, float)
-
-_FULL = 100.0  # percent
 
 
 class PayloadError(ValueError):
@@ -74,15 +70,10 @@ def percent(value: object, _: object) -> float:
     """Read a percent for display: clamped to 0 to 100; null is 0."""
     if value is None:
         return 0.0
-    if value.__class__ not in _NUMBERS:  # isinstance() takes a boolean for a number
+    if not isinstance(value, int | float) or isinstance(value, bool):
         raise _must_be("a number", value)
-    number = cast(float, value)
-    if not 0.0 <= number <= _FULL:
-        if isinstance(value, float) and math.isnan(value):
-            raise ValueError("must be a number, not NaN")
-        # Clamped before it becomes a float: a JSON integer may be too large for one.
-        number = min(max(number, 0.0), _FULL)
-    return float(number)
+    # Clamped before it becomes a float: a JSON integer may be too large for one.
+    return float(min(max(0.0, value), 100.0))
 
 
 def uuid(value: object, _: object) -> str:
@@ -159,6 +150,10 @@ def _reader_of_model(model: type[Any], converter: cattrs.Converter) -> Hook:
     return read
 
 
+def _is_list(kind: Any) -> bool:
+    return get_origin(kind) is tuple
+
+
 def _reader_of_list(kind: Any, converter: cattrs.Converter) -> Hook:
     item = get_args(kind)[0]
     read_item = converter.get_structure_hook(item)
@@ -177,10 +172,6 @@ def _reader_of_list(kind: Any, converter: cattrs.Converter) -> Hook:
     return read
 
 
-def _is_list(kind: Any) -> bool:
-    return get_origin(kind) is tuple
-
-
 @cache
 def _converter(*, detailed: bool) -> cattrs.Converter:
     converter = cattrs.Converter(detailed_validation=detailed)
@@ -191,24 +182,15 @@ def _converter(*, detailed: bool) -> cattrs.Converter:
     return converter
 
 
-@cache
-def _reader(model: Any) -> Hook:
-    read: Hook = _converter(detailed=False).get_structure_hook(model)
-    return read
-
-
 def structure(payload: object, model: type[Model]) -> Model:
     """Read a registered model from parsed JSON.
 
     Raises:
         PayloadError: The interface does not allow the payload.
     """
-    read = _reader(model)  # type: ignore[arg-type]  # a class can be hashed
-    try:
+    read = _converter(detailed=False).get_structure_hook(model)
+    with suppress(Exception):  # hooks raise anything
         whole: Model = read(payload, model)
-    except Exception:  # noqa: BLE001, S110 - hooks raise anything
-        pass
-    else:
         return whole
     # Naming the field takes time, so only a bad payload is read that way.
     try:

@@ -1,7 +1,6 @@
 """A connect and its answer."""
 
 import json
-import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -9,7 +8,7 @@ from uuid import UUID
 
 import attrs
 
-from akapulu_async.checks import checked_id, refuse, refuse_kind, shown
+from akapulu_async.checks import check_text, checked_id, refuse, refuse_kind, shown
 from akapulu_async.errors import ConfigurationError
 from akapulu_async.secret import Secret
 
@@ -17,27 +16,17 @@ MAX_STT_KEYWORDS = 5
 """Maximum number of speech recognition hints of a connect [documented]."""
 
 
-def _check_text(name: str, value: object, allowed: str = "") -> str:
-    """Check a text for control characters and lone surrogates, except the allowed ones."""
-    if not isinstance(value, str):
-        refuse(name, value, "a text")
-    for character in value:
-        if unicodedata.category(character) in {"Cc", "Cs"} and character not in allowed:
-            raise ConfigurationError(f"{name} must not contain the control character {character!r}")
-    return value
-
-
 def _runtime_vars(value: object) -> dict[str, str]:
     if not isinstance(value, Mapping):
         refuse_kind("runtime_vars", value, "a mapping of names to texts")
     texts = {}
     for name, text in value.items():
-        _check_text("runtime_vars: a name", name)
+        check_text("runtime_vars: a name", name)
         where = f"runtime_vars[{shown(name)}]"
         if isinstance(text, int | float):
             refuse(where, text, f"a text, such as {shown(text).lower()!r}")
         # Line breaks and tabs are allowed: variables fill prompts, and prompts have paragraphs.
-        texts[name] = _check_text(where, text, allowed="\n\r\t")
+        texts[name] = check_text(where, text, allowed="\n\r\t")
     return texts
 
 
@@ -45,9 +34,9 @@ def _stt_keywords(value: str | Iterable[str]) -> tuple[str, ...]:
     words = value.split(",") if isinstance(value, str) else value
     if not isinstance(words, Iterable):
         refuse_kind("stt_keywords", value, "a text or a list of texts")
-    keywords = tuple(stripped for word in words if (stripped := _check_text("stt_keywords", word).strip()))
+    keywords = tuple(stripped for word in words if (stripped := check_text("stt_keywords", word).strip()))
     if len(keywords) > MAX_STT_KEYWORDS:
-        raise ConfigurationError(f"stt_keywords: {len(keywords)} are too many; the service takes {MAX_STT_KEYWORDS}")
+        raise ConfigurationError(f"stt_keywords must be at most {MAX_STT_KEYWORDS}, not {len(keywords)}")
     return keywords
 
 
@@ -69,7 +58,7 @@ def _extra(value: object) -> dict[str, Any]:
         refuse_kind("extra", value, "a mapping of field names to values")
     for name in value:
         # JSON turns a number or a boolean into a text, which may equal another name.
-        _check_text("extra: a name", name)
+        check_text("extra: a name", name)
     try:
         # The round trip also makes a copy that the caller cannot change later.
         copy: dict[str, Any] = json.loads(json.dumps(dict(value), allow_nan=False))
@@ -113,16 +102,9 @@ class ConnectRequest:
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON body. Empty and None fields are left to the service."""
-        body = {
-            "scenario_id": self.scenario_id,
-            "avatar_id": self.avatar_id,
-            "runtime_vars": dict(self.runtime_vars) or None,
-            "stt_keywords": list(self.stt_keywords) or None,
-            "record_conversation": self.record_conversation,
-            "wait_for_client_ready": self.wait_for_client_ready,
-            "voice_only_mode": self.voice_only_mode,
-        }
-        return {**{name: value for name, value in body.items() if value is not None}, **self.extra}
+        named = attrs.asdict(self, filter=attrs.filters.exclude("extra"))
+        named["stt_keywords"] = list(self.stt_keywords)
+        return {**{name: value for name, value in named.items() if value not in (None, {}, [])}, **self.extra}
 
 
 def check_request(request: object) -> None:

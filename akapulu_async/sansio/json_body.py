@@ -18,8 +18,6 @@ def _no_constant(name: str) -> NoReturn:
 
 _DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
-_WHITE_SPACE = " \t\n\r"  # as JSON defines it
-
 _GROUPS = (dict, list)
 
 
@@ -29,14 +27,11 @@ def parse_json(body: bytes) -> Any:
     Raises:
         ValueError: It is not JSON.
     """
-    text = str(body, "utf-8").removeprefix("\N{BYTE ORDER MARK}").strip(_WHITE_SPACE)
+    text = str(body, "utf-8").removeprefix("\N{BYTE ORDER MARK}")
     try:
-        payload, end = _DECODER.raw_decode(text)
+        payload = _DECODER.decode(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    if end != len(text):
-        extra = text[end:].lstrip(_WHITE_SPACE)
-        raise json.JSONDecodeError("Extra data", text, len(text) - len(extra))
     # Each level takes two characters, so a short text cannot be too deep.
     if len(text) > 2 * MAX_JSON_DEPTH and text.count("[") + text.count("{") > MAX_JSON_DEPTH and _is_too_deep(payload):
         raise ValueError("it is nested too deeply")

@@ -1,30 +1,60 @@
 """Snapshots: the state of a session, for another worker or a restart to attach to."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any, Self
 from uuid import UUID
 
 import attrs
 
-from akapulu_async.checks import checked_id, uuid_text
-from akapulu_async.converter import moment
+from akapulu_async.checks import checked_id, shown
 from akapulu_async.errors import ClosedError, ConfigurationError
 from akapulu_async.sansio.lifecycle import EndReason, Lifecycle, SessionState
 from akapulu_async.secret import excerpt
 
+_LONGEST = 10.0**9
+"""Seconds (30 years): no conversation lasts longer."""
+
+_LAST_YEAR = 9000
+"""Seconds are added to `began_at`, and datetime ends with the year 9999."""
+
+
+def _session_id(value: str | UUID) -> str:
+    return checked_id("session_id", value)
+
+
+def _began_at(value: datetime | str) -> datetime:
+    with suppress(TypeError, AttributeError, ValueError, OverflowError):
+        time = datetime.fromisoformat(value) if isinstance(value, str) else value
+        if time.utcoffset() is not None and time.astimezone(UTC).year <= _LAST_YEAR:
+            return time.astimezone(UTC)
+    raise ConfigurationError(
+        f"began_at must be a time with a time zone, before the year {_LAST_YEAR}, not {shown(value)}"
+    )
+
+
+def _elapsed(value: Mapping[SessionState, float]) -> dict[SessionState, float]:
+    with suppress(TypeError, ValueError, OverflowError):
+        # In the order of the states: JSON stores may reorder them.
+        elapsed = {state: float(value[state]) for state in SessionState if state in value}
+        if all(before <= after for before, after in pairwise((0.0, *elapsed.values(), _LONGEST))):
+            return elapsed
+    raise ConfigurationError(f"elapsed must be seconds by state, in the order of the states, not {shown(value)}")
+
 
 @attrs.frozen
 class SessionSnapshot:
-    """The state of a session at one moment. It holds no secret and may be stored anywhere."""
+    """The state of a session at one moment. Checked when built. It holds no secret and may be stored anywhere."""
 
-    session_id: str
+    session_id: str = attrs.field(converter=_session_id)
     """The conversation."""
-    began_at: datetime
-    """When its connect was sent, with a time zone."""
-    elapsed: Mapping[SessionState, float] = attrs.field(hash=False)
+    began_at: datetime = attrs.field(converter=_began_at)
+    """When its connect was sent, in UTC."""
+    elapsed: Mapping[SessionState, float] = attrs.field(converter=_elapsed, hash=False)
     """Seconds from `began_at` to each state that was entered; the last is the current one."""
-    end_reason: EndReason | None = None
+    end_reason: EndReason | None = attrs.field(default=None, converter=attrs.converters.optional(EndReason))
     """Why it ended; None while it has not."""
 
     @classmethod
@@ -57,14 +87,6 @@ class SessionSnapshot:
             else:
                 lifecycle.receive_reached(state, began + seconds)
 
-    def checked(self) -> Self:
-        """Return a validated copy: it may have been built by hand. Raises as `from_json()`."""
-        try:
-            payload = self.to_json()
-        except AttributeError as error:
-            raise ConfigurationError(f"snapshot: {excerpt(str(error))}") from None
-        return self.from_json(payload)
-
     def to_json(self) -> dict[str, Any]:
         """Return the snapshot as `json.dumps()` takes it."""
         return {
@@ -82,40 +104,9 @@ class SessionSnapshot:
             ConfigurationError: The payload is not a snapshot.
         """
         try:
-            reason = payload["end_reason"]
-            return cls(
-                uuid_text(payload["session_id"]),
-                _began_at(payload["began_at"]),
-                _elapsed(payload["elapsed"]),
-                None if reason is None else EndReason(reason),
-            )
-        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            return cls(**{field.name: payload[field.name] for field in attrs.fields(cls)})
+        except (LookupError, TypeError, ValueError) as error:
             raise ConfigurationError(f"snapshot: this did not come from to_json(): {excerpt(repr(error))}") from None
-
-
-_LONGEST = 10.0**9
-"""Seconds (30 years): no conversation lasts longer."""
-
-_LAST_YEAR = 9000
-"""Seconds are added to `began_at`, and datetime ends with the year 9999."""
-
-
-def _began_at(text: object) -> datetime:
-    began_at = moment(text, datetime).astimezone(UTC)
-    if began_at.year > _LAST_YEAR:
-        raise ValueError("began_at is too far in the future")
-    return began_at
-
-
-def _elapsed(payload: Mapping[str, Any]) -> dict[SessionState, float]:
-    # In the order of the states: JSON stores may reorder them.
-    elapsed = {state: float(payload[state]) for state in SessionState if state in payload}
-    before = 0.0
-    for state, seconds in elapsed.items():
-        if not before <= seconds <= _LONGEST:
-            raise ValueError(f"elapsed: the time of {state} is out of order")
-        before = seconds
-    return elapsed
 
 
 def as_start(session: str | UUID | SessionSnapshot | Mapping[str, Any]) -> str | SessionSnapshot:
@@ -125,7 +116,7 @@ def as_start(session: str | UUID | SessionSnapshot | Mapping[str, Any]) -> str |
         ConfigurationError: The argument is neither.
     """
     if isinstance(session, SessionSnapshot):
-        return session.checked()
+        return session
     if isinstance(session, Mapping):
         return SessionSnapshot.from_json(session)
     return checked_id("session", session)

@@ -196,17 +196,17 @@ def test_as_start() -> None:
 
 
 @pytest.mark.parametrize(
-    "made",
+    ("session_id", "began_at", "elapsed", "name"),
     [
-        SessionSnapshot(SESSION, datetime(2026, 1, 1), {}),  # noqa: DTZ001 - the mistake
-        SessionSnapshot(SESSION, datetime(2026, 1, 1, tzinfo=UTC), {SessionState.CONNECTING: float("nan")}),
-        SessionSnapshot("room-1", datetime(2026, 1, 1, tzinfo=UTC), {SessionState.CONNECTING: 0.0}),
-        SessionSnapshot(SESSION, "2026-01-01", {SessionState.CONNECTING: 0.0}),  # type: ignore[arg-type]
-        SessionSnapshot(SESSION, datetime(2026, 1, 1, tzinfo=UTC), {"ended": 0.0}),  # type: ignore[dict-item]
+        ("room-1", EPOCH, {CONNECTING: 0.0}, "session_id"),
+        (SESSION, EPOCH.replace(tzinfo=None), {CONNECTING: 0.0}, "began_at"),
+        (SESSION, "2026-01-01", {CONNECTING: 0.0}, "began_at"),
+        (SESSION, EPOCH, {CONNECTING: float("nan")}, "elapsed"),
+        (SESSION, EPOCH, {CONNECTING: 1.0, ROOM_JOINED: 0.5}, "elapsed"),
     ],
     ids=count(),
 )
-def test_handmade_snapshots(made: SessionSnapshot) -> None:
-    """A handmade snapshot that no session could have is refused."""
-    with pytest.raises(ConfigurationError, match="snapshot: "):
-        as_start(made)
+def test_handmade_snapshots(session_id: Any, began_at: Any, elapsed: Any, name: str) -> None:
+    """A handmade snapshot that no session could have is refused when it is built."""
+    with pytest.raises(ConfigurationError, match=f"^{name} must be "):
+        SessionSnapshot(session_id, began_at, elapsed)
