@@ -93,29 +93,22 @@ def secret(value: object, _: object) -> Secret:
 def moment(value: object, _: object) -> datetime:
     """Read an ISO 8601 time with its zone."""
     text = _checked(str, "an ISO 8601 time", value)
-    try:
+    with suppress(ValueError, OverflowError):
         time = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"must be an ISO 8601 time, not {text[:40]!r}") from None
-    if time.utcoffset() is None:
-        raise ValueError("must have a time zone")
-    try:
-        time.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("must be a time that UTC can express") from None
-    return time
+        if time.utcoffset() is not None:
+            time.astimezone(UTC)  # raises if UTC cannot express it
+            return time
+    raise ValueError(f"must be an ISO 8601 time with a time zone, not {text[:40]!r}")
 
 
 def url(value: object, _: object) -> str:
     """Read an http(s) URL."""
     text = _checked(str, "a URL", value)
-    try:
+    with suppress(ValueError):  # its message quotes the URL
         parts = urlsplit(text)
-    except ValueError:  # its message quotes the URL
-        raise ValueError("must be an http(s) URL") from None
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not text.isprintable():
-        raise ValueError("must be an http(s) URL")
-    return text
+        if parts.scheme in {"http", "https"} and parts.hostname and text.isprintable():
+            return text
+    raise ValueError("must be an http(s) URL")
 
 
 _hooks: dict[type[Any], dict[str, Hook]] = {}

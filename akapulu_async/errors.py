@@ -68,11 +68,7 @@ class AkapuluError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The default calls __init__ with self.args, which fails with keyword-only arguments.
-        return _rebuild, (type(self), self.args), self.__dict__
-
-
-def _rebuild(cls: type[AkapuluError], args: tuple[Any, ...]) -> AkapuluError:
-    return cls.__new__(cls, *args)
+        return type(self).__new__, (type(self), *self.args), self.__dict__
 
 
 def _sentences(*parts: str | None) -> str:

@@ -20,9 +20,6 @@ from akapulu_async.tasks import in_thread, settle
 if sys.platform != "win32":
     import fcntl
 
-Progress = Callable[[int, int | None], object]
-"""Called with the number of bytes written and the size of the recording (None if unknown)."""
-
 WRITE_BYTES = 1024 * 1024
 """Bytes collected before a thread writes them: one write per network read would cost more than the writing."""
 
@@ -190,7 +187,7 @@ class Download:
     session_id: str
     template: str
     target: Path
-    progress: Progress | None
+    progress: Callable[[int, int | None], object] | None
     _part: _Part | None = None
     _reported: int = 0
 
@@ -216,7 +213,11 @@ class Download:
                 if part is not None:
                     return part
             except (ApiError, TransportError) as error:
-                if reading and isinstance(error, TransportError):
+                if headers and refuses_range(error):
+                    # If the part were kept, each later download would fail in the same way.
+                    ranges = False
+                    await self._close_part(keep=False)
+                elif reading and isinstance(error, TransportError):
                     # An answer that always starts at 0 makes progress from nothing each time: the furthest byte counts.
                     received = self._part.received if self._part else 0
                     attempt = 1 if received > furthest else attempt + 1
@@ -225,10 +226,6 @@ class Download:
                     if pause is None:
                         raise
                     await asyncio.sleep(pause)
-                elif headers and refuses_range(error):
-                    # If the part were kept, each later download would fail in the same way.
-                    ranges = False
-                    await self._close_part(keep=False)
                 else:  # the transport has already retried
                     raise
 
@@ -239,10 +236,7 @@ class Download:
             await self._close_part(keep=False)
             if recording.begins_at != 0:
                 raise self._broken("the answer is not the rest of the part")
-        if self._part is None:
-            await in_thread(self._open_part, recording)
-        part = self._part
-        assert part is not None
+        part: _Part = self._part or await in_thread(self._open_part, recording)
         if recording.begins_at != part.received and not part.complete:
             return None
         self._report(part)
@@ -303,9 +297,10 @@ class Download:
             self._reported = part.received
             self.progress(part.received, part.size)
 
-    def _open_part(self, recording: Recording) -> None:
+    def _open_part(self, recording: Recording) -> _Part:
         # Assigned in the thread, since a cancelled caller does not get the thread's result.
-        self._part = _Part.open(self.target, self.session_id, recording)
+        self._part = part = _Part.open(self.target, self.session_id, recording)
+        return part
 
     async def _close_part(self, *, keep: bool) -> None:
         part, self._part = self._part, None

@@ -5,7 +5,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from akapulu_async.checks import refuse, shown
+from akapulu_async.checks import refuse, refuse_kind, shown
 from akapulu_async.errors import ConfigurationError
 
 DEFAULT_BASE_URL = "https://akapulu.com/api"
@@ -24,8 +24,7 @@ _AUTHORITY = r"(?ai)(?:(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?|\[[0-9a-f:.]+\
 
 def is_loopback(host: str | None) -> bool:
     """Return True if a host is this machine: `localhost`, 127.0.0.0/8 or ::1."""
-    if host is None:
-        return False
+    host = host or ""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -46,7 +45,7 @@ def check_base_url(url: str) -> str:
 
 def _base_url_problem(url: Any) -> str | None:  # noqa: PLR0911 - a check a line
     if not isinstance(url, str):
-        return f"it must be a text, not {type(url).__name__}"
+        refuse_kind("base_url", url, "a text")
     if not url.isprintable() or " " in url:
         return "it contains white space or control characters"
     # These two do not show the URL, which may contain a password or a token.
