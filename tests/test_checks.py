@@ -17,6 +17,7 @@ from akapulu_async.checks import (
     check_kind,
     check_limit,
     check_patience,
+    check_text,
     checked_id,
     uuid_text,
 )
@@ -28,25 +29,34 @@ EXAMPLE = "123e4567-e89b-12d3-a456-426614174000"
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJyIjoicm9vbSJ9.c2lnbmF0dXJl"
 
 
-CHECKS: list[tuple[Callable[[str, Any], None], list[Any], list[Any]]] = [
+CHECKS: list[tuple[Callable[[str, Any], object], list[Any], list[Any]]] = [
     (check_patience, [None, -1, 0, 0.5, 1e308], ["5", True, math.nan, math.inf, 10**400, -(10**400), 10**5000]),
     (check_interval, [1, 0.5], [None, 0, "5", True, math.nan, math.inf, 10**400, 10**5000]),
     (check_limit, [None, 1, 0.5], [0, "5", True, math.nan, math.inf, 10**400, 10**5000]),
     (check_count, [1, sys.maxsize], [None, 0, 1.0, "5", True, math.nan, sys.maxsize + 1, 10**5000]),
     (partial(check_count, at_least=0, none="any"), [None, 0], [-1, 1.0, False, 10**5000]),
     (partial(check_kind, kind=PollPolicy), [PollPolicy(), ProgressPollPolicy()], [None, 5, PollPolicy, 10**5000]),
+    (check_text, ["", "naïve"], [None, 5, b"text", 10**5000]),
     (check_callable, [print, PollPolicy], [None, 5, "print", 10**5000]),
 ]
 
 
 @pytest.mark.parametrize(("check", "good", "bad"), CHECKS, ids=count())
-def test_arguments_are_checked(check: Callable[[str, Any], None], good: list[Any], bad: list[Any]) -> None:
+def test_arguments_are_checked(check: Callable[[str, Any], object], good: list[Any], bad: list[Any]) -> None:
     """Valid values pass, and all others are refused by name."""
     for value in good:
         check("it", value)
     for value in bad:
         with pytest.raises(ConfigurationError, match=r"^it must be .*, not "):
             check("it", value)
+
+
+@pytest.mark.parametrize("character", ["\0", "\n", "\t", "\x7f", "\x85", "\ud800"])
+def test_control_characters_are_refused_unless_allowed(character: str) -> None:
+    """A text must not contain a control character or a lone surrogate, except the allowed ones."""
+    with pytest.raises(ConfigurationError, match=r"^it must not contain the control character '\\"):
+        check_text("it", f"a{character}b")
+    assert check_text("it", f"a{character}b", allowed=character) == f"a{character}b"
 
 
 @pytest.mark.parametrize(

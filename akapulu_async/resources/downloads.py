@@ -236,7 +236,9 @@ class Download:
             await self._close_part(keep=False)
             if recording.begins_at != 0:
                 raise self._broken("the answer is not the rest of the part")
-        part: _Part = self._part or await in_thread(self._open_part, recording)
+        part = self._part
+        if part is None:
+            part = await in_thread(self._open_part, recording)
         if recording.begins_at != part.received and not part.complete:
             return None
         self._report(part)

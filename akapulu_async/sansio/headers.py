@@ -13,9 +13,7 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
 
     Reads both forms, seconds and an HTTP date. None if the header is missing or neither.
     """
-    if value is None:
-        return None
-    value = value.strip()
+    value = (value or "").strip()
     if re.fullmatch(r"[0-9]+(\.[0-9]*)?", value, re.ASCII):
         return min(float(value[:400]), MAX_RETRY_AFTER)
     try:

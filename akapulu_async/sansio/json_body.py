@@ -18,8 +18,6 @@ def _no_constant(name: str) -> NoReturn:
 
 _DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
-_GROUPS = (dict, list)
-
 
 def parse_json(body: bytes) -> Any:
     """Parse a JSON body, strictly: UTF-8, no NaN, no infinity.
@@ -42,7 +40,9 @@ def _is_too_deep(payload: Any) -> bool:
     """Return True if the nesting is too deep. Goes level by level: recursion would exceed Python's own limit."""
     level = [payload]
     for _ in range(MAX_JSON_DEPTH + 1):
-        groups = [value.values() if isinstance(value, dict) else value for value in level if value.__class__ in _GROUPS]
+        groups = [
+            value.values() if isinstance(value, dict) else value for value in level if isinstance(value, dict | list)
+        ]
         if not groups:
             return False
         level = [value for group in groups for value in group]

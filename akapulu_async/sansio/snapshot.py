@@ -17,7 +17,7 @@ from akapulu_async.secret import excerpt
 _LONGEST = 10.0**9
 """Seconds (30 years): no conversation lasts longer."""
 
-_LAST_YEAR = 9000
+_YEARS_END = 9000
 """Seconds are added to `began_at`, and datetime ends with the year 9999."""
 
 
@@ -28,10 +28,10 @@ def _session_id(value: str | UUID) -> str:
 def _began_at(value: datetime | str) -> datetime:
     with suppress(TypeError, AttributeError, ValueError, OverflowError):
         time = datetime.fromisoformat(value) if isinstance(value, str) else value
-        if time.utcoffset() is not None and time.astimezone(UTC).year <= _LAST_YEAR:
+        if time.utcoffset() is not None and time.astimezone(UTC).year < _YEARS_END:
             return time.astimezone(UTC)
     raise ConfigurationError(
-        f"began_at must be a time with a time zone, before the year {_LAST_YEAR}, not {shown(value)}"
+        f"began_at must be a time with a time zone, before the year {_YEARS_END}, not {shown(value)}"
     )
 
 
@@ -44,6 +44,12 @@ def _elapsed(value: Mapping[SessionState, float]) -> dict[SessionState, float]:
     raise ConfigurationError(f"elapsed must be seconds by state, in the order of the states, not {shown(value)}")
 
 
+def _end_reason(value: EndReason | str | None) -> EndReason | None:
+    with suppress(ValueError):
+        return None if value is None else EndReason(value)
+    raise ConfigurationError(f"end_reason must be an EndReason or None, not {shown(value)}")
+
+
 @attrs.frozen
 class SessionSnapshot:
     """The state of a session at one moment. Checked when built. It holds no secret and may be stored anywhere."""
@@ -54,7 +60,7 @@ class SessionSnapshot:
     """When its connect was sent, in UTC."""
     elapsed: Mapping[SessionState, float] = attrs.field(converter=_elapsed, hash=False)
     """Seconds from `began_at` to each state that was entered; the last is the current one."""
-    end_reason: EndReason | None = attrs.field(default=None, converter=attrs.converters.optional(EndReason))
+    end_reason: EndReason | None = attrs.field(default=None, converter=_end_reason)
     """Why it ended; None while it has not."""
 
     @classmethod

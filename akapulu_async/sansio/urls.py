@@ -1,6 +1,7 @@
 """Check addresses: the API key is sent over https only, or stays on this machine."""
 
 import re
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -68,12 +69,11 @@ def _base_url_problem(url: Any) -> str | None:  # noqa: PLR0911 - a check a line
 
 def _split(url: str) -> SplitResult | None:
     """Return the parts of a URL with an unambiguous host and port; None for other texts."""
-    try:
+    with suppress(ValueError):
         parts = urlsplit(url)
-        usable = re.fullmatch(_AUTHORITY, parts.netloc) and parts.hostname and parts.port != 0
-    except ValueError:
-        return None
-    return parts if usable else None
+        if re.fullmatch(_AUTHORITY, parts.netloc) and parts.hostname and parts.port != 0:
+            return parts
+    return None
 
 
 def _stays_below(path: str) -> bool:
@@ -100,12 +100,9 @@ def redirect_target(location: str, base: str) -> str | None:
     """
     if not location or not location.isprintable() or " " in location:
         return None
-    try:
+    with suppress(ValueError):
         target = urljoin(base, location)
-    except ValueError:
-        return None
-    parts = _split(target)
-    if parts is None:
-        return None
-    local = parts.scheme == "http" and is_loopback(parts.hostname) and is_loopback(urlsplit(base).hostname)
-    return target if parts.scheme == "https" or local else None
+        if parts := _split(target):
+            local = parts.scheme == "http" and is_loopback(parts.hostname) and is_loopback(urlsplit(base).hostname)
+            return target if parts.scheme == "https" or local else None
+    return None
