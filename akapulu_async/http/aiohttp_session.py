@@ -13,7 +13,7 @@ the first step of `connector.close()`              a client that was never close
 (`Transport`)
 `writer.protocol.force_close()` (`Body`)           the same
 `Payload.write()`, `Payload.decode()` (`Body`)     documented as abstract; no other way leads to the body's bytes
-a `ClientRequest` and its handler, used again      tried at the first use, see `reused_request`
+a `ClientRequest` and its handler, used again      tried when a client is opened, see `reused_request`
 =================================================  ===============================================================
 """
 
@@ -51,6 +51,9 @@ TransferEncodingError: type[Exception] = getattr(_undocumented, "TransferEncodin
 READ_ERRORS = (aiohttp.ClientError, OSError, HttpProcessingError)
 """The exceptions of reading an answer with aiohttp; the last only where aiohttp has no parser in C."""
 
+NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
+"""The exceptions that prove that the request did not leave: no connection was made."""
+
 
 class CleanConnector(aiohttp.TCPConnector):
     """Never reuses a kept connection on which something came unasked.
@@ -62,39 +65,27 @@ class CleanConnector(aiohttp.TCPConnector):
     async def connect(self, *args: Any, **options: Any) -> Any:
         """Return a connection, new or kept."""
         connection = await super().connect(*args, **options)
-        tries = 1
-        while getattr(connection.protocol, "should_close", False) and tries <= self.limit:  # as many may be kept
+        for _ in range(self.limit):  # as many may be kept
+            if not getattr(connection.protocol, "should_close", False):
+                break
             connection.close()
             connection = await super().connect(*args, **options)
-            tries += 1
         return connection
 
 
-def make_http(base_url: str, connections: int) -> tuple[aiohttp.ClientSession, aiohttp.ClientSession]:
-    """Return a session for the service, and one for the hosts that it redirects to: on the same bounded pool.
+def make_http(connections: int) -> aiohttp.ClientSession:
+    """Return a session with at most this number of connections, without cookies and without a proxy of its own.
 
-    Both are without cookies. The first uses the environment's proxy for the service, which is looked up once, since
-    aiohttp's `trust_env` starts a thread for it at each request; with the second, each request has to name its own. A
-    custom CA is found as OpenSSL finds it, by `SSL_CERT_FILE`.
-
-    Args:
-        base_url: Of the service.
-        connections: The most there may be.
+    A custom CA is found as OpenSSL finds it, by `SSL_CERT_FILE`.
     """
     connector = CleanConnector(limit=connections, keepalive_timeout=KEEPALIVE, ttl_dns_cache=DNS_TTL)
-    proxy, cookies = environment_proxy(base_url), aiohttp.DummyCookieJar()
-    service = aiohttp.ClientSession(connector=connector, cookie_jar=cookies, proxy=proxy, middlewares=(sent_once,))
-    foreign = aiohttp.ClientSession(
-        connector=connector, connector_owner=False, cookie_jar=cookies, middlewares=(sent_once,)
-    )
-    return service, foreign
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), middlewares=(sent_once,))
 
 
-def close_at_once(*sessions: aiohttp.ClientSession) -> None:
-    """Close sessions on one connector without waiting, so that they do not complain about having been dropped."""
-    connector = sessions[0].connector
-    for session in sessions:
-        session.detach()
+def close_at_once(session: aiohttp.ClientSession) -> None:
+    """Close a session without waiting, so that it does not complain about having been dropped."""
+    connector = session.connector
+    session.detach()
     if connector is not None:
         closing = connector.close().__await__()
         with suppress(StopIteration):
@@ -105,7 +96,7 @@ def close_at_once(*sessions: aiohttp.ClientSession) -> None:
 def environment_proxy(url: str) -> str | None:
     """Return the proxy for a URL by `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`; None for none.
 
-    Loopback is never behind a proxy.
+    Loopback is never behind a proxy. aiohttp's `trust_env` would start a thread for this at each request.
 
     Raises:
         ConfigurationError: The variable is not the URL of an HTTP proxy.
@@ -158,13 +149,6 @@ async def without_credentials(
     for name in ("Authorization", "Cookie"):
         request.headers.popall(name, None)
     return await sent_once(request, handler)
-
-
-def never_sent(error: Exception) -> bool:
-    """Return True if an exception of aiohttp's proves that the request did not leave: no connection was made."""
-    return isinstance(
-        error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.ClientHttpProxyError
-    )
 
 
 def failure_reason(error: Exception) -> str:

@@ -16,14 +16,11 @@ from akapulu_async.errors import (
     RequestTimeoutError,
     TransportError,
 )
-from akapulu_async.http.aiohttp_session import READ_ERRORS, failure_reason, never_sent, system_cause
+from akapulu_async.http.aiohttp_session import NEVER_SENT, READ_ERRORS, failure_reason, system_cause
 from akapulu_async.http.limits import Deadline
 from akapulu_async.sansio.http import Request, Response, invalid_response
 from akapulu_async.sansio.json_body import MAX_JSON_BYTES
 from akapulu_async.sansio.retry import Timeouts
-
-REQUEST_ERRORS = (*READ_ERRORS, ValueError)
-"""The exceptions of sending a request with aiohttp; see `Exchange.failure()`."""
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
@@ -45,11 +42,11 @@ class Exchange:
     deadline: Deadline
     """Of the call."""
 
+    headers: Mapping[str, str] = NO_HEADERS
+    """Sent in addition to those of every request, also those that observers add."""
+
     number: int = 1
     """Which attempt of the call it is."""
-
-    headers: Mapping[str, str] = NO_HEADERS
-    """Sent in addition to those of every request."""
 
     foreign: bool = False
     """Whether it goes to a host to which the service redirected: without credentials."""
@@ -57,14 +54,8 @@ class Exchange:
     doing: str = ""
     """For the error that the deadline raises."""
 
-    before: str = ""
-    """How the attempt before it failed; empty for the first."""
-
     sent: bool = False
     """Whether the service may have received it, or, until it begins, an attempt before it. False is certain."""
-
-    trace: Mapping[str, str] = attrs.field(init=False, default=NO_HEADERS)
-    """The headers that observers add."""
 
     given_up: bool = attrs.field(init=False, default=False)
     """Whether it must not be sent any more."""
@@ -80,7 +71,7 @@ class Exchange:
         self.doing = "while waiting for the answer" if self.sent else "while connecting"
         try:
             response = await sending
-        except REQUEST_ERRORS as error:
+        except (*READ_ERRORS, ValueError) as error:
             failure = self.failure(error)
         else:
             self.status, self.answer_headers = response.status, response.headers
@@ -97,7 +88,7 @@ class Exchange:
                 f"http: aiohttp does not send with this session: {error}; "
                 "it must have no auth= of its own, and with trust_env no .netrc entry for the service"
             )
-        never = never_sent(error)
+        never = isinstance(error, NEVER_SENT)
         self.sent = not never  # whatever the body knows: only our own giving up leaves that in no doubt
         kind, reason = TransportError, failure_reason(error)
         if isinstance(error, TimeoutError):
@@ -108,10 +99,10 @@ class Exchange:
         failure.__cause__ = system_cause(error)
         return failure
 
-    def too_late(self) -> TransportError:
-        """Return the error that says that the deadline passed, and during what."""
-        before = f"; before that: {self.before}" if self.before else ""
-        return self.failed(RequestTimeoutError, f"{self.timeouts.total:g} s passed {self.doing}{before}")
+    def too_late(self, before: str = "") -> TransportError:
+        """Return the error that says that the deadline passed, during what, and how the attempt before it failed."""
+        reason = f"{self.timeouts.total:g} s passed {self.doing}"
+        return self.failed(RequestTimeoutError, f"{reason}; before that: {before}" if before else reason)
 
     def failed(self, kind: type[TransportError], reason: str) -> TransportError:
         """Return the error that says that no complete answer came."""
@@ -125,26 +116,20 @@ class Exchange:
 
     async def read(self, response: aiohttp.ClientResponse) -> Response:
         """Return the whole answer, if its body is as short as JSON may be, and close the response."""
-        content = response.content
-        if content.is_eof() and content.exception() is None:  # a short one came with its headers
-            return self._whole(response, content.read_nowait())
         self.doing = "in the middle of the answer"
         try:
             body = await _read(response)
         except READ_ERRORS as error:
             failure = self.failure(error)
         else:
-            return self._whole(response, body)
+            if body is not None:
+                self.answer_body = body
+                # As a value that does not show its body: it may contain a token, and tracebacks may show variables.
+                return Response(response.status, response.headers, body)
+            failure = self.invalid(response, f"it is larger than {MAX_JSON_BYTES // 2**20} MiB")
         finally:
             response.close()
         raise failure
-
-    def _whole(self, response: aiohttp.ClientResponse, body: bytes | None) -> Response:
-        if body is None or len(body) > MAX_JSON_BYTES:
-            raise self.invalid(response, f"it is larger than {MAX_JSON_BYTES // 2**20} MiB")
-        self.answer_body = body
-        # As a value that does not show its body: it may contain a token, and tracebacks may show variables.
-        return Response(response.status, response.headers, body)
 
 
 @attrs.define(eq=False, repr=False)
@@ -245,10 +230,12 @@ class Body(aiohttp.Payload):
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes | None:
-    """Return the body, or None if it is larger than JSON may be."""
-    body, content = bytearray(), response.content
-    too_large = (response.content_length or 0) > MAX_JSON_BYTES
-    while not too_large and (piece := await content.readany()):
+    """Return the body, or None if it is larger than JSON may be. Apart, so that no error's frame has a part of it."""
+    content = response.content
+    if content.is_eof() and content.exception() is None:
+        return content.read_nowait()  # a short one came with its headers
+    body, size = bytearray(), response.content_length or 0
+    while size <= MAX_JSON_BYTES and (piece := await content.readany()):
         body += piece
-        too_large = len(body) > MAX_JSON_BYTES
-    return None if too_large else bytes(body)
+        size = max(size, len(body))
+    return None if size > MAX_JSON_BYTES else bytes(body)

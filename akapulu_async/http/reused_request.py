@@ -2,8 +2,8 @@
 
 They lean on undocumented parts of aiohttp: a `ClientRequest` and the handler that a middleware gets work after the
 request is done, `request.url` and `request.original_url` can be set, and `request.headers` is read at each sending. So
-`reuse_works()` tries exactly that at the first use, without a network. If it does not hold for the installed aiohttp,
-each request is made anew, which costs more time and nothing else.
+`reuse_works()` tries exactly that when a client is opened, without a network. If it does not hold for the installed
+aiohttp, each request is made anew, which costs more time and nothing else.
 """
 
 import asyncio
@@ -61,28 +61,12 @@ class ReusedRequest:
         return await sent_once(request, handler)
 
 
-class ReusedRequests:
-    """The reused GETs of one session, at most as many as are under way at once. Arguments as of `ReusedRequest`."""
-
-    def __init__(self, http: aiohttp.ClientSession, options: Mapping[str, Any]) -> None:
-        self._http = http
-        self._options = options
-        self._free: list[ReusedRequest] = []
-        self._works: bool | None = None
-
-    def take(self) -> ReusedRequest | None:
-        """Return a free one; None if requests must be made anew each time."""
-        if self._free:
-            return self._free.pop()
-        if self._works is None:
-            self._works = reuse_works()
-            if not self._works:
-                logger.info("aiohttp %s sends no request twice: polls work, but take more time", aiohttp.__version__)
-        return ReusedRequest(self._http, self._options) if self._works else None
-
-    def give_back(self, request: ReusedRequest) -> None:
-        """Let one whose request was answered be used again."""
-        self._free.append(request)
+def free_requests() -> list[ReusedRequest] | None:
+    """Return an empty list, for requests that were answered; None if each must be made anew."""
+    if reuse_works():
+        return []
+    logger.info("aiohttp %s sends no request twice: polls work, but take more time", aiohttp.__version__)
+    return None
 
 
 def reuse_works() -> bool:

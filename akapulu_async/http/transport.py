@@ -14,7 +14,15 @@ import aiohttp
 import attrs
 from yarl import URL
 
-from akapulu_async.errors import AkapuluError, ApiError, ClosedError, ConfigurationError, ErrorKind, TransportError
+from akapulu_async.errors import (
+    AkapuluError,
+    ApiError,
+    ClosedError,
+    ConfigurationError,
+    ErrorKind,
+    RequestTimeoutError,
+    TransportError,
+)
 from akapulu_async.http.aiohttp_session import (
     USER_AGENT,
     close_at_once,
@@ -24,7 +32,7 @@ from akapulu_async.http.aiohttp_session import (
 )
 from akapulu_async.http.exchange import NO_HEADERS, Body, Exchange, Headers, Stream
 from akapulu_async.http.limits import Deadline, Deadlines
-from akapulu_async.http.reused_request import ReusedRequests
+from akapulu_async.http.reused_request import ReusedRequest, free_requests
 from akapulu_async.leak_warnings import warn_unless_closed
 from akapulu_async.log import logger
 from akapulu_async.observing import Attempt, ExchangeRecord, Observers
@@ -93,6 +101,9 @@ class Transport:
         self._borrowed = http
         self._http: aiohttp.ClientSession | None = None
         """None: it is not open."""
+        self._proxy: str | None = None
+        self._free_gets: list[ReusedRequest] | None = None
+        """None: each GET is made anew. A borrowed session may have work to do for each."""
         self._timeouts = timeouts
         self._retry = retry
         self._decipher = partial(decipher, error_types=error_types, secrets=self.secrets)
@@ -122,14 +133,16 @@ class Transport:
         self._places = asyncio.Semaphore(self._pool_size)
         self._download_places = asyncio.Semaphore(DOWNLOAD_POOL_SIZE)
         self._deadlines = Deadlines(self._timeouts.total)
-        http = foreign = self._borrowed
-        if http is None or foreign is None:
-            http, foreign = make_http(self.base_url, self._pool_size + DOWNLOAD_POOL_SIZE)
+        http = self._borrowed
+        if http is None:
+            self._proxy = environment_proxy(self.base_url)
+            http = make_http(self._pool_size + DOWNLOAD_POOL_SIZE)
             self._closed = warn_unless_closed(
-                self, "AkapuluClient", "use `async with`, or aclose()", partial(close_at_once, http, foreign)
+                self, "AkapuluClient", "use `async with`, or aclose()", partial(close_at_once, http)
             )
-        self._http, self._foreign_http = http, foreign
-        self._reused = ReusedRequests(http, {**_AS_IT_COMES, "headers": self._headers, "timeout": self._call_timeout})
+            options = {"headers": self._headers, "timeout": self._call_timeout, "proxy": self._proxy, **_AS_IT_COMES}
+            self._free_gets, self._new_get = free_requests(), partial(ReusedRequest, http, options)
+        self._http = http
 
     async def aclose(self) -> None:
         """Close the own session and its connections. Does nothing if it is closed; it can be opened again.
@@ -146,9 +159,8 @@ class Transport:
         if http is not self._borrowed:
             self._closed()
             if self._loop.is_closed():
-                close_at_once(http, self._foreign_http)
+                close_at_once(http)
             else:
-                await self._foreign_http.close()
                 await http.close()
 
     def send(self, request: Request[T], *, attempts: int | None = None) -> Coroutine[Any, Any, T]:
@@ -207,9 +219,9 @@ class Transport:
     ) -> T:
         """Make attempts, with pauses between them, until one succeeds or the deadline passes."""
         http = self._open_http()
+        self._check_loop()
         deadline = Deadline(self._deadlines)
-        begin = partial(Exchange, request, url, self._timeouts, deadline, headers=headers)
-        exchange = begin()
+        exchange, before = Exchange(request, url, self._timeouts, deadline, headers), ""
         try:
             with deadline:
                 while True:
@@ -224,13 +236,15 @@ class Transport:
                         )
                         if pause is None:
                             raise
-                        exchange = begin(
-                            number=number + 1,
-                            doing=f"in the pause before attempt {number + 1}",
-                            before=str(error),
-                            # An unsafe request is only tried again if it did not arrive, or did nothing.
-                            sent=exchange.sent and request.safe,
-                        )
+                        before = str(error)
+                    exchange = attrs.evolve(
+                        exchange,
+                        headers=headers,
+                        number=number + 1,
+                        doing=f"in the pause before attempt {number + 1}",
+                        # An unsafe request is only tried again if it did not arrive, or did nothing.
+                        sent=exchange.sent and request.safe,
+                    )
                     logger.debug(
                         "~ %s %s again in %.2f s",
                         request.method,
@@ -242,13 +256,13 @@ class Transport:
         except TimeoutError:
             if not deadline.expired:
                 raise
-            failure: AkapuluError = exchange.too_late()
+            failure: AkapuluError = exchange.too_late(before)
         except asyncio.CancelledError as error:
             # aiohttp's connector, when it is closed, cancels the tasks that wait for it.
             if is_cancelled(asyncio.current_task()) or not http.closed:
                 # In aiohttp's frames are the headers, and with them the API key.
                 raise error.with_traceback(None)  # noqa: B904 - it is the same
-            failure = _session_closed() if http is self._borrowed else _not_open()
+            failure = self._closed_error()
         raise failure
 
     async def _exchange(self, exchange: Exchange) -> Any:
@@ -303,6 +317,7 @@ class Transport:
 
     async def _follow(self, exchange: Exchange) -> tuple[Exchange, aiohttp.ClientResponse]:
         """Return the answer at the end of the redirects, and the exchange that it came with: each has its own."""
+        headers = exchange.headers
         for _ in range(MAX_REDIRECTS + 1):
             response = await self._attempt(exchange, self._ask_in_pieces)
             if response.status not in _REDIRECTS:
@@ -311,13 +326,15 @@ class Transport:
             target = redirect_target(response.headers.get("Location", ""), str(response.url))
             if target is None:
                 raise exchange.invalid(response, "it redirects to where it must not be followed: only to https")
-            exchange = attrs.evolve(exchange, url=URL(target, encoded=True), foreign=True)
+            exchange = attrs.evolve(exchange, url=URL(target, encoded=True), headers=headers, foreign=True)
         raise exchange.invalid(response, f"it redirects more than {MAX_REDIRECTS} times")
 
-    async def _attempt(self, exchange: Exchange, ask: Callable[[Exchange], Awaitable[T]]) -> T:
-        """Make one exchange, and tell observers and log if there are any."""
-        if not self.observers.attempts and not logger.isEnabledFor(logging.DEBUG):
-            return await ask(exchange)
+    def _attempt(self, exchange: Exchange, ask: Callable[[Exchange], Awaitable[T]]) -> Awaitable[T]:
+        """Make one exchange, and report it to observers and log if there are any."""
+        watched = self.observers.attempts or logger.isEnabledFor(logging.DEBUG)
+        return self._watched(exchange, ask) if watched else ask(exchange)
+
+    async def _watched(self, exchange: Exchange, ask: Callable[[Exchange], Awaitable[T]]) -> T:
         observers, request, began = self.observers, exchange.request, time.perf_counter()
         attempt = Attempt(
             method=request.method,
@@ -327,7 +344,7 @@ class Transport:
             started_at=datetime.now(UTC),
             number=exchange.number,
         )
-        exchange.trace = observers.headers(attempt)
+        exchange.headers = {**exchange.headers, **observers.headers(attempt)}
         error: ErrorKind | None = None
         retry_after: float | None = None
         try:
@@ -337,7 +354,7 @@ class Transport:
             raise
         finally:
             if error is None and exchange.deadline.expired:
-                error = exchange.too_late().kind
+                error = RequestTimeoutError.kind
             attempt = attrs.evolve(
                 attempt,
                 seconds=time.perf_counter() - began,
@@ -359,45 +376,23 @@ class Transport:
 
     async def _ask(self, exchange: Exchange) -> Any:
         """Send a request, and return the value that its answer is read as."""
-        http, reused, safe = self._open_http(), self._reused, exchange.request.safe
-        # A borrowed session may have work to do for each request.
-        get = reused.take() if exchange.request.method == "GET" and http is not self._borrowed else None
-        if get is not None:
-            response = await exchange.begin(get.send(exchange.url, exchange.trace))
-            reused.give_back(get)
+        http, free = self._open_http(), self._free_gets
+        if free is not None and exchange.request.method == "GET":
+            get = free.pop() if free else self._new_get()
+            response = await exchange.begin(get.send(exchange.url, exchange.headers))
+            free.append(get)
         else:
-            sending = http.request(
-                exchange.request.method,
-                exchange.url,
-                data=None if safe else Body(exchange),
-                headers=self._headers_of(exchange),
-                timeout=self._call_timeout,
-                # A name of its own in the pool, see the class.
-                server_hostname=None if safe else exchange.url.raw_host,
-                **_AS_IT_COMES,
-            )
-            response = await exchange.begin(sending)
+            response = await exchange.begin(self._sending(http, exchange, self._call_timeout))
         answer = await exchange.read(response)
         del response  # it shows its headers, as tracebacks may show variables
         return self._decipher(exchange.request, answer, now=datetime.now(UTC), attempts=exchange.number)
 
     async def _ask_in_pieces(self, exchange: Exchange) -> aiohttp.ClientResponse:
-        """Send a GET, and return the beginning of its answer; a foreign host is asked without credentials."""
-        http, foreign = self._open_http(), exchange.foreign
-        sending = (self._foreign_http if foreign else http).request(
-            "GET",
-            exchange.url,
-            # These two in no variable: tools show those, and here is the API key, or a password.
-            headers=self._headers_of(exchange),
-            proxy=environment_proxy(str(exchange.url)) if foreign and http is not self._borrowed else None,
-            timeout=self._stream_timeout,
-            middlewares=(without_credentials,) if foreign else None,
-            **_AS_IT_COMES,
-        )
-        response = await exchange.begin(sending)
+        """Send a GET, and return the beginning of its answer."""
+        response = await exchange.begin(self._sending(self._open_http(), exchange, self._stream_timeout))
         if 200 <= response.status < 300 or response.status in _REDIRECTS:  # noqa: PLR2004 - the 2xx
             return response
-        if foreign:
+        if exchange.foreign:
             response.close()
             raise exchange.failed(TransportError, foreign_refusal(response.status))
         answer = await exchange.read(response)
@@ -405,18 +400,39 @@ class Transport:
         self._decipher(exchange.request, answer, now=datetime.now(UTC), attempts=exchange.number)
         return response
 
+    def _sending(
+        self, http: aiohttp.ClientSession, exchange: Exchange, timeout: aiohttp.ClientTimeout
+    ) -> Awaitable[aiohttp.ClientResponse]:
+        """Return the sending of a request, made anew; a foreign host is asked without credentials."""
+        safe, foreign = exchange.request.safe, exchange.foreign
+        return http.request(
+            exchange.request.method,
+            exchange.url,
+            data=None if safe else Body(exchange),
+            # These two in no variable: tools show those, and here is the API key, or a password.
+            headers=self._headers_of(exchange),
+            proxy=environment_proxy(str(exchange.url)) if foreign and http is not self._borrowed else self._proxy,
+            timeout=timeout,
+            middlewares=(without_credentials,) if foreign else None,
+            # A name of its own in the pool, see the class.
+            server_hostname=None if safe else exchange.url.raw_host,
+            **_AS_IT_COMES,
+        )
+
     def _headers_of(self, exchange: Exchange) -> Headers:
         safe = exchange.request.safe
         base = self._foreign_headers if exchange.foreign else self._headers if safe else self._unsafe_headers
-        return Headers(base, **exchange.headers, **exchange.trace) if exchange.headers or exchange.trace else base
+        return Headers(base, **exchange.headers) if exchange.headers else base
 
     def _open_http(self) -> aiohttp.ClientSession:
-        if self._http is None:
-            raise _not_open()
-        self._check_loop()
-        if self._http.closed:
-            raise _session_closed()
+        if self._http is None or self._http.closed:
+            raise self._closed_error()
         return self._http
+
+    def _closed_error(self) -> AkapuluError:
+        if self._borrowed is not None and self._borrowed.closed:
+            return ConfigurationError("the aiohttp session that the client works with was closed")
+        return ClosedError("the client is not open: use `async with client:`, or await client.open()")
 
     def _check_loop(self) -> None:
         if self._loop is not asyncio.get_running_loop():
@@ -433,11 +449,3 @@ class Transport:
 def foreign_refusal(status: int) -> str:
     """Return the reason of the error when a host to which the service redirects answers with a failure."""
     return f"the host to which the service redirected answered {status}"
-
-
-def _not_open() -> ClosedError:
-    return ClosedError("the client is not open: use `async with client:`, or await client.open()")
-
-
-def _session_closed() -> ConfigurationError:
-    return ConfigurationError("the aiohttp session that the client works with was closed")

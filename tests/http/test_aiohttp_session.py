@@ -19,7 +19,6 @@ from akapulu_async.http.aiohttp_session import (
     BrokenConnectionError,
     environment_proxy,
     failure_reason,
-    make_http,
     system_cause,
 )
 from akapulu_async.http.reused_request import ReusedRequest
@@ -109,19 +108,6 @@ async def test_borrowed_sessions_proxy_that_is_no_url_is_told() -> None:
         error = await error_of(poll(client))
     assert isinstance(error, TransportError)
     assert error.reason == "a URL is not valid: the request's, or that of the session's proxy"
-
-
-async def test_session_takes_the_environments_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The session for a service behind a proxy sends there what it sends, and the one for others does not."""
-    async with Server(answer(UPDATE)) as proxy, Server(answer(UPDATE)) as other:
-        monkeypatch.setenv("HTTP_PROXY", proxy.url)
-        service, foreign = make_http("http://akapulu.invalid/api", 1)
-        async with foreign, service:
-            for http, url in ((service, "http://akapulu.invalid/x"), (foreign, f"{other.url}/x")):
-                async with http.get(url) as response:
-                    assert response.status == 200
-    assert [seen.target for seen in proxy.requests] == ["http://akapulu.invalid/x"]
-    assert [seen.target for seen in other.requests] == ["/x"]
 
 
 async def test_client_behind_a_proxy_goes_straight_to_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
