@@ -127,8 +127,6 @@ class Exchange:
                 # As a value that does not show its body: it may contain a token, and tracebacks may show variables.
                 return Response(response.status, response.headers, body)
             failure = self.invalid(response, f"it is larger than {MAX_JSON_BYTES // 2**20} MiB")
-        finally:
-            response.close()
         raise failure
 
 
@@ -235,7 +233,10 @@ async def _read(response: aiohttp.ClientResponse) -> bytes | None:
     if content.is_eof() and content.exception() is None:
         return content.read_nowait()  # a short one came with its headers
     body, size = bytearray(), response.content_length or 0
-    while size <= MAX_JSON_BYTES and (piece := await content.readany()):
-        body += piece
-        size = max(size, len(body))
+    try:
+        while size <= MAX_JSON_BYTES and (piece := await content.readany()):
+            body += piece
+            size = max(size, len(body))
+    finally:
+        response.close()
     return None if size > MAX_JSON_BYTES else bytes(body)

@@ -1,6 +1,7 @@
 """Deadlines of calls, cheap enough for thousands of calls a second: one timer serves all of them."""
 
 import asyncio
+import math
 from types import TracebackType
 from typing import Self
 
@@ -9,7 +10,7 @@ class Deadline:
     """The deadline of a block: `with deadline:`. Raises a TimeoutError there if it cancelled the task.
 
     Attributes:
-        when: The loop's time at which it passes; None for never.
+        when: The loop's time at which it passes; infinite for never.
         expired: Whether it has passed, within the block.
     """
 
@@ -17,7 +18,7 @@ class Deadline:
 
     def __init__(self, deadlines: "Deadlines") -> None:
         self._deadlines = deadlines
-        self.when: float | None = None
+        self.when = math.inf
         self.expired = False
         self.task: asyncio.Task[object] | None = None
 
@@ -39,9 +40,9 @@ class Deadline:
             if ours_alone and kind is not None and issubclass(kind, asyncio.CancelledError):
                 raise TimeoutError from error
 
-    def remaining(self) -> float | None:
-        """Return how many seconds are left; None for no limit."""
-        return None if self.when is None else self.when - asyncio.get_running_loop().time()
+    def remaining(self) -> float:
+        """Return how many seconds are left; infinite for no limit."""
+        return self.when - asyncio.get_running_loop().time()
 
 
 class Deadlines:
@@ -80,7 +81,6 @@ class Deadlines:
         loop = asyncio.get_running_loop()
         now, self._timer = loop.time(), None
         for deadline in self.running:
-            assert deadline.when is not None
             if deadline.when > now:
                 self._timer = loop.call_at(deadline.when, self._look)
                 return

@@ -14,15 +14,7 @@ import aiohttp
 import attrs
 from yarl import URL
 
-from akapulu_async.errors import (
-    AkapuluError,
-    ApiError,
-    ClosedError,
-    ConfigurationError,
-    ErrorKind,
-    RequestTimeoutError,
-    TransportError,
-)
+from akapulu_async.errors import AkapuluError, ApiError, ClosedError, ConfigurationError, ErrorKind, TransportError
 from akapulu_async.http.aiohttp_session import (
     USER_AGENT,
     close_at_once,
@@ -103,10 +95,12 @@ class Transport:
         """None: it is not open."""
         self._proxy: str | None = None
         self._free_gets: list[ReusedRequest] | None = None
-        """None: each GET is made anew. A borrowed session may have work to do for each."""
+        """Answered GETs of the own session. None: each is made anew, as a borrowed session may have work to do."""
         self._timeouts = timeouts
         self._retry = retry
-        self._decipher = partial(decipher, error_types=error_types, secrets=self.secrets)
+        self._decipher = partial(
+            decipher, now=partial(datetime.now, UTC), error_types=error_types, secrets=self.secrets
+        )
         self._pool_size = pool_size
         self._wait_for_place = f"while waiting for one of the {pool_size} connections to get free"
         self._rng = rng
@@ -154,7 +148,7 @@ class Transport:
             return
         if not self._loop.is_closed():
             self._check_loop()
-        http, self._http = self._http, None
+        http, self._http, self._free_gets = self._http, None, None
         self._deadlines.close()
         if http is not self._borrowed:
             self._closed()
@@ -354,7 +348,7 @@ class Transport:
             raise
         finally:
             if error is None and exchange.deadline.expired:
-                error = RequestTimeoutError.kind
+                error = exchange.too_late().kind
             attempt = attrs.evolve(
                 attempt,
                 seconds=time.perf_counter() - began,
@@ -376,20 +370,20 @@ class Transport:
 
     async def _ask(self, exchange: Exchange) -> Any:
         """Send a request, and return the value that its answer is read as."""
-        http, free = self._open_http(), self._free_gets
+        free = self._free_gets
         if free is not None and exchange.request.method == "GET":
             get = free.pop() if free else self._new_get()
             response = await exchange.begin(get.send(exchange.url, exchange.headers))
             free.append(get)
         else:
-            response = await exchange.begin(self._sending(http, exchange, self._call_timeout))
+            response = await exchange.begin(self._sending(exchange, self._call_timeout))
         answer = await exchange.read(response)
         del response  # it shows its headers, as tracebacks may show variables
-        return self._decipher(exchange.request, answer, now=datetime.now(UTC), attempts=exchange.number)
+        return self._decipher(exchange.request, answer, attempts=exchange.number)
 
     async def _ask_in_pieces(self, exchange: Exchange) -> aiohttp.ClientResponse:
         """Send a GET, and return the beginning of its answer."""
-        response = await exchange.begin(self._sending(self._open_http(), exchange, self._stream_timeout))
+        response = await exchange.begin(self._sending(exchange, self._stream_timeout))
         if 200 <= response.status < 300 or response.status in _REDIRECTS:  # noqa: PLR2004 - the 2xx
             return response
         if exchange.foreign:
@@ -397,14 +391,12 @@ class Transport:
             raise exchange.failed(TransportError, foreign_refusal(response.status))
         answer = await exchange.read(response)
         # Raises, since it is a refusal.
-        self._decipher(exchange.request, answer, now=datetime.now(UTC), attempts=exchange.number)
+        self._decipher(exchange.request, answer, attempts=exchange.number)
         return response
 
-    def _sending(
-        self, http: aiohttp.ClientSession, exchange: Exchange, timeout: aiohttp.ClientTimeout
-    ) -> Awaitable[aiohttp.ClientResponse]:
+    def _sending(self, exchange: Exchange, timeout: aiohttp.ClientTimeout) -> Awaitable[aiohttp.ClientResponse]:
         """Return the sending of a request, made anew; a foreign host is asked without credentials."""
-        safe, foreign = exchange.request.safe, exchange.foreign
+        http, safe, foreign = self._open_http(), exchange.request.safe, exchange.foreign
         return http.request(
             exchange.request.method,
             exchange.url,

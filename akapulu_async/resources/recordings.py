@@ -85,7 +85,7 @@ async def open_recording(
             text = not_ready_text(response.body, transport.secrets)
             if not text and media_type == _JSON and response.body:
                 # Raises if it is not JSON: waiting would not make it ready.
-                decipher(request, response, now=datetime.now(UTC), secrets=transport.secrets)
+                decipher(request, response, now=lambda: datetime.now(UTC), secrets=transport.secrets)
             raise RecordingNotReadyError(session_id=session_id, status_text=text)
         problem = _problem(stream, media_type, headers)
         if problem:

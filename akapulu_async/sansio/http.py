@@ -96,7 +96,7 @@ def decipher(
     request: Request[T],
     response: Response,
     *,
-    now: datetime,
+    now: Callable[[], datetime],
     error_types: ErrorTypes = ERROR_TYPES,
     attempts: int = 1,
     secrets: Collection[Secret] = (),
@@ -106,7 +106,7 @@ def decipher(
     Args:
         request: The request.
         response: Its answer.
-        now: The time, aware; for a `Retry-After` that is a date.
+        now: Returns the time, aware; for a `Retry-After` that is a date.
         error_types: Win over all other rules.
         attempts: How many attempts were made, for the errors.
         secrets: Secrets that no error may show.
@@ -116,7 +116,16 @@ def decipher(
         InvalidResponseError: The interface does not allow the answer.
     """
     if not 200 <= response.status < 300:  # noqa: PLR2004 - the 2xx
-        raise _refusal(request, response, now, error_types, attempts, secrets)
+        error_type, error_code, message = _refusal(response, error_types, secrets)
+        raise error_type(
+            status=response.status,
+            method=request.method,
+            path=request.path,
+            error_code=error_code,
+            message=message,
+            attempts=attempts,
+            retry_after=parse_retry_after(response.headers.get("retry-after"), now()),
+        )
     try:
         return request.read(_payload(response))
     except PayloadError as error:
@@ -126,24 +135,19 @@ def decipher(
     raise invalid_response(request, response, problem, field=field, secrets=secrets)
 
 
-def _refusal(  # noqa: PLR0917 - a part of `decipher()`, apart so that no frame of a traceback has the raw texts
-    request: Request[Any],
-    response: Response,
-    now: datetime,
-    error_types: ErrorTypes,
-    attempts: int,
-    secrets: Collection[Secret],
-) -> ApiError:
-    error_code, message = _error_body(response.body)
-    return _error_type(response.status, error_code, error_types)(
-        status=response.status,
-        method=request.method,
-        path=request.path,
-        error_code=error_code and excerpt(error_code, secrets, limit=80),
-        message=excerpt(message, secrets),
-        attempts=attempts,
-        retry_after=parse_retry_after(response.headers.get("retry-after"), now),
-    )
+def _refusal(
+    response: Response, error_types: ErrorTypes, secrets: Collection[Secret]
+) -> tuple[type[ApiError], str | None, str]:
+    """Return class, code and sentence of a refusal [seen]; the beginning of its body if it has neither.
+
+    Apart from `decipher()`, so that no frame of a traceback has the raw texts.
+    """
+    body = response.body
+    payload = _object(body)
+    error_code = _first_text(payload or {}, "error_code", "code", "status_code")
+    message = _first_text(payload or {}, "error", "detail", "message") or ("" if payload == {} else _text(body))
+    error_type = _error_type(response.status, error_code, {**ERROR_TYPES, **error_types})
+    return error_type, error_code and excerpt(error_code, secrets, limit=80), excerpt(message, secrets)
 
 
 def invalid_response(
@@ -203,17 +207,6 @@ def _object(body: bytes) -> Mapping[str, Any] | None:
     return payload if isinstance(payload, dict) else None
 
 
-def _error_body(body: bytes) -> tuple[str | None, str]:
-    """Return code and sentence of an error's body [seen]; the beginning of the body if it has neither."""
-    payload = _object(body)
-    if payload is None:
-        return None, _text(body)
-    return (
-        _first_text(payload, "error_code", "code", "status_code"),
-        _first_text(payload, "error", "detail", "message") or (_text(body) if payload else ""),
-    )
-
-
 def _first_text(payload: Mapping[str, Any], *names: str) -> str | None:
     return next((text for name in names if isinstance(text := payload.get(name), str) and text.strip()), None)
 
@@ -221,9 +214,8 @@ def _first_text(payload: Mapping[str, Any], *names: str) -> str | None:
 def _error_type(status: int, error_code: str | None, error_types: ErrorTypes) -> type[ApiError]:
     """Return the class of a refusal: by its code first, then by its status."""
     if error_code is not None:
-        for known in (error_types, ERROR_TYPES):
-            if error_code in known:
-                return known[error_code]
+        if error_code in error_types:
+            return error_types[error_code]
         for part, error_type in _CODE_PARTS:
             if re.search(part, error_code):
                 return error_type

@@ -15,12 +15,7 @@ from aiohttp.http_exceptions import HttpProcessingError, InvalidHeader, LineTooL
 from yarl import URL
 
 from akapulu_async import AkapuluClient, ConfigurationError, RetryPolicy, TransportError
-from akapulu_async.http.aiohttp_session import (
-    BrokenConnectionError,
-    environment_proxy,
-    failure_reason,
-    system_cause,
-)
+from akapulu_async.http.aiohttp_session import BrokenConnectionError, environment_proxy, failure_reason, system_cause
 from akapulu_async.http.reused_request import ReusedRequest
 from tests.support.calls import error_of, server_tls
 from tests.support.misbehaving import API_KEY, SESSION, UPDATE, Server, answer, client_of, close, leave, poll, tunnel_to

@@ -43,7 +43,7 @@ DETAIL = detail_request(ID)
 def answered(
     status: int, body: bytes = b"", request: Request[Any] = ANYTHING, headers: Mapping[str, str] = {}, **options: Any
 ) -> Any:
-    return decipher(request, Response(status, headers, body), now=NOW, **options)
+    return decipher(request, Response(status, headers, body), now=lambda: NOW, **options)
 
 
 def refusal(status: int, body: bytes = b"", **options: Any) -> ApiError:

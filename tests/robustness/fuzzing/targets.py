@@ -71,7 +71,7 @@ def _reads(request: Request[Any], use: Callable[[Any], None]) -> Target:
     def target(data: bytes) -> None:
         response = answer_of(data)
         try:
-            model = decipher(request, response, now=NOW, secrets=(KEY,))
+            model = decipher(request, response, now=lambda: NOW, secrets=(KEY,))
         except (ApiError, InvalidResponseError) as error:
             assert isinstance(error, ApiError) is (not 200 <= response.status < 300)
             check_error(error)
