@@ -17,6 +17,9 @@ from akapulu_async.secret import MASK, Secret, redact
 TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
 """The headers that an observer may add to a request."""
 
+_Message = tuple[Mapping[str, str], bytes]
+"""Headers and body."""
+
 _SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie"})
 
 
@@ -75,13 +78,7 @@ class ExchangeRecord:
     """Empty if there was none, or it is read in pieces, as recordings are."""
 
     @classmethod
-    def masked(
-        cls,
-        attempt: Attempt,
-        request: tuple[Mapping[str, str], bytes],
-        response: tuple[Mapping[str, str], bytes],
-        secrets: Collection[Secret],
-    ) -> Self:
+    def masked(cls, attempt: Attempt, request: _Message, response: _Message, secrets: Collection[Secret]) -> Self:
         """Return the record of an attempt: mask the given secrets in headers and bodies, and what looks like one."""
         return cls(
             attempt=attempt,

@@ -153,10 +153,7 @@ async def without_credentials(
 
 def failure_reason(error: Exception) -> str:
     """Return the meaning of an exception of aiohttp's in words."""
-    for kind, reason in _REASONS:
-        if isinstance(error, kind):
-            return reason(error)
-    return f"{type(error).__name__}: {excerpt(str(error))}"
+    return next(reason(error) for kind, reason in _REASONS if isinstance(error, kind))
 
 
 def _certificate_reason(error: aiohttp.ClientConnectorCertificateError) -> str:
@@ -166,9 +163,10 @@ def _certificate_reason(error: aiohttp.ClientConnectorCertificateError) -> str:
     return f"the certificate of {error.host} was not accepted: {problem}; {remedy}"
 
 
-def _system_text(error: OSError) -> str:
+def _peer(error: aiohttp.ClientConnectorError) -> str:
     # asyncio replaces the system's sentence with its own.
-    return os.strerror(error.errno) if error.errno else str(error.strerror)
+    problem = os.strerror(error.errno) if error.errno else error.strerror
+    return f"{error.host}:{error.port} ({problem})"
 
 
 def _not_http(error: Any) -> str:
@@ -188,21 +186,16 @@ _REASONS: tuple[tuple[type[Exception], Callable[[Any], str]], ...] = (
     (aiohttp.ClientConnectorDNSError, lambda error: f"the host name {error.host} could not be resolved"),
     (aiohttp.ClientConnectorCertificateError, _certificate_reason),
     (aiohttp.ClientConnectorSSLError, lambda error: f"TLS with {error.host} failed: {error.strerror}"),
-    (
-        aiohttp.ClientProxyConnectionError,
-        lambda error: f"could not connect to the proxy at {error.host}:{error.port} ({_system_text(error)})",
-    ),
+    (aiohttp.ClientProxyConnectionError, lambda error: f"could not connect to the proxy at {_peer(error)}"),
     (aiohttp.ClientHttpProxyError, lambda error: f"the proxy refused with {error.status}"),
-    (
-        aiohttp.ClientConnectorError,
-        lambda error: f"could not connect to {error.host}:{error.port} ({_system_text(error)})",
-    ),
+    (aiohttp.ClientConnectorError, lambda error: f"could not connect to {_peer(error)}"),
     (aiohttp.ClientPayloadError, lambda _: "the connection was closed in the middle of the answer"),
     (aiohttp.ClientResponseError, _not_http),
     (HttpProcessingError, _not_http),
     (aiohttp.InvalidURL, lambda _: "a URL is not valid: the request's, or that of the session's proxy"),
     (aiohttp.ClientConnectionError, lambda _: "the connection was closed before the answer"),
     (OSError, lambda error: f"the connection broke ({error.strerror or type(error).__name__})"),
+    (Exception, lambda error: f"{type(error).__name__}: {excerpt(str(error))}"),
 )
 
 

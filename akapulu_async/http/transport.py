@@ -109,10 +109,8 @@ class Transport:
         self._headers = Headers(self._foreign_headers, Authorization=f"Bearer {api_key.reveal()}")
         self._unsafe_headers = Headers(self._headers, Connection="close")
         # aiohttp only times the making of a connection: the whole has our deadline.
-        self._call_timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect)
-        self._stream_timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=timeouts.connect, sock_read=timeouts.total
-        )
+        self._call_timeout = aiohttp.ClientTimeout(sock_connect=timeouts.connect)
+        self._stream_timeout = aiohttp.ClientTimeout(sock_connect=timeouts.connect, sock_read=timeouts.total)
 
     async def open(self) -> None:
         """Make the session, unless one is borrowed. Sends nothing; does nothing if it is open.
@@ -239,13 +237,8 @@ class Transport:
                         # An unsafe request is only tried again if it did not arrive, or did nothing.
                         sent=exchange.sent and request.safe,
                     )
-                    logger.debug(
-                        "~ %s %s again in %.2f s",
-                        request.method,
-                        request.path,
-                        pause,
-                        extra={"session_id": request.session_id},
-                    )
+                    about = {"session_id": request.session_id}
+                    logger.debug("~ %s %s again in %.2f s", request.method, request.path, pause, extra=about)
                     await asyncio.sleep(pause)
         except TimeoutError:
             if not deadline.expired:
