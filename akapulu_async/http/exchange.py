@@ -230,13 +230,14 @@ class Body(aiohttp.Payload):
 async def _read(response: aiohttp.ClientResponse) -> bytes | None:
     """Return the body, or None if it is larger than JSON may be. Apart, so that no error's frame has a part of it."""
     content = response.content
-    if content.is_eof() and content.exception() is None:
-        return content.read_nowait()  # a short one came with its headers
-    body, size = bytearray(), response.content_length or 0
+    if content.is_eof() and content.exception() is None:  # a short one came with its headers
+        body = content.read_nowait()
+        return body if len(body) <= MAX_JSON_BYTES else None
+    pieces, size = bytearray(), response.content_length or 0
     try:
         while size <= MAX_JSON_BYTES and (piece := await content.readany()):
-            body += piece
-            size = max(size, len(body))
+            pieces += piece
+            size = max(size, len(pieces))
     finally:
         response.close()
-    return None if size > MAX_JSON_BYTES else bytes(body)
+    return bytes(pieces) if size <= MAX_JSON_BYTES else None

@@ -570,6 +570,23 @@ async def test_close_under_way_ends_calls() -> None:
         await server.abandoned()
 
 
+@both_loops
+async def test_closed_while_a_call_waits_for_another() -> None:
+    """A call that waits for a connection when the client is closed is not sent, and says that the client is closed."""
+    async with Server(hang) as server:
+        client = AkapuluClient(API_KEY, base_url=server.base_url, retry=RetryPolicy(attempts=1), pool_size=1)
+        await client.open()
+        first = asyncio.create_task(error_of(poll(client)))
+        await server.seen(1)
+        waiting = [asyncio.create_task(error_of(call(client))) for call in (poll, connect)]
+        await asyncio.sleep(0)
+        await client.aclose()
+        await first
+        assert [type(await call) for call in waiting] == [ClosedError] * 2
+        await server.abandoned()
+    assert len(server.requests) == 1
+
+
 async def test_close_ends_the_search_for_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """A call whose host is being looked up when the client is closed fails for that, and is not cancelled."""
     asked = asyncio.Event()
