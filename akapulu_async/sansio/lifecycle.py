@@ -11,7 +11,7 @@ once, none is skipped on the way to `bot_ready`, and facts that arrive after `en
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import attrs
 
@@ -125,6 +125,8 @@ class ProgressChanged(_Event):
 
 SessionEvent = StateChanged | ProgressChanged
 
+E = TypeVar("E", StateChanged, ProgressChanged)
+
 
 class Signals(Protocol):
     """Interprets updates and refusals of the service. `UpdateSignals` is the default."""
@@ -161,6 +163,10 @@ class Lifecycle:
     """How far the bot has come in getting ready."""
     failures: int = attrs.field(default=0, init=False)
     """How many polls in a row failed."""
+    polls: int = attrs.field(default=0, init=False)
+    """How many polls were completed, successful or not."""
+    poll_failures: int = attrs.field(default=0, init=False)
+    """How many of the polls failed."""
     began: float = attrs.field(default=0.0, init=False)
     """The clock when the connect was about to be sent: its last try, if the account was full before. Durations count
     from here."""
@@ -169,14 +175,14 @@ class Lifecycle:
     rose: float = attrs.field(default=0.0, init=False)
     """The clock when the percentage last rose; `began` if it never did."""
 
-    _state: SessionState | None = attrs.field(default=None, init=False)
-    _entered: dict[SessionState, tuple[float, datetime]] = attrs.field(factory=dict, init=False)
+    # By state, in the order in which they were entered.
+    _entered: dict[SessionState, StateChanged] = attrs.field(factory=dict, init=False)
     _events: list[SessionEvent] = attrs.field(factory=list, init=False)
 
     @property
     def state(self) -> SessionState:
         """The state; `connecting` before anything was received, too."""
-        return self._state or SessionState.CONNECTING
+        return next(reversed(self._entered), SessionState.CONNECTING)
 
     @property
     def ready(self) -> bool:
@@ -185,11 +191,11 @@ class Lifecycle:
 
     def elapsed(self, state: SessionState) -> float | None:
         """Return how many seconds after `began` a state was entered; None if it was not."""
-        return self._entered[state][0] if state in self._entered else None
+        return self._entered[state].elapsed if state in self._entered else None
 
     def entered_at(self, state: SessionState) -> datetime | None:
         """Return when a state was entered, in UTC; None if it was not."""
-        return self._entered[state][1] if state in self._entered else None
+        return self._entered[state].at if state in self._entered else None
 
     def events_received(self) -> list[SessionEvent]:
         """Return the events since the last call."""
@@ -205,7 +211,7 @@ class Lifecycle:
             now: The clock.
             at: The same as a time in UTC. Later times are computed from this one by the clock.
         """
-        if self._state is None or (self._state is SessionState.CONNECTING and self.session_id is None):
+        if self.began_at is None or (self.state is SessionState.CONNECTING and self.session_id is None):
             self.began, self.began_at, self.rose = now, at, now
         self.receive_reached(SessionState.CONNECTING, now)
 
@@ -227,6 +233,7 @@ class Lifecycle:
         """A poll was answered."""
         if self.end_reason is not None:
             return
+        self.polls += 1
         self.failures = 0
         before, text = self.progress, update.latest_update_text
         percent = 100.0 if update.call_is_ready else max(before.percent, update.completion_percent)
@@ -234,12 +241,7 @@ class Lifecycle:
             self.rose = now
         if percent != before.percent or text != before.text:
             self.progress = Progress(percent, text)
-            elapsed = now - self.began
-            self._events.append(
-                ProgressChanged(
-                    session_id=self.session_id, at=self._at(elapsed), elapsed=elapsed, percent=percent, text=text
-                )
-            )
+            self._add(ProgressChanged, now, percent=percent, text=text)
         if update.call_is_ready:
             self.receive_reached(SessionState.BOT_READY, now)
         elif SessionState.ROOM_JOINED not in self._entered and self._signals.reads_as_join(text):
@@ -254,6 +256,8 @@ class Lifecycle:
         """A poll failed."""
         if self.end_reason is not None:
             return
+        self.polls += 1
+        self.poll_failures += 1
         self.failures += 1
         reason = self._meaning(error)
         if reason is not None:
@@ -287,20 +291,12 @@ class Lifecycle:
 
     def _enter(self, state: SessionState, now: float) -> None:
         """Change the state. The one place that does."""
-        elapsed = now - self.began
-        at = self._at(elapsed)
-        self._state, self._entered[state] = state, (elapsed, at)
-        self._events.append(
-            StateChanged(
-                session_id=self.session_id,
-                at=at,
-                elapsed=elapsed,
-                state=state,
-                end_reason=self.end_reason,
-                cause=self.cause,
-            )
-        )
+        self._entered[state] = self._add(StateChanged, now, state=state, end_reason=self.end_reason, cause=self.cause)
 
-    def _at(self, elapsed: float) -> datetime:
+    def _add(self, kind: type[E], now: float, **facts: Any) -> E:
         assert self.began_at is not None  # `receive_connecting()` comes first
-        return self.began_at + timedelta(seconds=elapsed)
+        elapsed = now - self.began
+        at = self.began_at + timedelta(seconds=elapsed)
+        event = kind(session_id=self.session_id, at=at, elapsed=elapsed, **facts)
+        self._events.append(event)
+        return event

@@ -19,28 +19,25 @@ class EventLog:
         self._old: list[tuple[int, SessionEvent]] = []  # with their numbers
         self._recent: list[SessionEvent] = []
         self._first = 0  # the number of the first of `_recent`
-        self._waiting: dict[asyncio.Future[None], None] | None = None
+        self._waiting: dict[asyncio.Future[None], None] = {}
 
     async def news(self) -> None:
         """Wait for the next publication. Nothing is missed between reading the log and this call."""
         waiter = asyncio.get_running_loop().create_future()
-        waiting = self._waiting = self._waiting or {}
-        waiting[waiter] = None
+        self._waiting[waiter] = None
         try:
             await waiter
         finally:
-            waiting.pop(waiter, None)
+            del self._waiting[waiter]
 
     def publish(self, events: Iterable[SessionEvent]) -> None:
         """Add events and wake the watchers."""
         self._recent += events
         if len(self._recent) > KEPT_PROGRESS:
             self._forget()
-        if self._waiting:
-            waiting, self._waiting = self._waiting, None
-            for waiter in tuple(waiting):
-                if not waiter.done():
-                    waiter.set_result(None)
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def after(self, number: int) -> tuple[int, SessionEvent] | None:
         """Return the first event numbered `number` or later, with its number; None if there is none yet."""

@@ -123,7 +123,7 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
             raise ClosedError("a session can be entered once; create another with client.session() or client.attach()")
         if isinstance(self._start, ConnectRequest):
             await self._connect(self._start)
-            if self._over:
+            if self.end_reason is not None:
                 self._warn_of_orphan()
                 raise self._ended_error()
         elif isinstance(self._start, SessionSnapshot):
@@ -132,7 +132,7 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
             self._lifecycle.receive_connected(self._start)
             self._lifecycle.receive_connecting(self._now(), datetime.now(UTC))
         self._publish()
-        if not self._over:
+        if self.end_reason is None:
             self._begin()
 
     async def _connect(self, request: ConnectRequest) -> None:
@@ -143,7 +143,7 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
                 try:
                     self._connected(await self._conversations.connect(request, on_late_answer=self._connected))
                 except ConcurrencyLimitError:
-                    if self._over or self._try_again is None or not await self._try_again():
+                    if self.end_reason is not None or self._try_again is None or not await self._try_again():
                         raise
         except asyncio.CancelledError as error:
             self._finish(EndReason.CANCELLED)
@@ -191,7 +191,7 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
             poll = self._conversations.poller(self.id)
             # A conversation that was just connected has no news; an attached one may be ready.
             pause = self._settings.poll.first_pause(self._settings.rng) if self._connection is not None else 0.0
-            while not self._over:
+            while lifecycle.end_reason is None:
                 await self._pause(pause)
                 if turn is not None:
                     await turn()
@@ -199,15 +199,11 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
                 try:
                     update = await poll()
                 except AkapuluError as error:
-                    now, retry_after = self._now(), getattr(error, "retry_after", None)
-                    self._polls += 1
-                    self._poll_failures += 1
-                    lifecycle.receive_poll_failure(error, now)
+                    retry_after = getattr(error, "retry_after", None)
+                    lifecycle.receive_poll_failure(error, self._now())
                 else:
-                    now = self._now()
-                    self._polls += 1
-                    lifecycle.receive_update(update, now)
-                pause = self._polled(began, now, retry_after)
+                    lifecycle.receive_update(update, self._now())
+                pause = self._polled(began, retry_after)
         except BaseException as error:
             # Whatever it is: nobody polls any more, and the watchers must learn that.
             self._finish(EndReason.FAILED, error)
@@ -227,9 +223,9 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         finally:
             timer.cancel()
 
-    def _polled(self, began: float, now: float, retry_after: float | None) -> float:
+    def _polled(self, began: float, retry_after: float | None) -> float:
         """Publish the outcome of a poll, and return how many seconds to wait before the next."""
-        lifecycle = self._lifecycle
+        lifecycle, now = self._lifecycle, self._now()
         if now >= self._ready_by:
             lifecycle.receive_ready_timeout(now)
         self._publish()
@@ -253,7 +249,7 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
             self._poll_due.set_result(None)
 
     def _participant_left(self, error: BaseException | None) -> None:
-        if self._over and isinstance(error, Exception):
+        if self.end_reason is not None and isinstance(error, Exception):
             # Its text may quote the token.
             text = excerpt(str(error), self._secrets)
             self._log(logging.WARNING, "conversation %s: its participant failed to leave: %s", text)
@@ -287,7 +283,7 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         if self._closes is not None:
             self._closes()
         attendance = self._attendance
-        if not (self._over or (attendance and attendance.entered)) and self._lifecycle.session_id:
+        if not (self.end_reason or (attendance and attendance.entered)) and self._lifecycle.session_id:
             # Nobody of ours is in its room to hang up. An attached conversation is for another program to end.
             unintended = self._connection is not None and (shutdown or reason is EndReason.CANCELLED)
             level = logging.WARNING if unintended else logging.INFO
@@ -312,8 +308,7 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         if not events:
             return
         self._event_log.publish(events)
-        if self._lifecycle.state is SessionState.ENDED and not self._over:
-            self._over = True
+        if self.end_reason is not None:  # published once, since nothing follows it
             if self._ready_timer is not None:
                 self._ready_timer.cancel()
             if self._poller is not None and self._poller is not asyncio.current_task():

@@ -47,12 +47,9 @@ class SessionView:
     def __init__(self, lifecycle: Lifecycle) -> None:
         self._lifecycle = lifecycle
         self._event_log = EventLog()
-        self._over = False
         self._end_callbacks: list[Callable[[], object]] = []
         self._connection: Connection | None = None
         self._connected_after: float | None = None
-        self._polls = 0
-        self._poll_failures = 0
 
     @property
     def id(self) -> str:
@@ -90,12 +87,12 @@ class SessionView:
     @property
     def polls(self) -> int:
         """How many polls were completed, successful or not."""
-        return self._polls
+        return self._lifecycle.polls
 
     @property
     def poll_failures(self) -> int:
         """How many of the polls failed."""
-        return self._poll_failures
+        return self._lifecycle.poll_failures
 
     @property
     def connection(self) -> Connection:
@@ -226,7 +223,7 @@ class SessionView:
         """
         state = _checked_state(state)
         await self._reached(state)
-        if state is not SessionState.ENDED and self._over:
+        if state is not SessionState.ENDED and self.end_reason is not None:
             raise self._ended_error()
         with anyio.CancelScope() as scope:
             self._end_callbacks.append(scope.cancel)
@@ -256,14 +253,14 @@ class SessionView:
         if self._lifecycle.began_at is None:
             raise ClosedError("the session is not open: enter it with `async with session:` before waiting for it")
         while self.elapsed(state) is None:
-            if self._over:
+            if self.end_reason is not None:
                 raise self._ended_error()
             await self._event_log.news()
 
     def _is_over(self) -> bool:
-        if self._over and self.end_reason is EndReason.FAILED:
+        if self.end_reason is EndReason.FAILED:
             raise self._ended_error()
-        return self._over
+        return self.end_reason is not None
 
     def _ended_error(self) -> SessionEndedError:
         error = SessionEndedError(
