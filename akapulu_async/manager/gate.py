@@ -18,21 +18,26 @@ class StartGate:
         self._admissions: dict[int, asyncio.Future[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def arrive(self) -> int:
-        """Take a place in the queue. Returns its ticket."""
-        ticket = self.admission.arrive()
-        # Created as soon as the ticket waits: it may be admitted before its task starts to wait.
-        self._admissions[ticket] = asyncio.get_running_loop().create_future()
-        return ticket
-
-    async def enter(self, ticket: int) -> None:
-        """Wait for admission. If cancelled, the place is given up.
+    async def enter(self) -> int:
+        """Queue a start and wait for its admission. Returns its ticket. If cancelled, the place is given up.
 
         Raises:
             AkapuluError: The queue was dismissed with it.
         """
+        ticket = self.admission.arrive()
+        await self._admission_of(ticket)
+        return ticket
+
+    async def enter_again(self, ticket: int) -> None:
+        """An admitted start met a full account: it waits again, at its old place. Otherwise like `enter()`."""
+        self.admission.refused(ticket, self._now())
+        self._tell(GateStep.REFUSED)
+        await self._admission_of(ticket)
+
+    async def _admission_of(self, ticket: int) -> None:
+        admitted, began = asyncio.get_running_loop().create_future(), self._now()
+        self._admissions[ticket] = admitted
         self._admit()
-        admitted, began = self._admissions[ticket], self._now()
         try:
             if not admitted.done():
                 self._tell(GateStep.WAITING)
@@ -50,25 +55,14 @@ class StartGate:
         self.admission.connected(ticket, self._now())
         self._admit()
 
-    def refused(self, ticket: int) -> None:
-        """An admitted start met a full account: it waits again, at its old place."""
-        self.admission.refused(ticket, self._now())
-        self._admissions[ticket] = asyncio.get_running_loop().create_future()
-        self._tell(GateStep.REFUSED)
-
     def failed(self, ticket: int) -> None:
         """An admitted start failed for another reason."""
         self.admission.failed(ticket)
         self._admit()
 
-    def ended(self) -> None:
-        """A session that was started here ended."""
-        self.admission.ended()
-        self._admit()
-
-    def freed(self) -> None:
-        """An attached session ended, which freed a slot of the account."""
-        self.admission.freed()
+    def ended(self, *, started_here: bool) -> None:
+        """A session ended, which freed a slot of the account."""
+        self.admission.ended(started_here=started_here)
         self._admit()
 
     def dismiss(self, error: AkapuluError) -> None:

@@ -287,8 +287,7 @@ class SessionManager(AsyncContextManagerMixin):
         Raises:
             ConfigurationError: The id is not a UUID.
         """
-        entry = self._registry.live.get(checked_id("session_id", session_id))
-        return None if entry is None else entry.session
+        return self._registry.live.get(checked_id("session_id", session_id))
 
     def events(self, *, buffer: int = EVENT_BUFFER) -> AsyncIterator[ManagerEvent]:
         """Return an iterator over the events of all sessions from now on, until the manager is closed.
@@ -311,7 +310,7 @@ class SessionManager(AsyncContextManagerMixin):
         """Return the figures so far. Takes time in proportion to the live sessions; fine for once a second."""
         entries = self._registry.entries
         # A start that waits for a slot again is counted as waiting.
-        sessions = [each.session for each in entries if each.session and (each.connecting or each.request is None)]
+        sessions = [entry.session for entry in entries if entry.session is not None and entry.connecting]
         return self._registry.tally.statistics(
             Counter(session.state for session in sessions),
             waiting=self._registry.gate.admission.waiting,

@@ -25,13 +25,13 @@ CONTINUES = frozenset({EndReason.LEFT, EndReason.CANCELLED, EndReason.READY_TIME
 class Entry:
     """One session of the manager, from the request to start it until its tasks are done."""
 
-    request: ConnectRequest | None
-    """None for an attached session."""
+    attached: bool
+    """True if its conversation was connected elsewhere."""
     session: ConversationSession | None = None
     """None while it waits for its first admission."""
     task: "asyncio.Task[ConversationSession] | None" = None
     connecting: bool = False
-    """True while its connect is under way, and after it succeeded; False while it waits for admission."""
+    """True while its connect is under way, and after it succeeded or was made elsewhere; False while it waits."""
     abandoned: bool = False
     """True if its caller stopped waiting for it."""
     settled: bool = False
@@ -46,7 +46,7 @@ class SessionRegistry:
         self.settings = settings
         self.gate = gate
         self.entries: set[Entry] = set()  # all that wait, connect or run
-        self.live: dict[str, Entry] = {}  # the connected ones, by id
+        self.live: dict[str, ConversationSession] = {}  # the connected ones, by id
         self.closers: set[asyncio.Task[None]] = set()  # wait for the tasks of ended sessions
         self.listeners: WeakSet[Subscription] = WeakSet()
         self.tally = Tally()
@@ -73,19 +73,15 @@ class SessionRegistry:
         """Return the session of a conversation that was connected elsewhere: an existing one, or a new one."""
         self.check_open()
         known = self.live.get(start if isinstance(start, str) else start.session_id)
-        if known is not None and known.session is not None:
-            return known.session
-        entry = Entry(None)
+        if known is not None:
+            return known
+        entry = Entry(attached=True, connecting=True)
         session = entry.session = ConversationSession(
             self._conversations, start, self.settings, listener=partial(self._on_events, entry)
         )
+        await session.open()  # without a pause; if it fails with a bug, nothing is left
         self.entries.add(entry)
         self.tally.started += 1
-        try:
-            await session.open()
-        except BaseException:  # a bug in the user's participant or signals
-            self._forget(entry)
-            raise
         self._settle(entry, session)
         return session
 
@@ -93,7 +89,7 @@ class SessionRegistry:
         """Start a session in a task of its own."""
         self.check_open()
         check_request(request)
-        entry = Entry(request)
+        entry = Entry(attached=False)
         self.entries.add(entry)
         entry.task = asyncio.get_running_loop().create_task(self._start(entry, request), name="akapulu start")
         entry.task.add_done_callback(partial(self._on_started, entry))
@@ -107,12 +103,12 @@ class SessionRegistry:
         task = entry.task
         assert task is not None
         try:
-            done, _ = await asyncio.wait((task,), timeout=timeout)
-        except asyncio.CancelledError:
-            self._abandon(entry)
-            raise
-        if not done:
-            self._abandon(entry)
+            await asyncio.wait((task,), timeout=timeout)
+        finally:
+            entry.abandoned = not task.done()
+            if entry.abandoned and not entry.connecting:
+                task.cancel()
+        if entry.abandoned:
             if not entry.connecting:
                 await settle((task,), None)
             raise StartTimeoutError(
@@ -127,18 +123,11 @@ class SessionRegistry:
         try:
             return task.result()
         finally:
-            del task, done  # the frames of an error would keep them, and they the error
-
-    def _abandon(self, entry: Entry) -> None:
-        entry.abandoned = True
-        if not entry.connecting and entry.task is not None:
-            entry.task.cancel()
+            del task  # the frames of an error would keep it, and it the error
 
     async def _start(self, entry: Entry, request: ConnectRequest) -> ConversationSession:
         self.check_open()  # again: it may have been closed before this task ran
-        # Not earlier: a task cancelled before it runs would leave its place in the queue for good.
-        ticket = self.gate.arrive()
-        await self.gate.enter(ticket)
+        ticket = await self.gate.enter()
         session = entry.session = ConversationSession(
             self._conversations,
             request,
@@ -165,8 +154,7 @@ class SessionRegistry:
         if entry.abandoned or not self.is_open or self.gate.admission.full is None:
             return False
         entry.connecting = False
-        self.gate.refused(ticket)
-        await self.gate.enter(ticket)
+        await self.gate.enter_again(ticket)
         entry.connecting = True
         return True
 
@@ -178,7 +166,7 @@ class SessionRegistry:
 
     def _settle(self, entry: Entry, session: ConversationSession) -> None:
         entry.settled = True
-        self.live[session.id] = entry
+        self.live[session.id] = session
         if session.ended.is_set():  # an ended snapshot, or its poller or participant ended it at once
             self._close(entry, session)
 
@@ -189,7 +177,7 @@ class SessionRegistry:
             if not isinstance(event, StateChanged):
                 continue
             if event.state is SessionState.BOT_READY:
-                self.tally.count_ready(event, seen_from_start=entry.request is not None)
+                self.tally.count_ready(event, seen_from_start=not entry.attached)
             elif event.end_reason is not None:
                 self.tally.count_end(event.end_reason, polls=session.polls, poll_failures=session.poll_failures)
                 if entry.settled:
@@ -199,7 +187,7 @@ class SessionRegistry:
 
     def _close(self, entry: Entry, session: ConversationSession) -> None:
         self._forget(entry)
-        if self.live.get(session.id) is entry:  # the service may have given one id to two conversations
+        if self.live.get(session.id) is session:  # the service may have given one id to two conversations
             del self.live[session.id]
         closer = asyncio.get_running_loop().create_task(self._free(entry, session), name="akapulu close")
         self.closers.add(closer)
@@ -211,11 +199,9 @@ class SessionRegistry:
             await session.close()
         finally:
             entry.session = None  # only its users keep an ended session
-            if entry.request is not None:
-                self.gate.ended()
-            # An ended snapshot, which is not polled, freed none here.
-            elif session.polls and session.end_reason not in CONTINUES:
-                self.gate.freed()
+            # An ended snapshot, which is not polled, freed no slot here.
+            if not entry.attached or (session.polls and session.end_reason not in CONTINUES):
+                self.gate.ended(started_here=not entry.attached)
 
     def _forget(self, entry: Entry) -> None:
         self.entries.discard(entry)
@@ -225,7 +211,7 @@ class SessionRegistry:
     async def end(self, entry: Entry, reason: EndReason, *, shutdown: bool = False) -> None:
         """End a session or its start, and wait until its tasks are done. See `ConversationSession.close()`."""
         try:
-            if entry.task is not None and not entry.task.done():
+            if entry.task is not None:
                 entry.task.cancel()
                 await settle((entry.task,), None)
         finally:

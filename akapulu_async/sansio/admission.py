@@ -156,13 +156,10 @@ class Admission:
             self._probing = None
         self._forget_fullness()
 
-    def ended(self) -> None:
-        """A session that was started here ended, which freed a slot of the account."""
-        self.running -= 1
-        self.freed()
-
-    def freed(self) -> None:
-        """A slot of the account was freed."""
+    def ended(self, *, started_here: bool) -> None:
+        """A session ended, which freed a slot of the account."""
+        if started_here:
+            self.running -= 1
         self._ends += 1
         if self._refusals:
             self._freed += 1

@@ -87,7 +87,7 @@ def test_first_come_first_served() -> None:
     queue.connected(1, 0.0)
     assert queue.admitted(0.0) == []
     assert queue.due(0.0) is None
-    queue.ended()
+    queue.ended(started_here=True)
     assert queue.admitted(0.0) == [3]
     queue.failed(2)
     assert queue.admitted(0.0) == [4]
@@ -111,7 +111,7 @@ def test_giving_up() -> None:
     queue.admitted(0.0)
     queue.leave(3)
     queue.connected(1, 0.0)
-    queue.ended()
+    queue.ended(started_here=True)
     assert queue.admitted(0.0) == [2]
     queue.leave(2)
     assert queue.admitted(0.0) == [4]
@@ -212,14 +212,14 @@ def test_a_freed_slot_admits_one() -> None:
     for ticket in (2, 3, 4):
         queue.refused(ticket, 0.0)
     assert queue.admitted(0.5) == []
-    queue.ended()
+    queue.ended(started_here=True)
     assert queue.due(0.5) == 0.0
     assert queue.admitted(0.5) == [2]
     assert queue.admitted(0.5) == []
     assert queue.due(0.5) == 0.5
     assert queue.admitted(1.0) == [3]
     queue.connected(2, 1.0)
-    queue.ended()
+    queue.ended(started_here=True)
     assert queue.admitted(1.0) == [4]
 
 
@@ -229,7 +229,7 @@ def test_a_slot_freed_before_a_refusal_arrives() -> None:
     arrivals(queue, 3)
     assert queue.admitted(0.0) == [1, 2, 3]
     queue.connected(1, 0.0)
-    queue.ended()
+    queue.ended(started_here=True)
     queue.refused(2, 0.1)
     queue.refused(3, 0.1)
     assert queue.due(0.1) == 0.0
@@ -245,7 +245,7 @@ def test_an_end_before_a_connect() -> None:
     arrivals(queue, 1)
     queue.admitted(0.0)
     queue.connected(1, 0.0)
-    queue.ended()
+    queue.ended(started_here=True)
     arrivals(queue, 1)
     assert queue.admitted(0.1) == [2]
     queue.refused(2, 0.2)
@@ -259,7 +259,7 @@ def test_a_slot_freed_a_moment_after_its_end() -> None:
         now += pause
         assert queue.admitted(now) == [1]
         queue.refused(1, now)
-    queue.freed()
+    queue.ended(started_here=False)
     assert queue.admitted(now) == [1]
     assert queue.due(now) == 16.0
     queue.refused(1, now)
@@ -274,7 +274,7 @@ def test_a_slot_freed_by_an_attached_session() -> None:
     queue.connected(1, 0.0)
     queue.refused(2, 0.0)
     queue.refused(3, 0.0)
-    queue.freed()
+    queue.ended(started_here=False)
     assert queue.admitted(0.0) == [2]
     assert queue.admitted(0.0) == []
     assert queue.running == 2
@@ -289,7 +289,7 @@ def test_a_freed_slot_that_was_not_taken(give_up: Callable[[Admission, int], Non
     queue.connected(1, 0.0)
     queue.refused(2, 0.0)
     queue.refused(3, 0.0)
-    queue.ended()
+    queue.ended(started_here=True)
     assert queue.admitted(0.1) == [2]
     give_up(queue, 2)
     assert queue.admitted(0.1) == [3]
@@ -350,7 +350,7 @@ def test_a_freed_slot_is_forgotten_with_fullness() -> None:
     queue.admitted(0.0)
     queue.connected(1, 0.0)
     queue.refused(2, 0.0)
-    queue.ended()
+    queue.ended(started_here=True)
     assert queue.admitted(0.0) == [2]
     queue.connected(2, 0.0)
     arrivals(queue, 2)
@@ -439,7 +439,7 @@ class AnyStarts(RuleBasedStateMachine):
         self.lived -= 1
         could = self.expected and not (self.rate and self.queue.pace.until_next(self.now))
         full = self.queue._refusals
-        self.queue.ended()
+        self.queue.ended(started_here=True)
         admitted = self.admit()
         if could and full:
             # No slot was free before: one start for the freed one, or a probe for the freed place.
@@ -448,7 +448,7 @@ class AnyStarts(RuleBasedStateMachine):
     @rule()
     def another_is_seen_to_end(self) -> None:
         self.slots += 1
-        self.queue.freed()
+        self.queue.ended(started_here=False)
         self.admit()
 
     @rule(slots=st.integers(0, 4))
@@ -526,7 +526,7 @@ class AnyStarts(RuleBasedStateMachine):
                 self.admit()
             if self.lived and self.limit is not None:
                 self.lived -= 1
-                self.queue.ended()
+                self.queue.ended(started_here=True)
             self.now += self.queue.due(self.now) or 0.0
             self.now += 1e-9
             self.admit()
