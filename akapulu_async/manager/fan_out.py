@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, aclosing
-from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 import attrs
@@ -96,9 +95,7 @@ class FanOut(Generic[T]):
         self._driver.add_done_callback(lambda _: self._outcomes.put_nowait(None))
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         assert self._driver is not None
         self._left = True
         self._driver.cancel()
@@ -159,9 +156,15 @@ class FanOut(Generic[T]):
         except asyncio.CancelledError as cancelled:
             if is_cancelled(self._driver):
                 raise
-            return _closed() if self._closing.done() else _own_cancel(cancelled)
-        except Exception as error:  # noqa: BLE001 - whatever the user's iterable raises
+            if self._closing.done():
+                return _closed()
+            error = AkapuluError(
+                "the iterable of requests raised a CancelledError of its own and gave no more requests"
+            )
+            error.__cause__ = cancelled
             return error
+        except Exception as failure:  # noqa: BLE001 - whatever the user's iterable raises
+            return failure
 
     async def _work(self, index: int, request: ConnectRequest) -> None:
         session: ConversationSession | None = None
@@ -194,9 +197,3 @@ async def _asynchronous(
 
 def _closed() -> ManagerClosedError:
     return ManagerClosedError("the session manager was closed or drained during the run: outcomes are missing")
-
-
-def _own_cancel(cancelled: asyncio.CancelledError) -> AkapuluError:
-    error = AkapuluError("the iterable of requests raised a CancelledError of its own and gave no more requests")
-    error.__cause__ = cancelled
-    return error

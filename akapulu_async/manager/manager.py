@@ -8,8 +8,6 @@ from contextlib import asynccontextmanager
 from typing import Any, Literal, Protocol, Self, TypeVar
 from uuid import UUID
 
-from anyio import AsyncContextManagerMixin
-
 from akapulu_async.checks import check_count, check_kind, check_limit, check_patience, checked_id, refuse, refuse_kind
 from akapulu_async.errors import ManagerClosedError
 from akapulu_async.leak_warnings import warn_unless_closed
@@ -43,7 +41,7 @@ class Client(Protocol):
     poll: PollPolicy
 
 
-class SessionManager(AsyncContextManagerMixin):
+class SessionManager:
     """Owns many sessions and keeps them within limits.
 
     ::
@@ -111,13 +109,12 @@ class SessionManager(AsyncContextManagerMixin):
         self._closed: Callable[[], object] = lambda: None
         self._events_closed = False
 
-    @asynccontextmanager
-    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+    async def __aenter__(self) -> Self:
         await self.open()
-        try:
-            yield self
-        finally:
-            await self.aclose()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
 
     async def open(self) -> None:
         """Accept sessions. Sends nothing; does nothing if the manager is open."""

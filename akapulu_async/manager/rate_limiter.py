@@ -23,14 +23,10 @@ class RateLimiter:
 
     async def take(self) -> None:
         """Wait for a turn. If cancelled, the turn goes to the next waiter."""
-        now = self._now()
-        if not self._waiting and self._pace.until_next(now) <= 0:
-            self._pace.wait(now)
-            return
         turn = asyncio.get_running_loop().create_future()
         self._waiting[turn] = None
         if self._timer is None:
-            self._grant_later(now)
+            self._grant()
         try:
             await turn
         finally:
@@ -39,18 +35,17 @@ class RateLimiter:
                 self._timer.cancel()
                 self._timer = None
 
-    def _grant_later(self, now: float) -> None:
-        self._timer = asyncio.get_running_loop().call_later(max(TICK, self._pace.until_next(now)), self._grant)
-
     def _grant(self) -> None:
+        """Grant all turns that are due, and set the timer for the next."""
         self._timer = None
         now = self._now()
         while self._waiting:
             turn = next(iter(self._waiting))
             if not turn.done():  # else it was cancelled just now
-                if self._pace.until_next(now) > 0:
-                    self._grant_later(now)
+                wait = self._pace.until_next(now)
+                if wait > 0:
+                    self._timer = asyncio.get_running_loop().call_later(max(TICK, wait), self._grant)
                     return
-                self._pace.wait(now)
+                self._pace.take(now)
                 turn.set_result(None)
             del self._waiting[turn]

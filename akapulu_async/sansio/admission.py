@@ -35,12 +35,10 @@ class Pace:
     burst: float = 0.1
     _next: float = attrs.field(default=float("-inf"), init=False)
 
-    def wait(self, now: float) -> float:
-        """Take the next turn, and return in how many seconds it is."""
-        wait = self.until_next(now)
+    def take(self, now: float) -> None:
+        """Take the next turn."""
         if self.rate is not None:
             self._next = max(self._next, now) + 1 / self.rate
-        return wait
 
     def until_next(self, now: float) -> float:
         """Return in how many seconds the next turn is. Takes none."""
@@ -105,9 +103,14 @@ class Admission:
         tickets = []
         while self.due(now) == 0.0:
             ticket = self._waiting.pop(0)
-            self.pace.wait(now)
+            self.pace.take(now)
             self.running += 1
-            self._coming[ticket] = (self._take_slot(ticket), self._ends)
+            freed = self._freed > 0
+            if freed:
+                self._freed -= 1
+            elif self._refusals:
+                self._probing = ticket
+            self._coming[ticket] = (freed, self._ends)
             tickets.append(ticket)
         return tickets
 
@@ -169,15 +172,6 @@ class Admission:
         tickets, self._waiting = self._waiting, []
         self._forget_fullness()
         return tickets
-
-    def _take_slot(self, ticket: int) -> bool:
-        """While the account is full: take a freed slot (returns True), or become the probe."""
-        if self._freed:
-            self._freed -= 1
-            return True
-        if self._refusals:
-            self._probing = ticket
-        return False
 
     def _forget_fullness(self) -> None:
         # No start waits any more: the next to arrive may try.

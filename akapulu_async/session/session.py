@@ -4,12 +4,9 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Self
-
-from anyio import AsyncContextManagerMixin
 
 from akapulu_async.errors import AkapuluError, ClosedError, ConcurrencyLimitError
 from akapulu_async.leak_warnings import warn_unless_closed
@@ -29,7 +26,7 @@ LEAVE_GRACE = 5.0
 """Seconds that a participant may take to leave the room before it is cancelled."""
 
 
-class ConversationSession(SessionView, AsyncContextManagerMixin):
+class ConversationSession(SessionView):
     """A conversation, from its connect to its end. Create it with `client.session()` or `client.attach()`.
 
     ::
@@ -102,17 +99,12 @@ class ConversationSession(SessionView, AsyncContextManagerMixin):
         """End the session (`EndReason.LEFT`) and wait until its participant left the room. May be called again."""
         await self.close(EndReason.LEFT)
 
-    @asynccontextmanager
-    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+    async def __aenter__(self) -> Self:
         await self.open()
-        reason = EndReason.LEFT
-        try:
-            yield self
-        except asyncio.CancelledError:
-            reason = EndReason.CANCELLED
-            raise
-        finally:
-            await self.close(reason)
+        return self
+
+    async def __aexit__(self, _: object, error: object, __: object) -> None:
+        await self.close(EndReason.CANCELLED if isinstance(error, asyncio.CancelledError) else EndReason.LEFT)
 
     async def open(self) -> None:
         """Connect or attach, and start polling: the entry of `async with`, for owners that call `close()` themselves.
