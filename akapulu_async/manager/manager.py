@@ -66,9 +66,7 @@ class SessionManager:
             slots that are freed elsewhere. If the minutes are used up, every waiting start raises.
         full: The pauses of `when_full="wait"`.
         poll: How often sessions poll; None for the client's `poll`.
-        ready_timeout: See `AkapuluClient.session()`.
-        participant: See `AkapuluClient.session()`.
-        signals: See `AkapuluClient.session()`.
+        ready_timeout, participant, signals: See `AkapuluClient.session()`.
     """
 
     def __init__(
@@ -85,7 +83,8 @@ class SessionManager:
         participant: Participant | None = None,
         signals: Signals = UpdateSignals(),  # noqa: B008 - frozen
     ) -> None:
-        _check_client(client)
+        if not (hasattr(client, "conversations") and hasattr(client, "poll")):
+            refuse_kind("client", client, "an AkapuluClient")
         check_count("max_sessions", max_sessions, none="no limit")
         check_limit("max_polls_per_second", max_polls_per_second, "a number")
         check_limit("max_connects_per_second", max_connects_per_second, "a number")
@@ -314,8 +313,3 @@ class SessionManager:
             polls=sum(session.polls for session in sessions),
             poll_failures=sum(session.poll_failures for session in sessions),
         )
-
-
-def _check_client(client: object) -> None:
-    if not (hasattr(client, "conversations") and hasattr(client, "poll")):
-        refuse_kind("client", client, "an AkapuluClient")

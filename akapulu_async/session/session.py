@@ -73,9 +73,7 @@ class ConversationSession(SessionView):
         self._poller: asyncio.Task[None] | None = None
         self._poll_due: asyncio.Future[None] | None = None
         self._attendance: Attendance | None = None
-        self._ready_by = math.inf
-        self._ready_timer: asyncio.TimerHandle | None = None
-        self._closes: Callable[[], object] | None = None
+        self._closes: Callable[[], object] = lambda: None
 
     @property
     def participant(self) -> object | None:
@@ -172,10 +170,10 @@ class ConversationSession(SessionView):
                 on_left=self._participant_left,
             )
         if self._settings.ready_timeout is not None:
-            self._ready_by = self._lifecycle.began + self._settings.ready_timeout
+            left = self._lifecycle.began + self._settings.ready_timeout - self._now()
             # A session attached too late may be ready all the same: the first poll decides.
-            if (left := self._ready_by - self._now()) > 0:
-                self._ready_timer = loop.call_later(left, self._ready_timed_out)
+            if left > 0:
+                self._end_callbacks.append(loop.call_later(left, self._ready_timed_out).cancel)
 
     async def _keep_polling(self) -> None:
         lifecycle, turn = self._lifecycle, self._settings.turn
@@ -218,7 +216,7 @@ class ConversationSession(SessionView):
     def _polled(self, began: float, retry_after: float | None) -> float:
         """Publish the outcome of a poll, and return how many seconds to wait before the next."""
         lifecycle, now = self._lifecycle, self._now()
-        if now >= self._ready_by:
+        if now - lifecycle.began >= (self._settings.ready_timeout or math.inf):
             lifecycle.receive_ready_timeout(now)
         self._publish()
         due = self._settings.poll.pause(
@@ -272,8 +270,7 @@ class ConversationSession(SessionView):
         """
         if self._lifecycle.began_at is None:
             return True
-        if self._closes is not None:
-            self._closes()
+        self._closes()
         attendance = self._attendance
         if not (self.end_reason or (attendance and attendance.entered)) and self._lifecycle.session_id:
             # Nobody of ours is in its room to hang up. An attached conversation is for another program to end.
@@ -301,8 +298,6 @@ class ConversationSession(SessionView):
             return
         self._event_log.publish(events)
         if self.end_reason is not None:  # published once, since nothing follows it
-            if self._ready_timer is not None:
-                self._ready_timer.cancel()
             if self._poller is not None and self._poller is not asyncio.current_task():
                 self._poller.cancel()
             if self._attendance is not None:

@@ -258,9 +258,9 @@ class SessionView:
             await self._event_log.news()
 
     def _is_over(self) -> bool:
-        if self.end_reason is EndReason.FAILED:
+        if self._lifecycle.end_reason is EndReason.FAILED:
             raise self._ended_error()
-        return self.end_reason is not None
+        return self._lifecycle.end_reason is not None
 
     def _ended_error(self) -> SessionEndedError:
         error = SessionEndedError(

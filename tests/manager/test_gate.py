@@ -25,7 +25,8 @@ class Start:
 
     async def admitted(self) -> int:
         """Wait for its admission. Returns its ticket."""
-        return await soon(asyncio.shield(self.task))
+        await soon(asyncio.shield(self.task))
+        return self.task.result()
 
 
 async def test_first_come_first_served() -> None:

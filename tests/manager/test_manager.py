@@ -824,13 +824,19 @@ async def test_block_cancelled_while_connecting(caplog: pytest.LogCaptureFixture
         ]
 
 
-async def test_block_whose_connect_times_out() -> None:
+async def test_block_whose_connect_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """A block that times out while it connects ends the session before it raises, and says so."""
     async with crowded() as world, SessionManager(world.client) as manager:
         world.crowd.gate.clear()
+        wait = manager._registry.wait
+
+        async def wait_once_it_connects(*arguments: Any, keep: bool) -> ConversationSession:
+            await world.connecting()
+            return await wait(*arguments, keep=keep)
+
+        monkeypatch.setattr(manager._registry, "wait", wait_once_it_connects)
         block = asyncio.create_task(manager.session(REQUEST, timeout=0.01).__aenter__())
         await until(lambda: [entry.abandoned for entry in manager._registry.entries] == [True])
-        await world.connecting()
         assert not block.done()
         world.crowd.gate.set()
         with pytest.raises(StartTimeoutError, match="the session was ended") as caught:
