@@ -304,9 +304,8 @@ class SessionManager:
 
     def statistics(self) -> ManagerStatistics:
         """Return the figures so far. Takes time in proportion to the live sessions; fine for once a second."""
-        entries = self._registry.entries
         # A start that waits for a slot again is counted as waiting.
-        sessions = [entry.session for entry in entries if entry.session is not None and entry.connecting]
+        sessions = [entry.session for entry in self._registry.entries if entry.session and entry.connecting]
         return self._registry.tally.statistics(
             Counter(session.state for session in sessions),
             waiting=self._registry.gate.admission.waiting,

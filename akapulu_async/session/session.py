@@ -73,7 +73,7 @@ class ConversationSession(SessionView):
         self._poller: asyncio.Task[None] | None = None
         self._poll_due: asyncio.Future[None] | None = None
         self._attendance: Attendance | None = None
-        self._closes: Callable[[], object] = lambda: None
+        self._closes: Callable[[], object] | None = None
 
     @property
     def participant(self) -> object | None:
@@ -270,7 +270,8 @@ class ConversationSession(SessionView):
         """
         if self._lifecycle.began_at is None:
             return True
-        self._closes()
+        if self._closes is not None:
+            self._closes()
         attendance = self._attendance
         if not (self.end_reason or (attendance and attendance.entered)) and self._lifecycle.session_id:
             # Nobody of ours is in its room to hang up. An attached conversation is for another program to end.
