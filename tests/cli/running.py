@@ -7,20 +7,22 @@ import os
 import pty
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import sys
 import tempfile
 import termios
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 import anyio
 import attrs
-from anyio.abc import Process
+from anyio.streams.buffered import BufferedByteReceiveStream
 
 from akapulu_async import AkapuluClient, ConnectRequest
 from akapulu_async.simulator import Simulator
@@ -29,6 +31,7 @@ from tests.support.misbehaving import API_KEY
 
 # ruff: noqa: S603 - runs this package's own command
 
+PROGRAM = "import sys; from akapulu_async.__main__ import main; sys.exit(main())"
 SCRIPT = str(Path(sys.executable).with_name("akapulu-async"))
 ID = "123e4567-e89b-12d3-a456-426614174000"
 IDS = ("--scenario", ID, "--avatar", ID)
@@ -70,6 +73,32 @@ def reaching(service: Crowded) -> dict[str, str]:
     return {"AKAPULU_API_KEY": API_KEY, "AKAPULU_BASE_URL": service.client.base_url}
 
 
+class Command:
+    """A command that runs, forked from a process that has imported everything."""
+
+    def __init__(self, pid: int, answers: BufferedByteReceiveStream, streams: Sequence[IO[bytes]]) -> None:
+        self.streams = streams
+        self._pid = pid
+        self._answers = answers
+        self._code: int | None = None
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless the command has ended."""
+        with suppress(ProcessLookupError):
+            os.kill(self._pid, number)
+
+    async def wait(self) -> int:
+        """Wait until the command has ended, and return its exit code."""
+        if self._code is None:
+            self._code = await _number(self._answers)
+        return self._code
+
+    def kill(self) -> None:
+        """Kill the command, unless it has ended."""
+        if self._code is None:
+            self.send_signal(signal.SIGKILL)
+
+
 async def run(
     *arguments: object,
     sim: Simulator | None = None,
@@ -78,10 +107,11 @@ async def run(
     program: str = SCRIPT,
 ) -> Done:
     """Run a command without a terminal: forked, unless something must be there when Python starts."""
+    if program == SCRIPT and not any(name.startswith("PYTHON") for name in environ or ()):
+        async with running(*arguments, sim=sim, environ=environ, cwd=cwd) as process:
+            return await rest_of(process)
     command, env = [program, *map(str, arguments)], environment(sim, environ)
     with anyio.fail_after(HANG):
-        if program == SCRIPT and not any(name.startswith("PYTHON") for name in environ or ()):
-            return await _forked(command[1:], env, cwd)
         done = await anyio.run_process(command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, check=False)
     return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
@@ -106,36 +136,52 @@ def _fork_server() -> str:
     return path
 
 
-async def _forked(arguments: list[str], env: Mapping[str, str], cwd: Path | None) -> Done:
+@asynccontextmanager
+async def _forked(
+    streams: Sequence[IO[bytes]],
+    arguments: Sequence[object],
+    env: Mapping[str, str],
+    *,
+    cwd: Path | None = None,
+    program: str = PROGRAM,
+    in_terminal: bool = False,
+) -> AsyncIterator[Command]:
     path = await anyio.to_thread.run_sync(_fork_server)
-    with tempfile.NamedTemporaryFile() as out, tempfile.NamedTemporaryFile() as err:
-        order = {"arguments": arguments, "env": env, "cwd": str(cwd or Path.cwd()), "out": out.name, "err": err.name}
+    words = {"program": program, "arguments": [*map(str, arguments)], "cwd": str(cwd or Path.cwd())}
+    order = {**words, "env": env, "terminal": in_terminal}
+    with anyio.fail_after(HANG):
         async with await anyio.connect_unix(path) as connection:
+            await connection.send_fds(b"\0", [stream.fileno() for stream in streams])
             await connection.send(f"{json.dumps(order)}\n".encode())
-            code = int(await connection.receive())
-        return Done(code, out.read().decode(), err.read().decode())
+            answers = BufferedByteReceiveStream(connection)
+            command = Command(await _number(answers), answers, streams)
+            try:
+                yield command
+            finally:
+                command.kill()
+
+
+async def _number(answers: BufferedByteReceiveStream) -> int:
+    return int(await answers.receive_until(b"\n", 20))
 
 
 @asynccontextmanager
 async def running(
-    *arguments: object, sim: Simulator | None = None, environ: Mapping[str, str] | None = None
-) -> AsyncIterator[Process]:
+    *arguments: object, sim: Simulator | None = None, environ: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> AsyncIterator[Command]:
     """Start a command without a terminal; kill it at the end of the block."""
-    async with await anyio.open_process([SCRIPT, *map(str, arguments)], env=environment(sim, environ)) as process:
-        try:
-            with anyio.fail_after(HANG):
-                yield process
-        finally:
-            if process.returncode is None:
-                process.kill()
+    with TemporaryFile() as nothing, TemporaryFile() as out, TemporaryFile() as err:
+        async with _forked((nothing, out, err), arguments, environment(sim, environ), cwd=cwd) as command:
+            yield command
 
 
-async def rest_of(process: Process) -> Done:
+async def rest_of(process: Command) -> Done:
     """Return the result of a running command."""
-    assert process.stdout is not None
-    assert process.stderr is not None
-    texts = [b"".join([piece async for piece in stream]).decode() for stream in (process.stdout, process.stderr)]
-    return Done(await process.wait(), *texts)
+    code = await process.wait()
+    _, out, err = process.streams
+    return Done(
+        code, *(os.pread(stream.fileno(), os.fstat(stream.fileno()).st_size, 0).decode() for stream in (out, err))
+    )
 
 
 async def connected(sim: Simulator, **options: Any) -> str:
@@ -147,7 +193,7 @@ async def connected(sim: Simulator, **options: Any) -> str:
 class Terminal:
     """A command in a terminal of 80 columns."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", screen: int) -> None:
+    def __init__(self, process: Command, screen: int) -> None:
         self.process = process
         self.shown = ""
         self._screen = screen
@@ -166,7 +212,7 @@ class Terminal:
         """Read until it ends; return the exit code."""
         while await self._read():
             pass
-        return await anyio.to_thread.run_sync(self.process.wait)
+        return await self.process.wait()
 
     async def _read(self) -> bool:
         await anyio.wait_readable(self._screen)
@@ -180,32 +226,21 @@ class Terminal:
 
 @asynccontextmanager
 async def terminal(
-    *arguments: object, sim: Simulator | None = None, environ: Mapping[str, str] | None = None, program: str = SCRIPT
+    *arguments: object, sim: Simulator | None = None, environ: Mapping[str, str] | None = None, program: str = PROGRAM
 ) -> AsyncIterator[Terminal]:
-    """Start a command in a terminal of its own; kill it at the end of the block."""
+    """Start a command, or another program in Python, in a terminal of its own; kill it at the end of the block."""
     screen, inside = pty.openpty()
     fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
-    process = subprocess.Popen(  # noqa: ASYNC220 - it takes a moment
-        [sys.executable, "-c", IN_TERMINAL, program, *map(str, arguments)],
-        env=environment(sim, {"TERM": "xterm-256color", **(environ or {})}),
-        stdin=inside, stdout=inside, stderr=inside, start_new_session=True,
-    )  # fmt: skip
-    os.close(inside)
+    env = environment(sim, {"TERM": "xterm-256color", **(environ or {})})
     try:
-        with anyio.fail_after(HANG):
-            yield Terminal(process, screen)
+        with os.fdopen(inside, "r+b", buffering=0) as theirs:
+            forked = _forked([theirs] * 3, arguments, env, program=program, in_terminal=True)
+            async with forked as command:
+                theirs.close()  # so that the screen ends with the command
+                yield Terminal(command, screen)
     finally:
-        process.kill()
-        process.wait()
         os.close(screen)
 
-
-# The terminal must control the process, so that a typed Ctrl-C becomes a signal.
-IN_TERMINAL = """
-import fcntl, os, sys, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-os.execv(sys.argv[1], sys.argv[1:])
-"""
 
 CONTROL_CODES = re.compile(r"\x1b|\r|[\x00-\x09\x0b-\x1f]")
 COLOURS = re.compile(r"\x1b\[(?:[0-9;]*;)?(?:3[0-8]|4[0-8]|9[0-7])[0-9;]*m")
