@@ -95,13 +95,17 @@ bench: $(tools)  ## run the benchmarks, in about nine minutes, on a machine that
 soak: $(tools)  ## hold 200 sessions that turn over for 10 minutes, and check that nothing grows; ARGS="--minutes 1"
 	@$(run) benchmarks/soak.py $(ARGS)
 
-# Tests and checks. tests/sansio runs apart, as it alone must cover the core's every branch.
+# Tests and checks. tests/sansio runs apart, as it alone must cover the core's every branch, and in one process: a
+# second would take longer to start than it saves.
+
+# Images of containers often set it. Then each program that a test starts compiles the whole package again.
+test test-all coverage secrets green-check: export PYTHONDONTWRITEBYTECODE :=
 
 test: $(tools)  ## run the quick tests, in about two minutes; ARGS="tests/test_client.py -k name" runs some
 ifeq ($(strip $(ARGS)),)
 	@echo 'The core without I/O: tests/sansio must cover every branch of akapulu_async/sansio'
 	@$(run) -m coverage erase
-	@$(run) -m coverage run --source akapulu_async.sansio -m pytest -q $(parallel) tests/sansio
+	@$(run) -m coverage run --source akapulu_async.sansio -m pytest -q tests/sansio
 	@$(run) -m coverage combine --quiet
 	@$(run) -m coverage report --fail-under=100
 	@echo 'The rest of the quick tests'

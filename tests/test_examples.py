@@ -68,7 +68,16 @@ async def sim() -> AsyncIterator[Simulator]:
         yield simulator
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+examples = pytest.mark.parametrize(
+    "example",
+    [
+        pytest.param(example, id=example.stem, marks=[] if example == FIRST else [pytest.mark.slow])
+        for example in EXAMPLES
+    ],
+)
+
+
+@examples
 async def test_simulated(example: Path) -> None:
     """Every example runs with `--simulator`."""
     code, out, errors = await run_python(example, "--simulator", "--speed", 60, env=environment())
@@ -76,7 +85,7 @@ async def test_simulated(example: Path) -> None:
     assert out
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+@examples
 async def test_help(example: Path) -> None:
     """Every example has a help text."""
     code, out, errors = await run_python(example, "--help", env=environment())

@@ -114,7 +114,9 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("filters", [None, "default", "error", "ignore"])
+@pytest.mark.parametrize(
+    "filters", ["default", *(pytest.param(filters, marks=pytest.mark.slow) for filters in (None, "error", "ignore"))]
+)
 async def test_at_exit(filters: str | None, tmp_path: Path) -> None:
     """A program that ends without closing is told of each thing once, by line, and of nothing inside it."""
     script = tmp_path / "program.py"

@@ -1,18 +1,10 @@
-"""Fixtures and time limits for tests of the command line."""
+"""Fixtures for tests of the command line."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from akapulu_async.simulator import Simulator
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give commands, which import a lot, time to start on a very slow machine."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.timeout(120))
 
 
 @pytest.fixture

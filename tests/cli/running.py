@@ -64,8 +64,7 @@ def environment(sim: Simulator | None = None, changes: Mapping[str, str] | None 
 
 async def connecting(service: Crowded, count: int = 1) -> None:
     """Return when commands have sent this many connects, however long they take to start."""
-    while service.connects < count:  # noqa: ASYNC110 - a hang guard is around it
-        await anyio.sleep(0.01)
+    await service.server.until(lambda: service.connects >= count, HANG)
 
 
 def reaching(service: Crowded) -> dict[str, str]:

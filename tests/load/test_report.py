@@ -314,6 +314,7 @@ def test_hostile_names(usual: Page) -> None:
     assert {name for name, _ in shown.elements} == {name for name, _ in usual.elements}
 
 
+@pytest.mark.slow
 @settings(max_examples=5)
 @given(st.text(), st.text(), st.text(min_size=1))
 def test_any_names(title: str, setting: str, cause: str) -> None:

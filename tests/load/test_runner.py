@@ -192,8 +192,8 @@ def test_few_conversations_need_no_more_than_usual() -> None:
     [
         pytest.param(256, 2000, 500, [500, 500 + RESERVED_FILES, 2000], id="raised as needed"),
         pytest.param(256, 400, 500, [400 - RESERVED_FILES, 400, 400], id="up to the hard limit"),
-        pytest.param(256, 400, None, [400 - RESERVED_FILES, 400, 400], id="without a bound"),
-        pytest.param(900, 2000, 500, [500, 900, 2000], id="enough already"),
+        pytest.param(256, 400, None, [400 - RESERVED_FILES, 400, 400], id="without a bound", marks=pytest.mark.slow),
+        pytest.param(900, 2000, 500, [500, 900, 2000], id="enough already", marks=pytest.mark.slow),
     ],
 )
 def test_the_limit_of_open_files_is_raised(soft: int, hard: int, wanted: Any, allowed: list[int]) -> None:

@@ -21,7 +21,7 @@ from akapulu_async import (
     Timeouts,
     TransportError,
 )
-from tests.support.calls import CHUNKED, JSON, MIB, Call, both_loops, error_of, server_tls, timed_out
+from tests.support.calls import CHUNKED, JSON, MIB, Call, both_loops, error_of, quick_on_asyncio, server_tls, timed_out
 from tests.support.misbehaving import (
     RECORDING,
     SESSION,
@@ -190,7 +190,16 @@ TRICKLES: dict[str, Behaviour] = {
 }
 
 
-@pytest.mark.parametrize("behaviour", TRICKLES.values(), ids=TRICKLES)
+QUICK_TRICKLES = {"blank lines", "interim answers", "chunks of one byte"}
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        pytest.param(behaviour, id=name, marks=[] if name in QUICK_TRICKLES else [pytest.mark.slow])
+        for name, behaviour in TRICKLES.items()
+    ],
+)
 @some_calls
 async def test_endless_preliminaries_end_at_the_deadline(behaviour: Behaviour, call: Call) -> None:
     """Valid HTTP that never becomes an answer ends at the deadline, and takes little memory until then."""
@@ -252,7 +261,7 @@ DRIPS: dict[str, tuple[Behaviour, ...]] = {
 
 
 @pytest.mark.parametrize("script", DRIPS.values(), ids=DRIPS)
-@both_loops
+@quick_on_asyncio
 async def test_dripping_answer_to_a_recording_ends_at_the_deadline(script: tuple[Behaviour, ...]) -> None:
     """Before a recording begins, pieces that each come in time do not extend the deadline."""
     async with Server(*script) as server, client_of(server, timeouts=Timeouts(total=0.3)) as client:

@@ -34,6 +34,15 @@ both_loops = pytest.mark.parametrize(
 )
 
 
+quick_on_asyncio = pytest.mark.parametrize(
+    "anyio_backend",
+    [
+        pytest.param(("asyncio", {}), id="asyncio"),
+        pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop", marks=pytest.mark.slow),
+    ],
+)
+"""As `both_loops`, for tests that wait for real deadlines."""
+
 both_calls = pytest.mark.parametrize("call", [poll, connect])
 
 

@@ -99,7 +99,7 @@ def test_time_grows_with_the_text(name: str) -> None:
 
 
 @pytest.mark.parametrize("row", ['{"role": "user"},', "{},", "[],", '{"": {}},', '{"": 0},', '"",', "0,"])
-@pytest.mark.parametrize("length", [20_000, 160_000])
+@pytest.mark.parametrize("length", [20_000, pytest.param(160_000, marks=pytest.mark.slow)])
 def test_memory_grows_with_the_text(row: str, length: int) -> None:
     """However small the pieces of an answer, reading it takes a bounded number of bytes per byte."""
     data = detail(row * (length // len(row)))
@@ -113,6 +113,7 @@ def test_memory_grows_with_the_text(row: str, length: int) -> None:
     assert peak < FIXED_BYTES + BYTES_A_BYTE * len(data)
 
 
+@pytest.mark.slow
 def test_squares_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The check finds a reader that takes quadratic time."""
     monkeypatch.setattr("akapulu_async.sansio.signals.LONGEST_TEXT", 10**9)
