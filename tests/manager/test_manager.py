@@ -45,6 +45,7 @@ from akapulu_async.manager import manager as manager_module
 from akapulu_async.manager.rate_limiter import RateLimiter
 from akapulu_async.session import session as session_module
 from akapulu_async.simulator import Fault, Simulator
+from tests.support.far_timer import NEVER, far_timer
 from tests.support.managed import (
     FULL,
     LOOPS,
@@ -76,7 +77,7 @@ class Participant:
     """Counts how often it is inside, and leaves when the test lets it."""
 
     def __init__(self) -> None:
-        self.leaves = asyncio.Event()
+        self.leaving, self.leaves = asyncio.Event(), asyncio.Event()
         self.inside = 0
         self.cancels = 0
 
@@ -86,6 +87,7 @@ class Participant:
         try:
             yield
         finally:
+            self.leaving.set()
             try:
                 await self.leaves.wait()
             except asyncio.CancelledError:
@@ -262,12 +264,16 @@ async def test_a_participant_that_does_not_leave(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A participant that does not leave in time is cancelled and logged once, even if others end its session too."""
-    monkeypatch.setattr(session_module, "LEAVE_GRACE", 0.1)
+    monkeypatch.setattr(session_module, "LEAVE_GRACE", NEVER)
     participant = Participant()
     async with crowded() as world, SessionManager(world.client, participant=participant) as manager:
         session = await manager.start(REQUEST)
         await until(lambda: participant.inside)
-        await asyncio.gather(session.end(), manager.aclose(), session.end())
+        with far_timer() as strike:
+            ends = [asyncio.create_task(end) for end in (session.end(), manager.aclose(), session.end())]
+            await participant.leaving.wait()
+        strike()
+        await soon(asyncio.gather(*ends))
         assert participant.cancels == 1
     warnings = [record.getMessage() for record in caplog.records]
     assert len([text for text in warnings if session.id in text and "did not leave in time" in text]) == 1
@@ -576,8 +582,12 @@ async def test_start_times_out_while_connecting() -> None:
     """A start whose connect takes longer than its timeout leaves the session to the manager; the error says so."""
     async with crowded() as world, SessionManager(world.client) as manager:
         world.crowd.gate.clear()
+        with far_timer() as strike:
+            start = starting(manager, timeout=NEVER)
+            await world.connecting()
+        strike()
         with pytest.raises(StartTimeoutError, match="in the manager") as caught:
-            await manager.start(REQUEST, timeout=0.05)
+            await soon(start)
         assert (caught.value.connecting, caught.value.goes_on) == (True, True)
         assert (manager.sessions, manager.statistics().live[CONNECTING]) == ((), 1)
         world.crowd.gate.set()
@@ -658,15 +668,19 @@ async def test_a_handler_that_times_out() -> None:
     """A web handler that limits its start with `asyncio.timeout` loses the answer, not the conversation."""
     async with crowded() as world, SessionManager(world.client) as manager:
         world.crowd.gate.clear()
+        limit = asyncio.timeout(None)
 
         async def handler() -> str:
             try:
-                async with asyncio.timeout(0.05):
+                async with limit:
                     return (await manager.start(REQUEST)).join_url
             except TimeoutError:
                 return "503"
 
-        assert await asyncio.create_task(handler()) == "503"
+        handling = asyncio.create_task(handler())
+        await world.connecting()
+        limit.reschedule(asyncio.get_running_loop().time())
+        assert await soon(handling) == "503"
         world.crowd.gate.set()
         await until(lambda: world.crowd.ids and manager.get(world.crowd.ids[0]))
         assert len(manager.sessions) == 1
@@ -828,14 +842,10 @@ async def test_block_whose_connect_times_out(monkeypatch: pytest.MonkeyPatch) ->
     """A block that times out while it connects ends the session before it raises, and says so."""
     async with crowded() as world, SessionManager(world.client) as manager:
         world.crowd.gate.clear()
-        wait = manager._registry.wait
-
-        async def wait_once_it_connects(*arguments: Any, keep: bool) -> ConversationSession:
+        with far_timer() as strike:
+            block = asyncio.create_task(manager.session(REQUEST, timeout=NEVER).__aenter__())
             await world.connecting()
-            return await wait(*arguments, keep=keep)
-
-        monkeypatch.setattr(manager._registry, "wait", wait_once_it_connects)
-        block = asyncio.create_task(manager.session(REQUEST, timeout=0.01).__aenter__())
+        strike()
         await until(lambda: [entry.abandoned for entry in manager._registry.entries] == [True])
         assert not block.done()
         world.crowd.gate.set()

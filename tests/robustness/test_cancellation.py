@@ -6,7 +6,6 @@ import logging
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 import anyio
@@ -15,11 +14,9 @@ import pytest
 from akapulu_async import Connection, ConversationSession, EndReason, SessionState
 from akapulu_async.http import transport as transport_module
 from akapulu_async.session import session as session_module
+from tests.support.far_timer import NEVER, far_timer
 from tests.support.misbehaving import REQUEST, SESSION, TOKEN, Peer, Seen, hang
 from tests.support.steered import READY, Steered, session_tasks, steered
-
-NEVER = 1e9
-"""Seconds: the limit given to `asyncio.wait_for`. It strikes when the test says so; no other timer is so far away."""
 
 GUARD = 20.0
 """Seconds after which a test gives up."""
@@ -127,27 +124,10 @@ async def move_on_after(run: Step, point: Step, after: Step) -> None:
 
 
 async def wait_for(run: Step, point: Step, after: Step) -> None:
-    loop, timers = asyncio.get_running_loop(), list[tuple[asyncio.TimerHandle, Callable[[], object]]]()
-
-    def noted(schedule: Callable[..., asyncio.TimerHandle]) -> Callable[..., asyncio.TimerHandle]:
-        def call(when: float, callback: Callable[..., object], *args: Any, **options: Any) -> asyncio.TimerHandle:
-            timer = schedule(when, callback, *args, **options)
-            if when >= NEVER:
-                timers.append((timer, partial(callback, *args)))
-            return timer
-
-        return call
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("call_at", "call_later"):  # one of them, depending on the loop and its version
-            patch.setattr(loop, name, noted(getattr(loop, name)))
+    with far_timer() as strike:
         task = asyncio.create_task(asyncio.wait_for(_as_coroutine(run), NEVER))
         await point()
-    timer, strike = timers.pop()
-    timers.clear()
-    timer.cancel()
     strike()
-    del strike
     await after()
     with pytest.raises(TimeoutError):
         await task
@@ -449,11 +429,11 @@ class WhileLeaving(Place):
 class WhileHangingUp(WhileLeaving):
     """In clean-up, while the guest does not leave: after the grace period it is cancelled, with a warning."""
 
-    leave_grace = 0.05
     log = ("joins", "joined", "leaves")
 
     async def after(self) -> None:
-        pass
+        assert self.session._attendance is not None
+        self.session._participant_late(self.session._attendance.task)  # as the timer does
 
     def check_more(self, notes: list[str], warnings: str) -> None:
         assert notes == []

@@ -270,7 +270,7 @@ async def test_words_on_a_recording_show_no_secret(everything: Everything) -> No
         Server(answer({**DETAIL, "recording": status})) as server,
         AkapuluClient(KEY, base_url=server.base_url) as client,
     ):
-        error = await raised(client.conversations.wait_for_recording(SESSION, timeout=0.2))
+        error = await raised(client.conversations.wait_for_recording(SESSION, timeout=0))
     assert isinstance(error, RecordingTimeoutError)
     inspect(error)
     assert error.status_text.startswith("No [2J ***!!!")

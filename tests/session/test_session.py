@@ -43,6 +43,7 @@ from akapulu_async import (
 )
 from akapulu_async.session import session as session_module
 from akapulu_async.simulator import Fault, Simulator
+from tests.support.far_timer import NEVER, far_timer
 from tests.support.managed import LOOPS, get_ready, simulated, soon, until
 from tests.support.misbehaving import (
     CONNECTION,
@@ -592,11 +593,17 @@ async def test_participant_fails_to_leave(caplog: pytest.LogCaptureFixture) -> N
 
 async def test_participant_hangs(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """A participant that does not leave in time is cancelled, with a warning."""
-    monkeypatch.setattr(session_module, "LEAVE_GRACE", 0.02)
+    monkeypatch.setattr(session_module, "LEAVE_GRACE", NEVER)
+
+    async def hang_up() -> None:
+        strike()
+        await forever()
+
     async with steered() as world:
-        guest = Guest(leave=forever)
-        async with world.client.session(REQUEST, participant=guest) as session:
-            await session.room_joined.wait()
+        guest = Guest(leave=hang_up)
+        with far_timer() as strike:
+            async with world.client.session(REQUEST, participant=guest) as session:
+                await session.room_joined.wait()
         assert guest.log == ["joins", "joined", "leaves"]
         assert session_tasks() == []
         assert "did not leave in time" in caplog.text
@@ -630,11 +637,12 @@ async def test_participant_ignores_cancellation(
 
 async def test_ended_by_several_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """If several tasks end a session at once, a participant that does not leave in time is cancelled once."""
-    monkeypatch.setattr(session_module, "LEAVE_GRACE", 0.02)
+    monkeypatch.setattr(session_module, "LEAVE_GRACE", NEVER)
     cancels = 0
 
     async def hang_up() -> None:
         nonlocal cancels
+        strike()
         try:
             await forever()
         except asyncio.CancelledError:
@@ -642,8 +650,9 @@ async def test_ended_by_several_at_once(monkeypatch: pytest.MonkeyPatch) -> None
 
     async with steered() as world, world.client.session(REQUEST, participant=Guest(leave=hang_up)) as session:
         await session.room_joined.wait()
-        ends = [asyncio.create_task(session.end()) for _ in range(3)]
-        await asyncio.gather(*ends)
+        with far_timer() as strike:
+            ends = [asyncio.create_task(session.end()) for _ in range(3)]
+            await asyncio.gather(*ends)
         assert cancels == 1
 
 
