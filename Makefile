@@ -95,13 +95,13 @@ bench: $(tools)  ## run the benchmarks, in about nine minutes, on a machine that
 soak: $(tools)  ## hold 200 sessions that turn over for 10 minutes, and check that nothing grows; ARGS="--minutes 1"
 	@$(run) benchmarks/soak.py $(ARGS)
 
-# Tests and checks. tests/sansio runs apart, as it alone must cover the core's every branch, and in one process: a
-# second would take longer to start than it saves.
+# Tests and checks. tests/sansio runs apart, as it alone must cover the core's every branch. It runs in one process:
+# starting workers takes longer than the tests.
 
-# Images of containers often set it. Then each program that a test starts compiles the whole package again.
+# Container images often set this; each program that a test starts would then compile the whole package again.
 test test-all coverage secrets green-check: export PYTHONDONTWRITEBYTECODE :=
 
-test: $(tools)  ## run the quick tests, in about two minutes; ARGS="tests/test_client.py -k name" runs some
+test: $(tools)  ## run the quick tests, in about 90 s on two cores; ARGS="tests/test_client.py -k name" runs some
 ifeq ($(strip $(ARGS)),)
 	@echo 'The core without I/O: tests/sansio must cover every branch of akapulu_async/sansio'
 	@$(run) -m coverage erase
