@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import termios
+from contextlib import suppress
 from typing import Any
 
 import anyio.abc
@@ -60,7 +61,8 @@ def _answer(connection: socket.socket) -> None:
         os.close(stream)
     connection.sendall(f"{command}\n".encode())
     _, status = os.waitpid(command, 0)
-    connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+    with suppress(BrokenPipeError):  # a command that was killed is not waited for
+        connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
     os._exit(0)
 
 
