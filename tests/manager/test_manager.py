@@ -838,7 +838,7 @@ async def test_block_cancelled_while_connecting(caplog: pytest.LogCaptureFixture
         ]
 
 
-async def test_block_whose_connect_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_block_whose_connect_times_out() -> None:
     """A block that times out while it connects ends the session before it raises, and says so."""
     async with crowded() as world, SessionManager(world.client) as manager:
         world.crowd.gate.clear()
