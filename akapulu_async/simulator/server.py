@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from ipaddress import ip_address
@@ -25,6 +26,14 @@ _ACCEPTING = 3  # rounds of the loop from an accepted socket to a connection tha
 _OF_PORT = {errno.EADDRINUSE, errno.EACCES}
 _STORAGE = Match("storage")
 _TOO_LARGE = Refusal(413, "BODY_TOO_LARGE", "The body is larger than 1 MiB.")
+_LOOPBACK_HOST = re.compile(r"(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]*)?", re.IGNORECASE)
+_HOST_REFUSED = Refusal(
+    403,
+    "HOST_REFUSED",
+    "On a loopback address, the simulator serves only the names localhost, 127.0.0.0/8 and [::1], so that web pages "
+    "cannot reach it through a name of their own (DNS rebinding). Use one of these in the URL, or let the simulator "
+    "listen on another address (host=, --host), where it serves any name.",
+)
 
 
 class Server:
@@ -123,10 +132,18 @@ class CannotListenError(OSError):
 
 
 class Listener:
-    """A listening socket and its connections."""
+    """A listening socket and its connections.
 
-    def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> None:
+    On a loopback address it serves only loopback names, unless `any_name` is set: a web page can make its own name
+    resolve to loopback, and is of the same origin then.
+    """
+
+    def __init__(
+        self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], *, any_name: bool = False
+    ) -> None:
         self._handler = handler
+        self._any_name = any_name
+        self._loopback_only = False
         self._server: asyncio.Server | None = None
         self._connections: web.Server | None = None
         self._url = ""
@@ -150,6 +167,7 @@ class Listener:
             raise CannotListenError(error, option if error.errno in _OF_PORT else "host") from error
         self._server, self._connections = server, connections
         address, bound, *_ = server.sockets[0].getsockname()  # as bound: a name may have several addresses
+        self._loopback_only = not self._any_name and ip_address(address).is_loopback
         self._url = url_of(address, bound)
 
     async def close(self) -> None:
@@ -164,6 +182,9 @@ class Listener:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
+            # Every browser sends a `Host`.
+            if self._loopback_only and not _LOOPBACK_HOST.fullmatch(request.headers.get("Host", "localhost")):
+                return await deliver(request, refusal_answer(_HOST_REFUSED), None)
             return await self._handler(request)
         except ConnectionError:  # the client disconnected; the response is never sent
             return web.Response()

@@ -41,7 +41,9 @@ class Simulator(Operations):
     Args:
         host: the address to listen on, for the API and the storage host. For `0.0.0.0` and `::`, `base_url` and
             `storage_url` contain the loopback address. Anyone who can connect can control the simulator:
-            `/_simulator/` needs no key.
+            `/_simulator/` needs no key. On a loopback address, requests must use a loopback name (`localhost`,
+            `127.0.0.0/8`, `[::1]`, with any port) as `Host`, or get 403 `HOST_REFUSED`: otherwise web pages could
+            reach it by DNS rebinding. On other addresses, any name is served.
         port: of the API; 0 takes a free one.
         storage_port: of the storage host; 0 takes a free one.
         storage_url: the URL by which clients on another machine or in a container reach the storage host; signed URLs
@@ -128,7 +130,8 @@ class Simulator(Operations):
         super().__init__(settings)
         api = Api(self._world, self._storage, settings)
         server = Server(api, self._storage, Control(self), self._clock.now, self._faults, self._journal)
-        self._listener, self._storage_listener = Listener(server.handle_api), Listener(server.handle_storage)
+        self._listener = Listener(server.handle_api)
+        self._storage_listener = Listener(server.handle_storage, any_name=True)  # its URLs are signed
         self._is_open = False
 
     async def __aenter__(self) -> Self:

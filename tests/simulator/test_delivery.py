@@ -32,7 +32,7 @@ async def raw(user: Any, method: str = "GET", path: str = "/api/x/") -> Any:
     address = urlsplit(user.sim.base_url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     try:
-        writer.write(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        writer.write(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         return await reader.read()
     finally:
         writer.close()

@@ -93,7 +93,7 @@ async def test_a_large_body_gets_413(open_sim: Any) -> None:
         assert user.sim.requests[-1].status == 413
 
 
-POST = b"POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer simulator-key\r\n"
+POST = b"POST %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer simulator-key\r\n"
 ADVANCE, CONNECT = b"/_simulator/advance", b"/api/conversations/connect/"
 
 
@@ -128,8 +128,8 @@ async def test_bad_bodies_are_refused_where_they_came(
 @pytest.mark.parametrize(
     ("fault", "sent"),
     [
-        (Fault(body="x" * 10_000, bytes_per_second=10_000), b"GET /api/ HTTP/1.1\r\nHost: x\r\n\r\n"),
-        (Fault(delay=0.05), b"GET /api/ HTTP/1.1\r\nHost: x\r\n\r\n"),
+        (Fault(body="x" * 10_000, bytes_per_second=10_000), b"GET /api/ HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        (Fault(delay=0.05), b"GET /api/ HTTP/1.1\r\nHost: localhost\r\n\r\n"),
         (None, POST % CONNECT + b"Content-Length: 100\r\n\r\n{"),
         (None, POST % ADVANCE + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{"),
     ],
@@ -140,7 +140,7 @@ async def test_clients_may_go_away(open_sim: Any, caplog: Any, fault: Any, sent:
         before = asyncio.all_tasks()
         address = urlsplit(user.sim.base_url)
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
-        writer.write(b"GET /_simulator/ HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.write(b"GET /_simulator/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await reader.readuntil(b"\r\n\r\n")  # now the server has accepted the connection
         if fault is not None:
             user.sim.add_fault(fault)
@@ -151,6 +151,60 @@ async def test_clients_may_go_away(open_sim: Any, caplog: Any, fault: Any, sent:
         _, left = await asyncio.wait(asyncio.all_tasks() - before, timeout=10)
         assert not left
     assert not caplog.records
+
+
+LOOPBACK = ["localhost", "LocalHost:1", "127.0.0.1", "127.9.8.7:65535", "[::1]", "[::1]:8080"]
+FOREIGN = [
+    "evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", "xlocalhost", "",
+    "128.0.0.1", "[::2]", "0.0.0.0", "localhost:x", "evil.example:127.0.0.1", "localhost@evil.example",  # noqa: S104 - a name in question
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/_simulator/stats", "/api/else/"])
+async def test_on_loopback_only_loopback_names_are_served(open_sim: Any, path: str) -> None:
+    """Any other `Host` gets 403 and says what to do, for the controls and the API, and changes nothing."""
+    async with open_sim() as user:
+        url, fault = user.sim.base_url.removesuffix("/api"), user.sim.add_fault(Fault(delay=0.001, times=None))
+        for host in LOOPBACK:
+            status, _, _ = await user.request("GET", url + path, headers={"Host": host})
+            assert status in {200, 404}, host
+        seen = user.sim.count(), fault.hits
+        for host in FOREIGN:
+            status, _, answer = await user.request("GET", url + path, headers={"Host": host})
+            assert (status, answer["error_code"]) == (403, "HOST_REFUSED"), host
+            assert "localhost, 127.0.0.0/8 and [::1]" in answer["error"]
+            assert "--host" in answer["error"]
+        assert (user.sim.count(), fault.hits) == seen
+
+
+async def test_rebinding_controls_nothing(open_sim: Any) -> None:
+    """A web page whose own name resolves to loopback, and is its origin, changes nothing."""
+    async with open_sim() as user:
+        page = {"Host": "evil.example", "Origin": "http://evil.example"}
+        status, answer = await user.control("POST", "advance", json={"seconds": 5}, headers=page)
+        assert (status, answer["error_code"], user.sim.now) == (403, "HOST_REFUSED", 0)
+
+
+async def test_elsewhere_any_name_is_served(open_sim: Any) -> None:
+    """On another address than loopback, and on the storage host, the name does not matter."""
+    named = {"Host": "simulator.example:8080"}
+    async with open_sim(host="0.0.0.0") as user:  # noqa: S104 - the case in question
+        assert (await user.control("GET", "stats", headers=named))[0] == 200
+        assert (await user.request("GET", "/conversations/x/", headers=named))[0] == 400
+    async with open_sim(recording_size=200_000) as user:
+        _, headers, _ = await user.request("GET", await recorded(user))
+        async with user.http.get(headers["Location"], headers=named) as response:
+            assert response.status == 200
+
+
+async def test_a_request_without_a_host_is_served(open_sim: Any) -> None:
+    """A request without `Host`, as health checks send it, comes from no web page and is served."""
+    async with open_sim() as user:
+        address = urlsplit(user.sim.base_url)
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        writer.write(b"GET /_simulator/ HTTP/1.0\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.0 200")
+        writer.close()
 
 
 async def test_what_was_seen(open_sim: Any) -> None:
@@ -190,7 +244,7 @@ async def test_closing_does_not_wait_for_slow_answers() -> None:
         sim.add_fault(Fault(delay=600))
         host, port = sim.base_url.removeprefix("http://").removesuffix("/api").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(b"GET /api/ HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.write(b"GET /api/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await sim.wait_for_request()
     assert await reader.read() == b""
     writer.close()
