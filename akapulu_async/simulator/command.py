@@ -90,6 +90,11 @@ def _parser() -> OneLineParser:
     add("--recording-delay", type=_seconds, help="time from the end until the recording is ready (3)")
     add("--recording-seconds", type=_seconds_or_none, help="length of every recording (that of the call)")
     add("--recording-size", type=_whole, help="size of every recording in bytes (from its length)")
+    add(
+        "--conversations-kept",
+        type=_whole_or_none,
+        help="ended conversations kept, at about 2.5 KB each; older ones get 404 (10000)",
+    )
     return parser
 
 

@@ -100,7 +100,7 @@ class Control:
 
     def _conversation(self, identifier: str, verb: str, values: Mapping[str, Any]) -> Answer:
         do = self._operations
-        verbs: dict[str, Callable[[], None]] = {
+        verbs: dict[str, Callable[[], ConversationView]] = {
             "join": lambda: do.join(identifier, client_ready=_boolean(values, "client_ready", default=True)),
             "client-ready": lambda: do.client_ready(identifier),
             "leave": lambda: do.leave(identifier),
@@ -109,8 +109,7 @@ class Control:
         if verb not in verbs:
             raise RefusedError(_NOT_FOUND)
         _check_keys(values, _KEYS.get(verb, ()))
-        verbs[verb]()
-        return json_answer(self._view_json(identifier))
+        return json_answer(view_json(verbs[verb]()))
 
     def _view_json(self, identifier: str) -> dict[str, Any]:
         try:

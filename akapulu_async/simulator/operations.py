@@ -9,7 +9,7 @@ from random import Random
 from typing import Literal, Protocol
 from uuid import UUID
 
-from akapulu_async.simulator.conversation import ConversationEnd, ConversationView
+from akapulu_async.simulator.conversation import Conversation, ConversationEnd, ConversationView
 from akapulu_async.simulator.faults import Fault, FaultBook, FaultHandle
 from akapulu_async.simulator.journal import Journal, SeenRequest
 from akapulu_async.simulator.requests import Route
@@ -104,30 +104,27 @@ class Operations:
 
     # Participants
 
-    def join(self, conversation_id: str | UUID, *, client_ready: bool = True) -> None:
-        """Let the participant join the room and, by default, say `client-ready`.
+    def join(self, conversation_id: str | UUID, *, client_ready: bool = True) -> ConversationView:
+        """Let the participant join the room and, by default, say `client-ready`. Returns the conversation.
 
         It replaces the pretend participant and stays until `leave`.
         Raises `UnknownConversationError`, or `ConversationStateError` after the conversation's end.
         """
-        self._world.join(conversation_id, self.now, client_ready=client_ready)
-        self._journal.change()
+        return self._changed(self._world.join(conversation_id, self.now, client_ready=client_ready))
 
-    def client_ready(self, conversation_id: str | UUID) -> None:
-        """Let the participant say `client-ready`.
+    def client_ready(self, conversation_id: str | UUID) -> ConversationView:
+        """Let the participant say `client-ready`. Returns the conversation.
 
         Raises `ConversationStateError` unless it is in the room.
         """
-        self._world.client_ready(conversation_id, self.now)
-        self._journal.change()
+        return self._changed(self._world.client_ready(conversation_id, self.now))
 
-    def leave(self, conversation_id: str | UUID) -> None:
+    def leave(self, conversation_id: str | UUID) -> ConversationView:
         """Let the participant leave, which ends the conversation. Does nothing if it has ended.
 
-        Raises `ConversationStateError` if nobody has joined: use `end`.
+        Returns the conversation. Raises `ConversationStateError` if nobody has joined: use `end`.
         """
-        self._world.leave(conversation_id, self.now)
-        self._journal.change()
+        return self._changed(self._world.leave(conversation_id, self.now))
 
     def end(
         self,
@@ -137,10 +134,13 @@ class Operations:
         | Literal[
             "user_left", "scenario_ended", "duration_limit_reached", "participant_join_timeout", "expired"
         ] = ConversationEnd.SCENARIO_ENDED,
-    ) -> None:
-        """End a conversation, by default as an ending node does. Does nothing if it has ended."""
-        self._world.end(conversation_id, self.now, ConversationEnd(reason))
+    ) -> ConversationView:
+        """End a conversation, by default as an ending node does, and return it. Does nothing if it has ended."""
+        return self._changed(self._world.end(conversation_id, self.now, ConversationEnd(reason)))
+
+    def _changed(self, conversation: Conversation) -> ConversationView:
         self._journal.change()
+        return conversation.view(self.now)
 
     def participant(self, connection: HasSessionId) -> AbstractAsyncContextManager[None]:
         """Return a participant of a connection's conversation: it joins on entry and leaves on exit."""

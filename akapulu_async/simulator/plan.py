@@ -1,12 +1,12 @@
 """Plans: the limits of an account, and the minutes counted against them. Pure."""
 
-import heapq
 import math
 from typing import Literal, Protocol
 
 from attrs import field, frozen
 
 from akapulu_async.simulator.checks import number, one_of, optional
+from akapulu_async.simulator.schedule import Schedule
 
 __all__ = ["Meter", "Plan"]
 
@@ -86,8 +86,7 @@ class Meter:
         self._plan = plan
         self._calls: dict[str, Call] = {}
         self._minutes: dict[str, int] = {}
-        self._due: dict[str, float] = {}
-        self._heap: list[tuple[float, str]] = []
+        self._due = Schedule()
         self._total = 0
 
     def expect(self, call: Call) -> None:
@@ -96,24 +95,21 @@ class Meter:
         self._minutes.setdefault(call.id, 0)
         start = call.counted_from()
         if start is None:
-            self._due.pop(call.id, None)
+            self._due.drop(call.id)
         else:
-            self._look_at(call.id, start - _EARLY)
+            self._due.set(call.id, start - _EARLY)
 
     def drop(self, identifier: str) -> None:
         """Stop counting a call."""
         del self._calls[identifier]
-        self._due.pop(identifier, None)
+        self._due.drop(identifier)
         self._total -= self._minutes.pop(identifier)
 
     def total(self, now: float) -> int:
         """Return the whole minutes of all calls added."""
         due = []
-        while self._heap and self._heap[0][0] <= now:
-            at, identifier = heapq.heappop(self._heap)
-            if self._due.get(identifier) == at:
-                del self._due[identifier]
-                due.append(self._calls[identifier])
+        while (identifier := self._due.pop(now)) is not None:
+            due.append(self._calls[identifier])
         for call in due:
             self._count(call, now)
         return self._total
@@ -125,8 +121,4 @@ class Meter:
         start = call.counted_from()
         if start is not None:
             whole = minutes if self._plan.rounding == "begun" else minutes + 1
-            self._look_at(call.id, start + whole * SECONDS_PER_MINUTE - _EARLY)
-
-    def _look_at(self, identifier: str, at: float) -> None:
-        self._due[identifier] = at
-        heapq.heappush(self._heap, (at, identifier))
+            self._due.set(call.id, start + whole * SECONDS_PER_MINUTE - _EARLY)

@@ -145,7 +145,7 @@ class Settings:
     concurrency_refusal: Refusal = field(default=CONCURRENCY_LIMIT, validator=of_type(Refusal))
     minutes_refusal: Refusal = field(default=MINUTES_LIMIT, validator=of_type(Refusal))
     requests_kept: int | None = field(default=10_000, validator=optional(number(whole=True)))
-    conversations_kept: int | None = field(default=None, validator=optional(number(whole=True)))
+    conversations_kept: int | None = field(default=10_000, validator=optional(number(whole=True)))
     account: Plan = field(init=False)
     started_at: datetime = field(init=False)
 

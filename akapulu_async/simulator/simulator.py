@@ -24,8 +24,6 @@ __all__ = ["Simulator"]
 OPTIONS = tuple(setting.name for setting in attrs.fields(Settings) if setting.init)
 """The names of all options."""
 
-_REQUESTS_KEPT = 10_000
-
 
 class Simulator(Operations):
     """A local Akapulu on a loopback port, while its `async with` is open.
@@ -82,8 +80,8 @@ class Simulator(Operations):
         concurrency_refusal: the answer when all slots are taken. Assumed.
         minutes_refusal: the answer when the minutes are used up. Assumed.
         requests_kept: how many of the latest requests `requests` keeps; None: all.
-        conversations_kept: how many of the latest ended conversations are kept; older ones get 404. None: all, at some
-            kilobytes each.
+        conversations_kept: how many of the latest ended conversations are kept; older ones get 404. None: all, at about
+            2.5 KB each. Open ones are always kept.
 
     """
 
@@ -122,8 +120,8 @@ class Simulator(Operations):
         signed_url_lifetime: float = 3600.0,
         concurrency_refusal: Refusal = CONCURRENCY_LIMIT,
         minutes_refusal: Refusal = MINUTES_LIMIT,
-        requests_kept: int | None = _REQUESTS_KEPT,
-        conversations_kept: int | None = None,
+        requests_kept: int | None = 10_000,
+        conversations_kept: int | None = 10_000,
     ) -> None:
         given = dict(locals())  # each option has the name of its setting
         self._settings = settings = Settings(**{name: given[name] for name in OPTIONS})

@@ -1,10 +1,9 @@
 """The world: all conversations of one account, as of a given simulated second. Pure.
 
-Nothing runs in the background: the ends of conversations are known from their plans and wait in a heap.
+Nothing runs in the background: the ends of conversations are known from their plans and wait in a schedule.
 """
 
 import base64
-import heapq
 import json
 import string
 from collections import Counter, deque
@@ -21,6 +20,7 @@ from akapulu_async.simulator.conversation import Conversation, ConversationEnd
 from akapulu_async.simulator.milestones import draw_offsets
 from akapulu_async.simulator.plan import Meter
 from akapulu_async.simulator.requests import ConnectRequest
+from akapulu_async.simulator.schedule import Schedule
 from akapulu_async.simulator.settings import Settings
 
 __all__ = ["ConversationStateError", "Statistics", "UnknownConversationError", "World"]
@@ -67,7 +67,7 @@ class World:
         self._rng = rng
         self._conversations: dict[str, Conversation] = {}
         self._open: dict[str, Conversation] = {}
-        self._ends: list[tuple[float, str]] = []
+        self._ends = Schedule()
         self._ended: Counter[ConversationEnd] = Counter()
         self._ended_minutes = 0
         self._ended_ids: deque[str] = deque()
@@ -78,13 +78,9 @@ class World:
 
     def settle(self, now: float) -> None:
         """End every conversation whose end is due."""
-        while self._ends and self._ends[0][0] <= now:
-            _, identifier = heapq.heappop(self._ends)
-            if (conversation := self._open.get(identifier)) is None:
-                continue
-            at, reason = conversation.next_end()
-            if at <= now:  # else its plan has changed, and the new end is in the heap too
-                self._close(conversation, at, reason)
+        while (identifier := self._ends.pop(now)) is not None:
+            conversation = self._open[identifier]
+            self._close(conversation, *conversation.next_end())
 
     def connect(self, request: ConnectRequest, now: float) -> Conversation:
         """Start a conversation.
@@ -217,12 +213,13 @@ class World:
         )
 
     def _expect_end(self, conversation: Conversation) -> None:
-        heapq.heappush(self._ends, (conversation.next_end()[0], conversation.id))
+        self._ends.set(conversation.id, conversation.next_end()[0])
         self._meter.expect(conversation)
 
     def _close(self, conversation: Conversation, at: float, reason: ConversationEnd) -> None:
         conversation.end(at, reason)
         del self._open[conversation.id]
+        self._ends.drop(conversation.id)
         self._meter.drop(conversation.id)
         self._ended[reason] += 1
         self._forget_old(conversation.id)

@@ -37,6 +37,14 @@ async def test_an_end_by_remote_control(open_sim: Any) -> None:
         assert view["end_reason"] == "scenario_ended"
 
 
+async def test_an_end_that_is_forgotten_at_once(open_sim: Any) -> None:
+    """The answer has the ended conversation, also if none is kept."""
+    async with open_sim(conversations_kept=0) as user:
+        status, view = await user.control("POST", f"conversations/{await user.connect()}/end")
+        assert (status, view["state"]) == (200, "ended")
+        assert (await user.control("GET", "conversations"))[1] == []
+
+
 async def test_faults_by_remote_control(open_sim: Any) -> None:
     """Faults are added, listed and removed, one or all."""
     async with open_sim() as user:

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from types import SimpleNamespace
+import gc
+from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from akapulu_async.simulator import (
 )
 from akapulu_async.simulator.answers import RefusedError
 from akapulu_async.simulator.operations import Clock, Conversations, Operations
-from akapulu_async.simulator.requests import parse_connect_request
+from akapulu_async.simulator.requests import Match, parse_connect_request
 from akapulu_async.simulator.settings import Settings
 
 UNKNOWN = "33333333-3333-4333-8333-333333333333"
@@ -220,3 +221,29 @@ def test_time_goes_forward_only(seconds: float) -> None:
     """An advance that is negative, infinite or NaN is refused."""
     with pytest.raises(ValueError, match="seconds"):
         Clock().advance(seconds)
+
+
+def reachable(start: object) -> int:
+    """Return the number of objects that an object keeps alive, apart from code."""
+    seen, found = {id(start)}, [start]
+    for each in found:  # grows meanwhile
+        for other in gc.get_referents(each):
+            if id(other) not in seen and not isinstance(other, type | ModuleType | FunctionType):
+                seen.add(id(other))
+                found.append(other)
+    return len(found)
+
+
+@pytest.mark.parametrize("step", [0, 30], ids=["time stands still", "time passes"])
+def test_nothing_more_is_kept_than_promised(step: float) -> None:
+    """After many conversations, only the latest ended ones and the latest requests are kept."""
+    sim = Operations(Settings(speed=0, max_lifetime=None, conversations_kept=10, requests_kept=10))
+    before = reachable(sim)
+    for _ in range(5000):
+        identifier = sim._world.connect(parse_connect_request(BODY), sim.now).id
+        sim.join(identifier)
+        sim._journal.record(sim.now, "GET", "/", Match("updates", identifier), 200, None)
+        sim.advance(step)
+        sim.end(identifier)
+    assert (len(sim.conversations), len(sim.requests), sim.statistics().connected) == (10, 10, 5000)
+    assert reachable(sim) - before < 5000  # less than one object a conversation
