@@ -6,13 +6,7 @@ from enum import StrEnum
 
 from attrs import define, frozen
 
-from akapulu_async.simulator.milestones import (
-    BOT_READY,
-    MILESTONES,
-    NOT_STARTED,
-    PARTICIPANT_JOINED,
-    ConversationProgress,
-)
+from akapulu_async.simulator.milestones import MILESTONES, NOT_STARTED, ConversationProgress
 from akapulu_async.simulator.plan import Plan
 from akapulu_async.simulator.requests import ConnectRequest
 from akapulu_async.simulator.scripts import Script
@@ -155,9 +149,7 @@ class Conversation:
         elapsed = self.spoken_seconds(until)
         if elapsed is not None:
             return self.script.progress(elapsed)
-        joined = self.joined_at is not None and self.joined_at <= until
-        limit = PARTICIPANT_JOINED if joined else PARTICIPANT_JOINED - 1
-        reached = min(bisect_right(self.offsets, until - self.connected_at, hi=BOT_READY), limit)
+        reached = bisect_right(self.offsets, until - self.connected_at)
         return MILESTONES[reached - 1] if reached else NOT_STARTED
 
     def state(self, now: float) -> ConversationState:

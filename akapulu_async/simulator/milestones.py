@@ -1,4 +1,4 @@
-"""Milestones: the steps until a conversation is ready, and how long they take. Pure."""
+"""Milestones: the steps until a bot is ready, and how long they take. Pure."""
 
 import itertools
 import math
@@ -9,10 +9,9 @@ from typing import Any, TypeAlias
 from attrs import frozen
 
 __all__ = [
-    "BOT_READY",
+    "CALL_READY",
     "MILESTONES",
     "NOT_STARTED",
-    "PARTICIPANT_JOINED",
     "ConversationProgress",
     "ReadyTime",
     "draw_offsets",
@@ -54,7 +53,6 @@ _TEXTS = (
     "bot joined daily room",
     "voice connected",
     "avatar video started",
-    "participant joined daily room",
     "bot ready",
 )
 
@@ -62,17 +60,13 @@ NOT_STARTED = ConversationProgress(0.0, "starting")
 """Before the first milestone. The text is invented."""
 
 MILESTONES = tuple(
-    ConversationProgress(round(100 * count / len(_TEXTS), 1), text, call_is_ready=count == len(_TEXTS))
-    for count, text in enumerate(_TEXTS, start=1)
+    ConversationProgress(round(100 * count / (len(_TEXTS) + 1), 1), text) for count, text in enumerate(_TEXTS, start=1)
 )
-"""The eleven steps to readiness. `bot joined daily room` at 63.6 % and `bot ready` at 100 % are seen in the
-service; the other texts, and that the steps are even, are invented."""
+"""The ten steps until the bot is ready, of eleven until the call is. `bot joined daily room` at 63.6 % is documented,
+`bot ready` before anybody has joined is seen; the other texts, and that the steps are even, are invented."""
 
-PARTICIPANT_JOINED = len(_TEXTS) - 1
-"""How many milestones are reached, at most, while the participant is there but not yet ready."""
-
-BOT_READY = len(_TEXTS)
-"""How many milestones are reached when the call is ready: all of them."""
+CALL_READY = ConversationProgress(100.0, MILESTONES[-1].text, call_is_ready=True)
+"""The eleventh step: bot and participant are ready, at 100 % (documented). That the text stays is assumed."""
 
 
 def lognormal_ready_time(rng: Random) -> float:

@@ -22,7 +22,7 @@ _END_TEXT = "conversation ended"
 
 @frozen
 class RecordingStatus:
-    """The `recording` object of a detail. The texts are invented."""
+    """The `recording` object of a detail. `Recording ready` is documented, the other texts are invented."""
 
     has_recording: bool
     is_ready: bool
@@ -39,15 +39,17 @@ def recording_status(conversation: Conversation, now: float, delay: float) -> Re
     It begins when the call is ready and is processed for `delay` seconds after the end: assumed.
     """
     if not conversation.request.record_conversation:
-        return RecordingStatus(has_recording=False, is_ready=False, status_text="not recorded")
+        return RecordingStatus(has_recording=False, is_ready=False, status_text="Not recorded")
     started = conversation.spoken_seconds(now) is not None
     if conversation.ended_at is None:
-        text = "recording" if started else "waiting for the call"
+        text = "Recording in progress" if started else "Waiting for the call"
         return RecordingStatus(has_recording=started, is_ready=False, status_text=text)
     if not started:
-        return RecordingStatus(has_recording=False, is_ready=False, status_text="not recorded")
+        return RecordingStatus(has_recording=False, is_ready=False, status_text="Not recorded")
     ready = conversation.ended_at + delay <= now
-    return RecordingStatus(has_recording=True, is_ready=ready, status_text="ready" if ready else "processing")
+    return RecordingStatus(
+        has_recording=True, is_ready=ready, status_text="Recording ready" if ready else "Recording processing"
+    )
 
 
 def connect_json(conversation: Conversation) -> dict[str, Any]:
@@ -92,9 +94,9 @@ def detail_json(
     return {
         "id": conversation.id,
         "created_at": f"{created_at:%Y-%m-%dT%H:%M:%S}.{created_at.microsecond // 1000:03d}Z",
-        "created_at_text": f"{created_at:%b} {created_at.day}, {created_at:%Y, %H:%M} UTC",
+        "created_at_text": f"{created_at:%b %d, %Y %I:%M %p}",
         "duration_text": f"{minutes} minute" if minutes == 1 else f"{minutes} minutes",
-        "avatar": {"id": avatar_id, "href": f"/avatars/{avatar_id}/", "profile_image_url": image_url},
+        "avatar": {"id": avatar_id, "href": f"/catalog/{avatar_id}/", "profile_image_url": image_url},
         "scenario_id": conversation.request.scenario_id,
         "recording": recording.to_json(),
         "transcript_rows": [row.render(conversation.request.runtime_vars) for row in rows],

@@ -95,7 +95,8 @@ class ConnectRequest:
         runtime_vars: values of `{{runtime.*}}`.
         stt_keywords: hints for speech recognition, given as a list or as one comma-separated string.
         record_conversation: whether to record.
-        wait_for_client_ready: whether readiness waits for the participant's `client-ready`.
+        wait_for_client_ready: whether readiness waits for the participant's `client-ready`. Older documentation says
+            that it does by default; here, as in the newest, it does not.
         raw: the JSON object as received, unknown fields included.
 
     """
@@ -131,7 +132,7 @@ def parse_connect_request(body: bytes) -> ConnectRequest:
         runtime_vars=_runtime_vars(raw.get("runtime_vars", {})),
         stt_keywords=_stt_keywords(raw.get("stt_keywords", [])),
         record_conversation=_boolean(raw, "record_conversation", default=False),
-        wait_for_client_ready=_boolean(raw, "wait_for_client_ready", default=True),
+        wait_for_client_ready=_boolean(raw, "wait_for_client_ready", default=False),
         raw=raw,
     )
 

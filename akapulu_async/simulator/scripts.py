@@ -9,7 +9,7 @@ from typing import Any
 from attrs import asdict, field, frozen
 
 from akapulu_async.simulator.checks import number
-from akapulu_async.simulator.milestones import MILESTONES, ConversationProgress
+from akapulu_async.simulator.milestones import CALL_READY, ConversationProgress
 
 __all__ = ["DEFAULT_SCRIPT", "Script", "ScriptRow"]
 
@@ -22,12 +22,12 @@ class ScriptRow:
 
     Attributes:
         role: `user`, `assistant`, `tool` or any other text.
-        content: a text or, for tools, any JSON value (seen). `{{runtime.name}}` in its texts is replaced from the
-            conversation's `runtime_vars` (documented); unknown names stay.
+        content: a text or, for tools, any JSON value (seen); None leaves the field out (seen). `{{runtime.name}}` in
+            its texts is replaced from the conversation's `runtime_vars` (documented); unknown names stay.
         node_id: the node the conversation is in.
         seconds: simulated seconds between the row before (or the call's start) and this one.
-        tool_call_id: for tool rows; None leaves the field out.
-        tool_calls: for tool rows; None leaves the field out.
+        tool_call_id: for tool rows, which have the result of a call; None leaves the field out.
+        tool_calls: for assistant rows, which make the calls (inferred); None leaves the field out.
 
     """
 
@@ -57,7 +57,7 @@ class Script:
         ]
         self._node_times = tuple(time for time, _ in nodes)
         self._progress = (
-            MILESTONES[-1],
+            CALL_READY,
             *(ConversationProgress(100.0, f"node changed: {node}", call_is_ready=True) for _, node in nodes),
         )
 
@@ -101,12 +101,11 @@ DEFAULT_SCRIPT = Script(
         ),
         ScriptRow(role="assistant", node_id="greeting", seconds=3, content="Gladly. Which order is it about?"),
         ScriptRow(role="user", node_id="lookup", seconds=6, content="The one I placed last Tuesday, number 1042."),
-        ScriptRow(role="assistant", node_id="lookup", seconds=2, content="One moment, I am looking it up."),
         ScriptRow(
-            role="tool",
+            role="assistant",
             node_id="lookup",
             seconds=2,
-            tool_call_id=_LOOKUP,
+            content="One moment, I am looking it up.",
             tool_calls=(
                 {
                     "id": _LOOKUP,
@@ -114,6 +113,12 @@ DEFAULT_SCRIPT = Script(
                     "function": {"name": "order_lookup", "arguments": '{"order_number": "1042"}'},
                 },
             ),
+        ),
+        ScriptRow(
+            role="tool",
+            node_id="lookup",
+            seconds=2,
+            tool_call_id=_LOOKUP,
             content={"order_number": "1042", "status": "shipped", "customer": "{{runtime.user_name}}"},
         ),
         ScriptRow(role="assistant", node_id="lookup", seconds=3, content="It was shipped yesterday and is on its way."),

@@ -128,7 +128,7 @@ def test_a_recording_that_is_not_ready(api: Any) -> None:
     scene, ask = api()
     answer = ask(recorded(scene), 23.9)
     assert code(answer) == (409, "RECORDING_NOT_READY")
-    assert json.loads(answer.body)["status_text"] == "processing"
+    assert json.loads(answer.body)["status_text"] == "Recording processing"
     scene, ask = api(recording_not_ready_status=202)
     assert ask(recorded(scene), 23.9).status == 202
 

@@ -16,26 +16,26 @@ def progress(conversation: Any, now: float) -> Any:
 
 
 def test_alone_the_bot_stops_short_of_ready(scene: Any) -> None:
-    """Without a participant the ninth milestone is the last, however long it takes."""
+    """Without a participant the bot gets ready, and says so, but not the call, however long it takes."""
     conversation = scene(auto_join=False).connect()
     assert progress(conversation, 0) == (0.0, "starting", False)
-    assert progress(conversation, 11) == progress(conversation, 99) == (81.8, "avatar video started", False)
+    assert progress(conversation, 11) == progress(conversation, 99) == (90.9, "bot ready", False)
 
 
 def test_a_participant_that_is_not_ready_stops_short_of_ready(scene: Any) -> None:
-    """Joined without `client-ready`, the tenth milestone is the last."""
+    """Joined without `client-ready`, which the request waits for, the call is not ready."""
     scene = scene(auto_join=False)
-    conversation = scene.connect()
+    conversation = scene.connect(wait_for_client_ready=True)
     scene.world.join(conversation.id, 5, client_ready=False)
-    assert progress(conversation, 99) == (90.9, "participant joined daily room", False)
+    assert progress(conversation, 99) == (90.9, "bot ready", False)
     scene.world.client_ready(conversation.id, 100)
     assert progress(conversation, 100) == (100.0, "bot ready", True)
 
 
 def test_without_waiting_the_participant_is_enough(scene: Any) -> None:
-    """With `wait_for_client_ready` false, bot and participant make the call ready."""
+    """Unless the request waits for `client-ready`, bot and participant make the call ready."""
     scene = scene(auto_join=False)
-    conversation = scene.connect(wait_for_client_ready=False)
+    conversation = scene.connect()
     scene.world.join(conversation.id, 5, client_ready=False)
     assert not conversation.progress(10.9).call_is_ready
     assert conversation.progress(11).call_is_ready

@@ -8,22 +8,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from akapulu_async.simulator.milestones import MILESTONES, draw_offsets, fixed_ready_time, lognormal_ready_time
+from akapulu_async.simulator.milestones import (
+    CALL_READY,
+    MILESTONES,
+    draw_offsets,
+    fixed_ready_time,
+    lognormal_ready_time,
+)
 
 
 def test_the_seventh_of_eleven_is_the_documented_example() -> None:
-    """At 63.6 % the bot has joined; only 100 % is ready."""
-    assert len(MILESTONES) == 11
+    """At 63.6 % the bot has joined, then it is ready; only with the call, at 100 %, is `call_is_ready` true."""
     assert (MILESTONES[6].percent, MILESTONES[6].text) == (63.6, "bot joined daily room")
-    assert (MILESTONES[10].percent, MILESTONES[10].text) == (100.0, "bot ready")
-    assert [milestone.call_is_ready for milestone in MILESTONES] == [False] * 10 + [True]
+    assert (MILESTONES[-1].percent, MILESTONES[-1].text) == (90.9, "bot ready")
+    assert (CALL_READY.percent, CALL_READY.text) == (100.0, "bot ready")
+    assert [each.call_is_ready for each in (*MILESTONES, CALL_READY)] == [False] * 10 + [True]
 
 
 def test_percentages_grow() -> None:
     """Each milestone has a higher percentage and a text of its own."""
     percents = [milestone.percent for milestone in MILESTONES]
     assert percents == sorted(set(percents))
-    assert len({milestone.text for milestone in MILESTONES}) == 11
+    assert len({milestone.text for milestone in MILESTONES}) == len(MILESTONES)
 
 
 def test_bots_get_ready_in_about_10_to_15_seconds() -> None:
@@ -36,9 +42,9 @@ def test_bots_get_ready_in_about_10_to_15_seconds() -> None:
 
 @given(st.integers(), st.floats(0, 1e4))
 def test_offsets_grow_to_the_ready_time(seed: Any, ready_time: float) -> None:
-    """There are eleven offsets in order, and the last is exactly the time to ready."""
+    """There is an offset for each milestone, in order, and the last is exactly the time to ready."""
     offsets = draw_offsets(Random(seed), ready_time)
-    assert len(offsets) == 11
+    assert len(offsets) == len(MILESTONES)
     assert list(offsets) == sorted(offsets)
     assert offsets[0] >= 0
     assert offsets[-1] == ready_time

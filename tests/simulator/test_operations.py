@@ -27,11 +27,11 @@ UNKNOWN = "33333333-3333-4333-8333-333333333333"
 async def test_the_caller_drives(open_sim: Any) -> None:
     """Without a pretend participant the call is not ready until the caller joins, and ends when it leaves."""
     async with open_sim(auto_join=False, ready_time=10) as user:
-        identifier = await user.connect()
+        identifier = await user.connect(wait_for_client_ready=True)
         user.sim.advance(100)
-        assert (await user.updates(identifier))[1]["completion_percent"] == 81.8
+        assert (await user.updates(identifier))[1]["latest_update_text"] == "bot ready"
         user.sim.join(identifier, client_ready=False)
-        assert (await user.updates(identifier))[1]["completion_percent"] == 90.9
+        assert not (await user.updates(identifier))[1]["call_is_ready"]
         user.sim.client_ready(UUID(identifier))
         assert (await user.updates(identifier))[1]["call_is_ready"]
         assert user.sim.open_conversations == 1

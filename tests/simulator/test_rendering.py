@@ -45,9 +45,9 @@ def test_a_detail_has_the_documented_form(scene: Any) -> None:
     conversation = scene.connect(now=1.0)
     answer = detail(scene, conversation, 12)
     assert answer["created_at"] == "2026-03-10T18:10:03.221Z"
-    assert answer["created_at_text"] == "Mar 10, 2026, 18:10 UTC"
-    assert answer["avatar"]["id"] == "22222222-2222-4222-8222-222222222222"
-    assert answer["avatar"]["profile_image_url"] == "https://i"
+    assert answer["created_at_text"] == "Mar 10, 2026 06:10 PM"
+    avatar_id = "22222222-2222-4222-8222-222222222222"
+    assert answer["avatar"] == {"id": avatar_id, "href": f"/catalog/{avatar_id}/", "profile_image_url": "https://i"}
     assert answer["scenario_id"] == "11111111-1111-4111-8111-111111111111"
     assert answer["transcript_rows"] == []
 
@@ -85,11 +85,11 @@ def test_a_recording_is_made_and_processed(scene: Any) -> None:
         status = recording_status(conversation, now, 3)
         seen.append((status.has_recording, status.is_ready, status.status_text))
     assert seen == [
-        (False, False, "waiting for the call"),
-        (True, False, "recording"),
-        (True, False, "processing"),
-        (True, False, "processing"),
-        (True, True, "ready"),
+        (False, False, "Waiting for the call"),
+        (True, False, "Recording in progress"),
+        (True, False, "Recording processing"),
+        (True, False, "Recording processing"),
+        (True, True, "Recording ready"),
     ]
 
 
@@ -102,7 +102,7 @@ def test_nothing_is_recorded_unasked_or_without_a_call(scene: Any) -> None:
         assert recording_status(conversation, 100, 3).to_json() == {
             "has_recording": False,
             "is_ready": False,
-            "status_text": "not recorded",
+            "status_text": "Not recorded",
         }
 
 

@@ -50,7 +50,7 @@ def refusal(body: Any) -> Any:
 def test_the_defaults_are_the_documented_ones(connect_body: Any) -> None:
     """Fields left out have their documented defaults."""
     request = parse_connect_request(connect_body())
-    assert request.wait_for_client_ready
+    assert not request.wait_for_client_ready
     assert not request.record_conversation
     assert (request.runtime_vars, request.stt_keywords) == ({}, ())
 

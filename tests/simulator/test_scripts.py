@@ -28,7 +28,9 @@ def test_placeholders_are_filled_at_any_depth() -> None:
 
 
 def test_only_tool_rows_have_tool_fields() -> None:
-    """Fields that are not set are left out of the row."""
+    """Fields that are not set, and a content of None, are left out of the row."""
+    calling = ScriptRow(role="assistant", content=None, tool_calls=({"id": "1"},))
+    assert calling.render({}) == {"role": "assistant", "node_id": "main", "tool_calls": [{"id": "1"}]}
     assert ScriptRow(role="user", content="Hi").render({}) == {
         "role": "user", "content": "Hi", "node_id": "main"
     }  # fmt: skip
@@ -44,13 +46,15 @@ def test_the_text_tells_the_node_from_the_second_on() -> None:
 
 
 def test_the_default_script_is_a_dialogue() -> None:
-    """It has three nodes, all three roles, and a tool row with structured content; it is JSON."""
+    """It has three nodes, all three roles, and a call whose result is structured content; it is JSON."""
     rows = [row.render({"user_name": "Ann"}) for row in DEFAULT_SCRIPT.rows]
     assert len({row["node_id"] for row in rows}) >= 3
     assert {row["role"] for row in rows} == {"assistant", "user", "tool"}
-    (tool,) = (row for row in rows if row["role"] == "tool")
+    at = [row["role"] for row in rows].index("tool")
+    asking, tool = rows[at - 1 : at + 1]
     assert tool["content"]["customer"] == "Ann"
-    assert tool["tool_calls"][0]["id"] == tool["tool_call_id"]
+    assert (asking["role"], [call["id"] for call in asking["tool_calls"]]) == ("assistant", [tool["tool_call_id"]])
+    assert ["tool_calls" in row for row in rows].count(True) == ["tool_call_id" in row for row in rows].count(True) == 1
     assert json.loads(json.dumps(rows)) == rows
     assert DEFAULT_SCRIPT.duration == 40
 

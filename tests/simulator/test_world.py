@@ -150,7 +150,7 @@ def test_a_participant_takes_the_pretend_ones_place(scene: Any) -> None:
 def test_a_participant_that_is_not_ready_takes_back_the_pretend_ones_word(scene: Any) -> None:
     """After a join without `client-ready` the call waits, even if a pretend participant was to come."""
     scene = scene(auto_join=True)
-    conversation = scene.connect()
+    conversation = scene.connect(wait_for_client_ready=True)
     scene.world.join(conversation.id, 1, client_ready=False)
     assert not conversation.progress(200).call_is_ready
 
