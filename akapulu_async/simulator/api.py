@@ -12,7 +12,7 @@ from akapulu_async.simulator.rendering import (
     updates_after_end,
     updates_json,
 )
-from akapulu_async.simulator.requests import METHODS, Call, Route, parse_connect_request
+from akapulu_async.simulator.requests import METHODS, Call, Match, Route, parse_connect_request
 from akapulu_async.simulator.settings import Settings
 from akapulu_async.simulator.storage import Storage, recording_answer, recording_size
 from akapulu_async.simulator.world import UnknownConversationError, World
@@ -24,8 +24,10 @@ _NOT_FOUND = Refusal(404, "NOT_FOUND", "There is nothing at this path.")
 _NO_CONVERSATION = Refusal(404, "CONVERSATION_NOT_FOUND", "No conversation has this id.")
 _INVALID_ID = Refusal(400, "INVALID_ID", "The conversation's id must be a UUID.")
 _GONE = Refusal(410, "CONVERSATION_ENDED", "The conversation has ended.")
-_NOT_READY = Refusal(409, "RECORDING_NOT_READY", "The recording is not ready yet.")
 _NO_RECORDING = Refusal(404, "RECORDING_NOT_FOUND", "There is no recording of this conversation.")
+
+_HTML = {"Content-Type": "text/html; charset=utf-8"}
+_NOT_FOUND_PAGE = b"<!doctype html><title>Not Found</title><h1>404</h1><p>There is nothing at this path.</p>"
 
 
 class Api:
@@ -44,10 +46,16 @@ class Api:
     def answer(self, call: Call, now: float) -> Answer:
         """Answer a request.
 
-        Checks, in this order: the final slash (seen: a 301, whatever the method), the key, the method, the id.
+        Checks, in this order: the final slash (seen: a 301, whatever the method), the key, the path, the method and
+        the id. With `django_errors`, the path and the id come first, and the key last.
         """
-        if call.where.route is not None and not call.where.slash:
+        django, where = self._settings.django_errors, call.where
+        if django and not _leads_somewhere(where):
+            return Answer(404, _HTML, _NOT_FOUND_PAGE)
+        if where.route is not None and not where.slash:
             return _redirect_to_slash(call.target)
+        if django and where.route is not None and call.method not in METHODS[where.route]:
+            return Answer(405, {**_HTML, **_allow(where.route)})
         try:
             return self._dispatch(call, now)
         except RefusedError as refused:
@@ -62,8 +70,7 @@ class Api:
         if route is None:
             raise RefusedError(_NOT_FOUND)
         if call.method not in METHODS[route]:
-            refusal = Refusal(405, "METHOD_NOT_ALLOWED", f"{call.method} is not allowed.")
-            raise RefusedError(refusal, {"Allow": ", ".join(METHODS[route])})
+            raise RefusedError(Refusal(405, "METHOD_NOT_ALLOWED", f"{call.method} is not allowed."), _allow(route))
         if identifier is None:
             return json_answer(connect_json(self._world.connect(parse_connect_request(call.body), now)))
         if not is_uuid(identifier):
@@ -125,6 +132,15 @@ class Api:
         if seconds is None and conversation.ended_at is not None:
             seconds = conversation.spoken_seconds(conversation.ended_at)
         return recording_size(seconds or 0.0)
+
+
+def _leads_somewhere(where: Match) -> bool:
+    """Return True for a known path whose id, if it has one, is a UUID."""
+    return where.route is not None and (where.conversation_id is None or is_uuid(where.conversation_id))
+
+
+def _allow(route: Route) -> dict[str, str]:
+    return {"Allow": ", ".join(METHODS[route])}
 
 
 def _redirect_to_slash(target: str) -> Answer:

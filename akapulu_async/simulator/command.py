@@ -85,6 +85,7 @@ def _parser() -> OneLineParser:
     add("--join-after", type=_seconds, help="time from connect until the pretend participant joins (2)")
     add("--call-seconds", type=_seconds_or_none, help="how long the pretend participant stays (60)")
     add("--end-with-script", action="store_true", help="end the call after the last row of the script")
+    add("--django-errors", action="store_true", help="HTML 404s and empty 405s before the key is checked, as in Django")
     add("--after-end", choices=AFTER_END, help="how updates are answered after the end (text)")
     add("--recording-form", choices=RECORDING_FORMS, help="how a recording is delivered (redirect)")
     add("--recording-delay", type=_seconds, help="time from the end until the recording is ready (3)")

@@ -61,7 +61,11 @@ class Server:
         body = await _body_of(request)
         if is_control:
             return await deliver(request, await self._control_answer(request, body), None)
-        return await self._answer(request, match(request.raw_path), lambda now: self._api_answer(request, body, now))
+        if isinstance(body, Refusal):
+            refused = refusal_answer(body)
+            return await self._answer(request, match(request.raw_path), lambda _now: refused)
+        call = Call(request.method, request.raw_path, match(request.raw_path), request.headers, body)
+        return await self._answer(request, call.where, lambda now: self._api.answer(call, now))
 
     async def handle_storage(self, request: web.BaseRequest) -> web.StreamResponse:
         """Handle a request to the storage host."""
@@ -73,12 +77,6 @@ class Server:
         if isinstance(body, Refusal):
             return refusal_answer(body)
         return await self._control.answer(request.method, request.raw_path, request.headers, body)
-
-    def _api_answer(self, request: web.BaseRequest, body: bytes | Refusal, now: float) -> Answer:
-        if isinstance(body, Refusal):
-            return refusal_answer(body)
-        call = Call(request.method, request.raw_path, match(request.raw_path), request.headers, body)
-        return self._api.answer(call, now)
 
     async def _answer(
         self, request: web.BaseRequest, where: Match, handle: Callable[[float], Answer]

@@ -134,6 +134,7 @@ class Settings:
     call_seconds: float | None = field(default=60.0, validator=optional(number()))
     script: Script = field(default=DEFAULT_SCRIPT, converter=_script)
     end_with_script: bool = field(default=False, validator=of_type(bool))
+    django_errors: bool = field(default=False, validator=of_type(bool))
     after_end: AfterEnd = field(default="text", validator=one_of(*AFTER_END))
     recording_form: RecordingForm = field(default="redirect", validator=one_of(*RECORDING_FORMS))
     recording_delay: float = field(default=3.0, validator=number())

@@ -66,6 +66,8 @@ class Simulator(Operations):
         call_seconds: seconds from ready until the pretend participant leaves; None: it stays.
         script: the dialogue of every call.
         end_with_script: whether the last row of the script is an ending node.
+        django_errors: whether unknown paths and ids that are not UUIDs get an HTML 404, and wrong methods an empty 405,
+            without a look at the key, as Django does. Assumed of the service. False: JSON errors, after the key.
         after_end: how `/updates/` answers after the end: `not_found` (404), `gone` (410), `text` (200, with a
             text that says so and `call_is_ready` false) or `unchanged` (200, as before). What the real service does
             is unknown.
@@ -110,6 +112,7 @@ class Simulator(Operations):
         call_seconds: float | None = 60.0,
         script: Script | Iterable[ScriptRow | Mapping[str, Any]] = DEFAULT_SCRIPT,
         end_with_script: bool = False,
+        django_errors: bool = False,
         after_end: AfterEnd = "text",
         recording_form: RecordingForm = "redirect",
         recording_delay: float = 3.0,

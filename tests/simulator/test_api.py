@@ -88,6 +88,27 @@ def test_a_refused_method_names_the_allowed(api: Any) -> None:
     assert ask(f"/api/conversations/{UNKNOWN}/recording/", method="PUT").headers["Allow"] == "GET, HEAD"
 
 
+@pytest.mark.parametrize("headers", [KEY, {}])
+def test_django_errors_come_before_the_key(api: Any, headers: Any) -> None:
+    """With `django_errors`, wrong paths and ids get an HTML 404 and wrong methods an empty 405, whatever the key."""
+    _, ask = api(django_errors=True)
+    for target in ("/api/scenarios/", "/api/else", "/api/conversations/12/updates/", "/api/conversations/12/updates"):
+        answer = ask(target, headers=headers)
+        assert (answer.status, answer.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
+        assert answer.body.startswith(b"<!doctype html>")
+    answer = ask(f"/api/conversations/{UNKNOWN}/recording/", method="PUT", headers=headers)
+    assert (answer.status, answer.headers["Allow"], answer.body) == (405, "GET, HEAD", b"")
+    assert ask(f"/api/conversations/{UNKNOWN}", method="PUT", headers=headers).status == 301
+
+
+def test_django_errors_change_nothing_else(api: Any) -> None:
+    """Behind a good path, id and method, errors are JSON, and the key is needed."""
+    _, ask = api(django_errors=True)
+    assert code(ask(f"/api/conversations/{UNKNOWN}/", headers={})) == (401, "AUTH_INVALID")
+    assert code(ask(f"/api/conversations/{UNKNOWN}/")) == (404, "CONVERSATION_NOT_FOUND")
+    assert code(ask("/api/conversations/connect/", method="POST")) == (400, "INVALID_JSON")
+
+
 def test_a_conversation_from_connect_to_detail(api: Any, connect_body: Any) -> None:
     """A connected conversation has updates and a detail."""
     _, ask = api()

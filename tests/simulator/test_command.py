@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import termios
+import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from typing import Any
@@ -127,7 +128,7 @@ def test_every_option_reaches_the_simulator() -> None:
         "--speed 0 --seed 1 --free-plan --max-concurrent 3 --minutes none "
         "--max-call-seconds 60 --participant-join-timeout 5 --max-lifetime none --ready-time 1 "
         "--scenario 11111111-1111-4111-8111-111111111111 --avatar 22222222-2222-4222-8222-222222222222 "
-        "--no-auto-join --join-after 1 --call-seconds none --end-with-script --after-end gone "
+        "--no-auto-join --join-after 1 --call-seconds none --end-with-script --django-errors --after-end gone "
         "--recording-form bytes --recording-delay 1 --recording-seconds 2 --conversations-kept 0"
     )
     with running(*options.split()) as (_, settings):
@@ -138,3 +139,7 @@ def test_every_option_reaches_the_simulator() -> None:
         assert (view["call_cap"], view["joined_at"]) == (60, None)
         urllib.request.urlopen(f"{control}/conversations/{identifier}/end", data=b"").close()
         assert get(f"{control}/conversations") == []
+        with pytest.raises(urllib.error.HTTPError, match="404") as caught:
+            get(f"{url}/else/")
+        assert caught.value.headers["Content-Type"].startswith("text/html")
+        caught.value.close()
