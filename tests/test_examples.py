@@ -97,7 +97,7 @@ async def test_help(example: Path) -> None:
 @pytest.mark.shows_secrets  # the link, which the user opens
 async def test_first_conversation(sim: Simulator, tmp_path: Path) -> None:
     """It prints each state and step as a plain line, then the transcript, and saves the recording."""
-    recording = tmp_path / "call.wav"
+    recording = tmp_path / "call.mp4"
     code, out, errors = await run_python(
         FIRST,
         "--scenario",
@@ -116,7 +116,7 @@ async def test_first_conversation(sim: Simulator, tmp_path: Path) -> None:
     assert states == STATES
     assert TRANSCRIPT in out
     assert out.endswith(f"The recording is in {recording}.\n")
-    assert recording.read_bytes().startswith(b"RIFF")
+    assert recording.read_bytes()[4:8] == b"ftyp"  # an MP4 file
     assert "https://simulator.daily.co/" in out
     assert [character for character in out if not character.isprintable() and character != "\n"] == []
     assert max(len(line) for line in out.splitlines() if "://" not in line and str(tmp_path) not in line) <= 80
@@ -138,7 +138,7 @@ BAD_USE = {
     "nothing": (FIRST, [], "--scenario and --avatar are needed"),
     "no key": (FIRST, IDS, "AKAPULU_API_KEY"),
     "no id": (FIRST, [*IDS[:2], "--avatar", "x"], "avatar_id must be a UUID"),
-    "no folder": (FIRST, ["--simulator", "--record", "/nowhere/call.wav"], "/nowhere/call.wav"),
+    "no folder": (FIRST, ["--simulator", "--record", "/nowhere/call.mp4"], "/nowhere/call.mp4"),
     "a file that is there": (FIRST, ["--simulator", "--record", __file__], "it must be a new file"),
     "many of nothing": (FAN_OUT, [], "--scenario and --avatar are needed"),
     "many without a key": (FAN_OUT, IDS, "AKAPULU_API_KEY"),

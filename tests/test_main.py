@@ -45,7 +45,10 @@ def run(*command: str) -> tuple[int, str, str]:
         (["simulate", "--speed", "-1"], "--speed must be"),
         (["simulate", "--max-concurrent", "-2"], "--max-concurrent must be a whole number from 0, not -2"),
         (["simulate", "--recording-size", "1"], "--recording-size must be"),
-        (["simulate", "--recording-size", "99", "--recording-seconds", "1"], "--recording-seconds and recording_size"),
+        (
+            ["simulate", "--recording-size", "9999", "--recording-seconds", "1"],
+            "--recording-seconds and recording_size",
+        ),
         (["simulate", "--api-key", ""], "--api-key must be"),
         (["simulate", "--ready-time", "nan"], "--ready-time must be"),
         (["simulate", "--port", "99999"], "--port must be a whole number from 0 to 65535, not 99999"),

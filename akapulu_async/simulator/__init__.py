@@ -22,7 +22,8 @@ From another process, in any language: `python -m akapulu_async simulate --port 
 
 The layers, bottom up. All but the last two lines are pure: time and generator are arguments.
 
-- values: `checks`, `answers`, `milestones`, `scripts`, `requests`, `schedule`, `plan`, `storage`, `settings`
+- values: `checks`, `answers`, `milestones`, `scripts`, `requests`, `schedule`, `plan`, `recordings`,
+  `storage`, `settings`
 - state at a given simulated second: `conversation`, `world`
 - from a request to its answer: `rendering`, `api`, `faults`
 - time, waiting and sockets: `journal`, `operations`, `control`, `delivery`, `server`

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from akapulu_async.simulator.answers import JSON_HEADERS, Answer, Refusal, RefusedError, json_answer, refusal_answer
 from akapulu_async.simulator.checks import is_uuid
 from akapulu_async.simulator.conversation import Conversation
+from akapulu_async.simulator.recordings import FORMATS, wav_size
 from akapulu_async.simulator.rendering import (
     connect_json,
     detail_json,
@@ -14,7 +15,7 @@ from akapulu_async.simulator.rendering import (
 )
 from akapulu_async.simulator.requests import METHODS, Call, Match, Route, parse_connect_request
 from akapulu_async.simulator.settings import Settings
-from akapulu_async.simulator.storage import Storage, recording_answer, recording_size
+from akapulu_async.simulator.storage import Storage, recording_answer
 from akapulu_async.simulator.world import UnknownConversationError, World
 
 __all__ = ["Api"]
@@ -115,23 +116,27 @@ class Api:
             refusal = Refusal(409, "RECORDING_NOT_READY", f"The recording is not ready: {status.status_text}.")
             body = {**refusal.body(), **status.to_json()}
             return json_answer(body, self._settings.recording_not_ready_status)
+        kind = self._settings.recording_format
         match self._settings.recording_form:
             case "json":
                 return json_answer(status.to_json())
             case "redirect":
-                url = self._storage.recording_url(conversation.id, self._recording_size(conversation), now)
+                url = self._storage.recording_url(conversation.id, self._recording_size(conversation), kind, now)
                 return Answer(302, {"Location": url})
             case "bytes":
                 size = self._recording_size(conversation)
-                return recording_answer(conversation.id, size, headers, ranges=self._settings.recording_ranges)
+                ranges = self._settings.recording_ranges
+                return recording_answer(conversation.id, size, headers, kind=kind, ranges=ranges)
 
     def _recording_size(self, conversation: Conversation) -> int:
         if self._settings.recording_size is not None:
             return self._settings.recording_size
+        if self._settings.recording_format != "wav":
+            return FORMATS[self._settings.recording_format].smallest
         seconds = self._settings.recording_seconds
         if seconds is None and conversation.ended_at is not None:
             seconds = conversation.spoken_seconds(conversation.ended_at)
-        return recording_size(seconds or 0.0)
+        return wav_size(seconds or 0.0)
 
 
 def _leads_somewhere(where: Match) -> bool:

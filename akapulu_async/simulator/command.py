@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TypeVar
 from akapulu_async.simulator.checks import check_id
 from akapulu_async.simulator.control import CONTROLS
 from akapulu_async.simulator.plan import Plan
+from akapulu_async.simulator.recordings import FORMATS
 from akapulu_async.simulator.server import CannotListenError
 from akapulu_async.simulator.settings import AFTER_END, RECORDING_FORMS
 from akapulu_async.simulator.simulator import Simulator
@@ -89,8 +90,9 @@ def _parser() -> OneLineParser:
     add("--after-end", choices=AFTER_END, help="how updates are answered after the end (text)")
     add("--recording-form", choices=RECORDING_FORMS, help="how a recording is delivered (redirect)")
     add("--recording-delay", type=_seconds, help="time from the end until the recording is ready (3)")
-    add("--recording-seconds", type=_seconds_or_none, help="length of every recording (that of the call)")
-    add("--recording-size", type=_whole, help="size of every recording in bytes (from its length)")
+    add("--recording-format", choices=FORMATS, help="a short video or a tone (mp4)")
+    add("--recording-seconds", type=_seconds_or_none, help="length of every recording, for wav (that of the call)")
+    add("--recording-size", type=_whole, help="size of every recording in bytes (from its format and length)")
     add(
         "--conversations-kept",
         type=_whole_or_none,

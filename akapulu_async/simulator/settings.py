@@ -12,8 +12,8 @@ from akapulu_async.simulator.answers import CONCURRENCY_LIMIT, MINUTES_LIMIT, Re
 from akapulu_async.simulator.checks import check_id, number, of_type, one_of, optional
 from akapulu_async.simulator.milestones import ReadyTime, fixed_ready_time, lognormal_ready_time
 from akapulu_async.simulator.plan import Plan
+from akapulu_async.simulator.recordings import FORMATS, LARGEST, RecordingFormat
 from akapulu_async.simulator.scripts import DEFAULT_SCRIPT, Script, ScriptRow
-from akapulu_async.simulator.storage import LARGEST, SMALLEST
 
 __all__ = ["AFTER_END", "LAST_PORT", "LIMITS", "OF_PLAN", "RECORDING_FORMS", "AfterEnd", "RecordingForm", "Settings"]
 
@@ -94,6 +94,10 @@ def _check_api_key(_settings: "Settings", _attribute: object, key: Any) -> None:
         raise ValueError("api_key must be printable ASCII without leading or trailing blanks")
 
 
+def _check_recording_size(settings: "Settings", attribute: object, size: Any) -> None:
+    number(FORMATS[settings.recording_format].smallest, LARGEST, whole=True)(settings, attribute, size)
+
+
 def _epoch(epoch: Any) -> datetime | None:
     if epoch is None:
         return None
@@ -137,9 +141,10 @@ class Settings:
     django_errors: bool = field(default=False, validator=of_type(bool))
     after_end: AfterEnd = field(default="text", validator=one_of(*AFTER_END))
     recording_form: RecordingForm = field(default="redirect", validator=one_of(*RECORDING_FORMS))
+    recording_format: RecordingFormat = field(default="mp4", validator=one_of(*FORMATS))
     recording_delay: float = field(default=3.0, validator=number())
     recording_seconds: float | None = field(default=None, validator=optional(number()))
-    recording_size: int | None = field(default=None, validator=optional(number(SMALLEST, LARGEST, whole=True)))
+    recording_size: int | None = field(default=None, validator=optional(_check_recording_size))
     recording_ranges: bool = field(default=True, validator=of_type(bool))
     recording_not_ready_status: int = field(default=409, validator=number(200, 599, whole=True))
     signed_url_lifetime: float = field(default=3600.0, validator=number())
@@ -165,3 +170,5 @@ class Settings:
         """Refuse options that contradict each other."""
         if self.recording_seconds is not None and self.recording_size is not None:
             raise ValueError("recording_seconds and recording_size exclude each other")
+        if self.recording_seconds is not None and self.recording_format != "wav":
+            raise ValueError("recording_seconds needs the recording_format wav: the video always has the same length")

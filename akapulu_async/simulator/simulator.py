@@ -14,6 +14,7 @@ from akapulu_async.simulator.control import Control
 from akapulu_async.simulator.milestones import ReadyTime, lognormal_ready_time
 from akapulu_async.simulator.operations import Operations
 from akapulu_async.simulator.plan import Plan
+from akapulu_async.simulator.recordings import RecordingFormat
 from akapulu_async.simulator.requests import API_PREFIX
 from akapulu_async.simulator.scripts import DEFAULT_SCRIPT, Script, ScriptRow
 from akapulu_async.simulator.server import Listener, Server
@@ -73,9 +74,12 @@ class Simulator(Operations):
             is unknown.
         recording_form: how a ready recording is delivered: `redirect` (302 to a signed URL), `bytes`, or `json` (only
             its status). What the real service does, and the path, are unknown.
+        recording_format: `mp4`, a video of two seconds (documented: a recording is a video), or `wav`, a quiet tone of
+            the call's length.
         recording_delay: seconds from the end until a recording is ready. Assumed.
-        recording_seconds: the length of every recording; None: that of the call.
-        recording_size: the size of every recording in bytes, instead of `recording_seconds`.
+        recording_seconds: the length of every WAV recording; None: that of the call.
+        recording_size: the size of every recording in bytes, for a video at least its own (some kilobytes); None: from
+            its format and length.
         recording_ranges: whether `Range` is supported.
         recording_not_ready_status: of the JSON answer while a recording is not ready. Assumed.
         signed_url_lifetime: seconds a signed URL is valid. Assumed.
@@ -115,6 +119,7 @@ class Simulator(Operations):
         django_errors: bool = False,
         after_end: AfterEnd = "text",
         recording_form: RecordingForm = "redirect",
+        recording_format: RecordingFormat = "mp4",
         recording_delay: float = 3.0,
         recording_seconds: float | None = None,
         recording_size: int | None = None,

@@ -2,11 +2,8 @@
 
 import hashlib
 import hmac
-import io
-import math
 import re
 import struct
-import wave
 import zlib
 from collections.abc import Mapping
 from enum import Enum
@@ -15,29 +12,16 @@ from random import Random
 from attrs import frozen
 
 from akapulu_async.simulator.answers import Answer, Refusal, RefusedError, refusal_answer
+from akapulu_async.simulator.recordings import FORMATS, File
 
-__all__ = ["LARGEST", "SMALLEST", "Storage", "recording_answer", "recording_size"]
+__all__ = ["Storage", "recording_answer"]
 
 _TARGET = re.compile(
-    r"(?P<path>/(?P<folder>recordings|avatars)/(?P<id>[0-9a-f-]{36})(?:-(?P<size>[0-9]{1,10}))?\.(?:wav|png))"
+    r"(?P<path>/(?:recordings|avatars)/(?P<id>[0-9a-f-]{36})(?:-(?P<size>[0-9]{1,10}))?\.(?P<kind>mp4|wav|png))"
     r"\?expires=(?P<expires>[0-9]{1,12}\.[0-9]{3})&signature=(?P<signature>[0-9a-f]{64})"
 )
 _IMAGE_SIDE = 64  # pixels
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
-
-_SAMPLE_RATE = 8000  # Hz, 8-bit mono: one byte per sample
-_PERIOD = 200  # samples: 11 waves of 440 Hz, after which the tone repeats itself
-_LOUDNESS = 12  # of 127: quiet
-_SILENCE = 128  # 8-bit WAV samples are unsigned
-_HEADER_SIZE = 44
-
-SMALLEST = _HEADER_SIZE
-"""Size in bytes of a recording without samples."""
-
-LARGEST = 2**32 - 1
-"""Size in bytes: the limit of the format."""
-
-_TONE = bytes(_SILENCE + round(_LOUDNESS * math.sin(2 * math.pi * 11 * sample / _PERIOD)) for sample in range(_PERIOD))
 
 
 class Storage:
@@ -57,9 +41,9 @@ class Storage:
         self._lifetime = url_lifetime
         self._ranges = ranges
 
-    def recording_url(self, identifier: str, size: int, now: float) -> str:
+    def recording_url(self, identifier: str, size: int, kind: str, now: float) -> str:
         """Return a signed URL of a recording."""
-        return self._sign(f"/recordings/{identifier}-{size}.wav", now)
+        return self._sign(f"/recordings/{identifier}-{size}.{kind}", now)
 
     def image_url(self, identifier: str, now: float) -> str:
         """Return a signed URL of an avatar's picture."""
@@ -80,9 +64,9 @@ class Storage:
             found = self._check(target, now)
         except RefusedError as refused:
             return refusal_answer(refused.refusal)
-        if found["folder"] == "avatars" or found["size"] is None:
+        if found["kind"] == "png":
             return Answer(200, {"Content-Type": "image/png"}, _picture(found["id"]))
-        return recording_answer(found["id"], int(found["size"]), headers, ranges=self._ranges)
+        return recording_answer(found["id"], int(found["size"]), headers, kind=found["kind"], ranges=self._ranges)
 
     def _check(self, target: str, now: float) -> re.Match[str]:
         found = _TARGET.fullmatch(target)
@@ -103,50 +87,20 @@ class Storage:
         return hmac.new(self._secret, f"{path} {expires}".encode(), hashlib.sha256).hexdigest()
 
 
-def recording_answer(identifier: str, size: int, headers: Mapping[str, str], *, ranges: bool) -> Answer:
+def recording_answer(identifier: str, size: int, headers: Mapping[str, str], *, kind: str, ranges: bool) -> Answer:
     """Answer with the bytes of a recording."""
     file_headers = {
-        "Content-Type": "audio/wav",
-        "Content-Disposition": f'attachment; filename="conversation-{identifier}.wav"',
+        "Content-Type": FORMATS[kind].content_type,
+        "Content-Disposition": f'attachment; filename="conversation-{identifier}.{kind}"',
     }
-    return _file_answer(Wav(size), headers, file_headers, etag=f'"{identifier}-{size}"', ranges=ranges)
-
-
-def recording_size(seconds: float) -> int:
-    """Return the size in bytes of a recording of `seconds`, at most `LARGEST`."""
-    return min(LARGEST, _HEADER_SIZE + round(seconds * _SAMPLE_RATE))
-
-
-class Wav:
-    """A quiet tone in a WAV file of exactly `size` bytes.
-
-    Only the header is kept in memory; the samples are made when they are read.
-    """
-
-    def __init__(self, size: int) -> None:
-        if not SMALLEST <= size <= LARGEST:
-            raise ValueError(f"a recording has {SMALLEST} to {LARGEST} bytes, not {size}")
-        self.size = size
-        self._header = _header(size - _HEADER_SIZE)
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Return up to `length` bytes, starting at `offset`; fewer at the end of the file."""
-        end = min(self.size, offset + length)
-        head = self._header[offset:end]
-        first = max(0, offset - _HEADER_SIZE)
-        count = end - _HEADER_SIZE - first
-        if count <= 0:
-            return head
-        shift = first % _PERIOD
-        repeats = (shift + count) // _PERIOD + 1
-        return head + (_TONE * repeats)[shift : shift + count]
+    return _file_answer(FORMATS[kind].make(size), headers, file_headers, etag=f'"{identifier}-{size}"', ranges=ranges)
 
 
 @frozen
 class Slice:
     """A piece of a file, read when it is sent."""
 
-    file: Wav
+    file: File
     start: int
     size: int
 
@@ -161,7 +115,7 @@ class _Range(Enum):
 
 
 def _file_answer(
-    file: Wav, request_headers: Mapping[str, str], headers: Mapping[str, str], *, etag: str, ranges: bool
+    file: File, request_headers: Mapping[str, str], headers: Mapping[str, str], *, etag: str, ranges: bool
 ) -> Answer:
     """Answer with a file, or the piece of it that `Range` and `If-Range` ask for (RFC 9110).
 
@@ -201,14 +155,6 @@ def _parse_range(text: str, size: int) -> tuple[int, int] | _Range:
     if first and last and int(last) < int(first):
         return _Range.WHOLE
     return (start, end) if start < end else _Range.UNSATISFIABLE
-
-
-def _header(samples: int) -> bytes:
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setparams((1, 1, _SAMPLE_RATE, samples, "NONE", "not compressed"))
-        file.writeframesraw(b"")  # the header announces samples that are not written
-        return buffer.getvalue()
 
 
 def _picture(identifier: str) -> bytes:

@@ -1,7 +1,6 @@
 """`download` saves a recording to a file."""
 
 import signal
-import wave
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -33,12 +32,11 @@ async def recorded(store: Simulator, *, ready: bool = True) -> str:
 
 async def test_into_a_file(store: Simulator, tmp_path: Path) -> None:
     """The recording is saved to the file, and its path and size are printed."""
-    path = tmp_path / "call.wav"
+    path = tmp_path / "call.mp4"
     done = await run("download", await recorded(store), "-o", path, sim=store)
     assert (done.code, done.err) == (0, "")
     assert done.out == f"{path} (3,000,044 bytes)\n"
-    with wave.open(str(path)) as sound:
-        assert sound.getnframes() > 0
+    assert path.read_bytes()[4:8] == b"ftyp"  # an MP4 file
     assert path.stat().st_size == SIZE
 
 
@@ -46,7 +44,7 @@ async def test_into_a_folder(store: Simulator, tmp_path: Path) -> None:
     """In a folder, the file is named after the conversation and its media type; JSON has the same."""
     session_id = await recorded(store)
     done = await run("download", session_id, "-o", tmp_path, "--json", sim=store)
-    path = tmp_path / f"{session_id}.wav"
+    path = tmp_path / f"{session_id}.mp4"
     assert (done.code, done.err) == (0, "")
     assert done.objects == [{"path": str(path), "bytes": SIZE}]
     assert path.stat().st_size == SIZE
@@ -62,7 +60,7 @@ async def test_into_this_folder(tmp_path: Path) -> None:
 
 async def test_it_waits(store: Simulator, tmp_path: Path) -> None:
     """`--wait` waits until the recording is ready."""
-    path = tmp_path / "call.wav"
+    path = tmp_path / "call.mp4"
     session_id = await recorded(store, ready=False)
     async with running("download", session_id, "-o", path, "--wait", "100", sim=store) as process:
         await store.wait_for_request("detail", timeout=HANG)
@@ -74,17 +72,17 @@ async def test_it_waits(store: Simulator, tmp_path: Path) -> None:
 async def test_not_ready(store: Simulator, tmp_path: Path) -> None:
     """Without `--wait`, a recording that is not ready is one line that names the option."""
     session_id = await recorded(store, ready=False)
-    done = await run("download", session_id, "-o", tmp_path / "call.wav", sim=store)
+    done = await run("download", session_id, "-o", tmp_path / "call.mp4", sim=store)
     assert (done.code, done.out, done.err.count("\n")) == (7, "", 1)
     assert "--wait" in done.err
-    done = await run("download", session_id, "-o", tmp_path / "call.wav", "--wait", "0.2", "--json", sim=store)
+    done = await run("download", session_id, "-o", tmp_path / "call.mp4", "--wait", "0.2", "--json", sim=store)
     assert (done.code, done.out, done.err.count("\n")) == (7, "", 1)
     assert files(tmp_path) == []
 
 
 async def test_it_resumes(tmp_path: Path) -> None:
     """A download interrupted by Ctrl-C resumes where it stopped."""
-    path, size = tmp_path / "call.wav", 50 * SIZE
+    path, size = tmp_path / "call.mp4", 50 * SIZE
     async with Simulator(speed=0, seed=1, recording_size=size) as store:
         session_id = await recorded(store)
         store.add_fault(Fault(route="storage", bytes_per_second=SIZE))  # slow enough to be interrupted
@@ -115,7 +113,7 @@ async def until_there_is_a_part(folder: Path) -> None:
 
 async def test_a_file_is_not_replaced(store: Simulator, tmp_path: Path) -> None:
     """An existing file is kept unless `--force` is given, and no request is sent."""
-    path = tmp_path / "call.wav"
+    path = tmp_path / "call.mp4"
     path.write_text("mine")
     session_id = await recorded(store)
     asked = store.count()
@@ -129,7 +127,7 @@ async def test_a_file_is_not_replaced(store: Simulator, tmp_path: Path) -> None:
 
 async def test_no_such_folder(store: Simulator, tmp_path: Path) -> None:
     """A missing folder is an error before any request is sent."""
-    done = await run("download", ID, "-o", tmp_path / "no" / "call.wav", sim=store)
+    done = await run("download", ID, "-o", tmp_path / "no" / "call.mp4", sim=store)
     assert (done.code, done.err.count("\n"), store.count()) == (2, 1, 0)
     assert "--output" in done.err
 
@@ -138,7 +136,7 @@ async def test_in_a_terminal(store: Simulator, tmp_path: Path) -> None:
     """A terminal shows a bar on stderr."""
     session_id = await recorded(store)
     store.add_fault(Fault(route="storage", bytes_per_second=2_500_000))
-    async with terminal("download", session_id, "-o", tmp_path / "call.wav", sim=store) as shown:
+    async with terminal("download", session_id, "-o", tmp_path / "call.mp4", sim=store) as shown:
         await shown.expect("━")
         assert await shown.end() == 0
     assert "/3.0 MB" in as_read(shown.shown)

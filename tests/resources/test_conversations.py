@@ -74,7 +74,7 @@ async def test_conversation_from_connect_to_recording(tmp_path: Path) -> None:
         assert (detail.id, detail.recording.is_ready) == (session_id, False)
         assert detail.created_at.tzinfo is not None
         simulator.advance(10)
-        target = await client.conversations.download_recording(session_id, tmp_path / "call.wav", wait=5)
+        target = await client.conversations.download_recording(session_id, tmp_path / "call.mp4", wait=5)
         assert target.stat().st_size == 100_000
 
 

@@ -56,7 +56,7 @@ async def test_simulators_recording_arrives(form: Any, target: Path) -> None:
         simulator.add_fault(Fault(route="storage" if form == "redirect" else "recording", truncate_at=MIB))
         assert await client.conversations.download_recording(session_id, target) == target
         async with client.conversations.recording(session_id) as recording:
-            assert (recording.content_type, recording.size) == ("audio/wav", 2 * MIB)
+            assert (recording.content_type, recording.size) == ("video/mp4", 2 * MIB)
             whole = b"".join([piece async for piece in recording.iter_bytes()])
         assert target.read_bytes() == whole
         assert len(whole) == 2 * MIB

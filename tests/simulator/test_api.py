@@ -162,21 +162,34 @@ def test_no_recording_is_a_404(api: Any) -> None:
 
 
 def test_a_recording_in_three_forms(api: Any) -> None:
-    """It is delivered as a redirect, as bytes of the call's length, or as JSON."""
+    """It is delivered as a redirect, as bytes, or as JSON."""
     scene, ask = api(recording_form="redirect")
     answer = ask(recorded(scene), 24)
     assert (answer.status, answer.headers["Location"].startswith("/recordings/")) == (302, True)
     scene, ask = api(recording_form="bytes")
     answer = ask(recorded(scene), 24)
-    assert (answer.status, answer.headers["Content-Type"], answer.size) == (200, "audio/wav", 44 + 10 * 8000)
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "video/mp4")
     scene, ask = api(recording_form="json")
     answer = ask(recorded(scene), 24)
     assert (answer.status, json.loads(answer.body)["is_ready"]) == (200, True)
 
 
 def test_a_recordings_size_can_be_chosen(api: Any) -> None:
-    """It is chosen in seconds or in bytes."""
-    scene, ask = api(recording_form="bytes", recording_seconds=2)
+    """It is chosen in bytes or, for a WAV file, in seconds, by default those of the call."""
+    scene, ask = api(recording_form="bytes", recording_format="wav")
+    assert ask(recorded(scene), 24).size == 44 + 10 * 8000
+    scene, ask = api(recording_form="bytes", recording_format="wav", recording_seconds=2)
     assert ask(recorded(scene), 24).size == 44 + 2 * 8000
-    scene, ask = api(recording_form="bytes", recording_size=777)
-    assert ask(recorded(scene), 24, headers=KEY | {"Range": "bytes=0-9"}).headers["Content-Range"].endswith("/777")
+    scene, ask = api(recording_form="bytes", recording_size=7777)
+    assert ask(recorded(scene), 24, headers=KEY | {"Range": "bytes=0-9"}).headers["Content-Range"].endswith("/7777")
+
+
+def test_one_format_behind_every_way(api: Any) -> None:
+    """The bytes and the signed URL have the chosen format, in the URL's path and the file's name, too."""
+    for kind, content_type in (("mp4", "video/mp4"), ("wav", "audio/wav")):
+        scene, ask = api(recording_form="bytes", recording_format=kind)
+        answer = ask(recorded(scene), 24)
+        assert answer.headers["Content-Type"] == content_type
+        assert answer.headers["Content-Disposition"].endswith(f'.{kind}"')
+        scene, ask = api(recording_format=kind)
+        assert f".{kind}?" in ask(recorded(scene), 24).headers["Location"]

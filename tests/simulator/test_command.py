@@ -129,7 +129,7 @@ def test_every_option_reaches_the_simulator() -> None:
         "--max-call-seconds 60 --participant-join-timeout 5 --max-lifetime none --ready-time 1 "
         "--scenario 11111111-1111-4111-8111-111111111111 --avatar 22222222-2222-4222-8222-222222222222 "
         "--no-auto-join --join-after 1 --call-seconds none --end-with-script --django-errors --after-end gone "
-        "--recording-form bytes --recording-delay 1 --recording-seconds 2 --conversations-kept 0"
+        "--recording-form bytes --recording-format wav --recording-delay 1 --recording-seconds 2 --conversations-kept 0"
     )
     with running(*options.split()) as (_, settings):
         url = settings["AKAPULU_BASE_URL"]

@@ -176,7 +176,7 @@ def drawn(seed: int | None) -> tuple[str, str]:
     """Return two random values: a conversation's id and a signed URL."""
     parts = Operations(Settings(speed=0, seed=seed, requests_kept=None))
     conversation = parts._world.connect(parse_connect_request(BODY), parts.now)
-    return conversation.id, parts._storage.recording_url("a", 50, 0)
+    return conversation.id, parts._storage.recording_url("a", 50, "wav", 0)
 
 
 def test_one_seed_repeats_all_parts() -> None:
@@ -196,7 +196,7 @@ def test_parts_obey_one_set_of_settings() -> None:
     assert conversation.connected_at == 5
     with pytest.raises(RefusedError):
         parts._world.connect(parse_connect_request(BODY), parts.now)
-    url = parts._storage.recording_url(conversation.id, 50, 0)
+    url = parts._storage.recording_url(conversation.id, 50, "wav", 0)
     assert "expires=9.000" in url
     assert parts._storage.answer("GET", url, {}, 0).headers["Accept-Ranges"] == "none"
 

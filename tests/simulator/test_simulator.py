@@ -95,9 +95,10 @@ CHOSEN: dict[str, tuple[Any, ...]] = {  # a value, and what it becomes where tha
     "django_errors": (True,),
     "after_end": ("gone",),
     "recording_form": ("bytes",),
+    "recording_format": ("wav",),
     "recording_delay": (4.0,),
     "recording_seconds": (5.0,),
-    "recording_size": (6000,),
+    "recording_size": (60_000,),
     "recording_ranges": (False,),
     "recording_not_ready_status": (425,),
     "signed_url_lifetime": (8.0,),
@@ -108,16 +109,19 @@ CHOSEN: dict[str, tuple[Any, ...]] = {  # a value, and what it becomes where tha
 }
 
 
+NEEDS = {"recording_seconds": {"recording_format": "wav"}}
+
+
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_option_arrives(name: str) -> None:
     """Each option has the default of its setting, and a value given for it becomes that setting."""
-    given, expected = CHOSEN[name][0], CHOSEN[name][-1]
+    given, expected = {**NEEDS.get(name, {}), name: CHOSEN[name][0]}, CHOSEN[name][-1]
     setting = getattr(Simulator()._settings, name)
     assert setting != expected
-    assert getattr(Simulator(**{name: given})._settings, name) == expected
+    assert getattr(Simulator(**given)._settings, name) == expected
     assert getattr(Settings(), name) == setting
     if name in LIMITS:
-        assert getattr(Simulator(**{name: given})._settings.account, name) == expected
+        assert getattr(Simulator(**given)._settings.account, name) == expected
 
 
 def test_there_is_no_other_option() -> None:

@@ -144,12 +144,12 @@ async def _recording(bench: Bench, client: AkapuluClient) -> None:
 
 
 async def _download(bench: Bench, client: AkapuluClient) -> None:
-    target = bench.folder / "call.wav"
+    target = bench.folder / "call.mp4"
     try:
         await client.conversations.download_recording(bench.session_id, target)
         assert target.read_bytes() == bench.content
     finally:
-        assert files(bench.folder) in ([], [".part"], ["call.wav"])
+        assert files(bench.folder) in ([], [".part"], ["call.mp4"])
         assert target.exists() == (target.is_file() and target.read_bytes() == bench.content)
 
 
