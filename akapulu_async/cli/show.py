@@ -48,7 +48,7 @@ def recording_text(recording: RecordingStatus) -> str:
     """Return the state of a recording in words."""
     state = "ready" if recording.is_ready else "not ready" if recording.has_recording else "none"
     said = plain(recording.status_text)
-    return f"{state} ({said})" if said and said.lower() != state else state
+    return f"{state} ({said})" if said and said.lower().removeprefix("recording ") != state else state
 
 
 def detail_json(detail: ConversationDetail) -> dict[str, Any]:

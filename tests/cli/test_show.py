@@ -63,6 +63,7 @@ async def test_unreachable() -> None:
     ("has", "ready", "said", "text"),
     [
         (True, True, "ready", "ready"),
+        (True, True, "Recording ready", "ready"),  # documented
         (True, False, "processing", "not ready (processing)"),
         (False, False, "", "none"),
         (True, True, "\x1b[31mfine\n", "ready ([31mfine)"),
