@@ -809,7 +809,7 @@ async def test_attach_by_id() -> None:
     async with simulated(call_seconds=20) as (sim, client):
         connection = await client.conversations.connect(REQUEST)
         async with client.attach(connection.conversation_session_id) as brief:
-            sim.advance(4)
+            sim.advance(3.5)  # the bot has joined
             await brief.room_joined.wait()
         assert sim.open_conversations == 1
         async with client.attach(connection.conversation_session_id) as session:
