@@ -83,6 +83,7 @@ async def bench(operation: str, folder: Path) -> AsyncGenerator[Bench]:
         call_seconds=None,
         script=[ScriptRow(role="user", content="Hello! " * 20, seconds=_SPOKEN / 2)],
         recording_form="redirect" if _redirected(operation) else "bytes",
+        recording_format="wav",  # as long as the call, so that two recordings differ
         recording_delay=0,
     )
     async with recorded as simulator:
@@ -144,12 +145,12 @@ async def _recording(bench: Bench, client: AkapuluClient) -> None:
 
 
 async def _download(bench: Bench, client: AkapuluClient) -> None:
-    target = bench.folder / "call.mp4"
+    target = bench.folder / "call.wav"
     try:
         await client.conversations.download_recording(bench.session_id, target)
         assert target.read_bytes() == bench.content
     finally:
-        assert files(bench.folder) in ([], [".part"], ["call.mp4"])
+        assert files(bench.folder) in ([], [".part"], ["call.wav"])
         assert target.exists() == (target.is_file() and target.read_bytes() == bench.content)
 
 
