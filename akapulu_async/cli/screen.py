@@ -49,12 +49,18 @@ class Screen:
         return not self.json and redraws(self.out)
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Raise the `BrokenPipeError`, where rich would close stdout and exit."""
+        raise  # noqa: PLE0704 - rich calls this while it handles the error
+
+
 def console(stream: TextIO) -> Console:
     """Return a console that prints text literally."""
     if isinstance(stream, TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")  # a character outside of the encoding must not end the command
     # Only the stream decides whether it is a terminal, not FORCE_COLOR: control codes do not belong into files.
-    return Console(file=stream, force_terminal=stream.isatty(), markup=False, emoji=False, highlight=False)
+    return _Console(file=stream, force_terminal=stream.isatty(), markup=False, emoji=False, highlight=False)
 
 
 def redraws(shown: Console) -> bool:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first ends a command cleanly, the second at once."""
+"""Ctrl-C, SIGTERM and a closed terminal: the first signal ends a command cleanly, the second at once."""
 
 import asyncio
 import os
@@ -13,7 +13,8 @@ from akapulu_async.cli.exits import ExitCode
 
 T = TypeVar("T")
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+HANG_UP = getattr(signal, "SIGHUP", None)  # not on Windows
+SIGNALS = tuple(number for number in (signal.SIGINT, signal.SIGTERM, HANG_UP) if number is not None)
 
 SHOW_CURSOR = "\033[?25h"
 
@@ -26,9 +27,11 @@ class Interrupts:
         self._loop = task.get_loop()
         self.came = False
 
-    def handle(self, _number: int, _frame: FrameType | None) -> None:
+    def handle(self, number: int, _frame: FrameType | None) -> None:
         """Handle a signal, also while the loop is blocked."""
         if self.came:
+            if number == HANG_UP:  # a terminal that closes sends it more than once
+                return
             _leave_at_once()
         self.came = True
         self._loop.call_soon_threadsafe(self._task.cancel)
@@ -37,7 +40,10 @@ class Interrupts:
     def installed(self) -> Iterator[None]:
         """Handle signals within a block."""
         # Not with the loop's handlers, which a blocked loop does not call.
-        before = [(number, signal.signal(number, self.handle)) for number in SIGNALS]
+        # nohup ignores the end of its terminal.
+        ignored = HANG_UP is not None and signal.getsignal(HANG_UP) is signal.SIG_IGN
+        handled = [number for number in SIGNALS if not (ignored and number == HANG_UP)]
+        before = [(number, signal.signal(number, self.handle)) for number in handled]
         try:
             yield
         finally:

@@ -70,6 +70,7 @@ async def _serve(speed: float) -> None:
 
 
 if __name__ == "__main__":
-    # Ctrl-C goes to all processes of a terminal; this one ends with its parent, not before.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # These go to all processes of a terminal; this one ends with its parent, not before.
+    for number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)):
+        signal.signal(number, signal.SIG_IGN)
     asyncio.run(_serve(float(sys.argv[1])))

@@ -42,6 +42,35 @@ def test_the_first_cancels(number: signal.Signals) -> None:
     assert clean == ["up"]
 
 
+def test_a_terminal_that_closes_may_say_so_twice() -> None:
+    """SIGHUP after the first signal is ignored, since a closing terminal and its shell both send it."""
+
+    async def main() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGHUP)
+            await asyncio.Event().wait()
+        finally:
+            os.kill(os.getpid(), signal.SIGHUP)
+
+    with pytest.raises(KeyboardInterrupt):
+        signals.run(main())
+
+
+def test_a_hang_up_that_is_ignored_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under nohup, the end of the terminal ends nothing."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    async def main() -> str:
+        os.kill(os.getpid(), signal.SIGHUP)
+        await asyncio.sleep(0)
+        return "done"
+
+    try:
+        assert signals.run(main()) == "done"
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_a_handled_cancellation_returns() -> None:
     """A coroutine that handles the cancellation and returns has its value returned."""
 
