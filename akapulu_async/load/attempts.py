@@ -1,10 +1,10 @@
 """One conversation of a load test: connect, wait for readiness, hold, leave, record."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 
 from akapulu_async import (
     AkapuluError,
-    ApiError,
     ConnectRequest,
     ConversationSession,
     EndReason,
@@ -14,11 +14,12 @@ from akapulu_async import (
     SessionState,
     WaitTimeoutError,
 )
+from akapulu_async.load.calls import Calls, count_in
 from akapulu_async.load.recorder import Recorder
 from akapulu_async.load.results import Attempt
 
-INTERRUPTED = "interrupted"
-"""The cause of failure of what was cut short because the test was stopped."""
+LONGEST_TEXT = 60
+"""Most characters of the service's last status text in a cause of failure."""
 
 
 async def attempt(
@@ -27,36 +28,34 @@ async def attempt(
     """Run one conversation and record it. Raises none of the library's errors.
 
     Args:
-        manager: Holds the session.
+        manager: Holds the session. Its client has a `CallObserver`.
         recorder: Gets the measurements.
         request: The connect request.
         due: When it should have started, by the recorder's clock; None: now.
         hold: Seconds to stay once it is ready; None: until it ends by itself.
     """
     index, due = recorder.note_arrival(due)
+    calls = Calls(within=recorder.calls)
+    count_in(calls)
     began: float | None = None
     session: ConversationSession | None = None
     error: AkapuluError | None = None
     try:
         async with manager.session(request) as session:
-            began = _began(session, recorder)
+            assert calls.began is not None, "the client needs a CallObserver"
+            began = recorder.at(calls.began)
             recorder.note_connected(due, began + (session.time_to_connection or 0.0))
             with suppress(SessionEndedError):  # the session keeps its cause
                 await session.bot_ready.wait()
+                calls.ready = True
                 recorder.note_ready(due, began + (session.time_to_ready or 0.0))
                 await _stay(session, hold)
     except AkapuluError as refused:
         error = refused
     if began is None or session is None:
-        recorder.note_over(_never_began(index, due, recorder.clock(), error))
+        recorder.note_over(_never_began(index, due, recorder.clock(), error, calls))
     else:
-        recorder.note_over(_had_begun(index, due, began, session))
-
-
-def _began(session: ConversationSession, recorder: Recorder) -> float:
-    sent = session.entered_at(SessionState.CONNECTING)
-    assert sent is not None  # it is connected
-    return recorder.at(sent)
+        recorder.note_over(_had_begun(index, due, began, session, calls))
 
 
 async def _stay(session: ConversationSession, hold: float | None) -> None:
@@ -64,17 +63,25 @@ async def _stay(session: ConversationSession, hold: float | None) -> None:
         await session.wait_for(SessionState.ENDED, timeout=hold)
 
 
-def _never_began(index: int, due: float, now: float, error: AkapuluError | None) -> Attempt:
+def _never_began(index: int, due: float, now: float, error: AkapuluError | None, calls: Calls) -> Attempt:
     stopped = isinstance(error, ManagerClosedError | SessionEndedError)
     reason = None if stopped else EndReason.CONNECT_FAILED
-    return Attempt(index=index, due=due, ended=now, end_reason=reason, failure=failure(reason, error, ready=False))
+    return Attempt(
+        index=index,
+        due=due,
+        ended=now,
+        end_reason=reason,
+        failure=failure(reason, error, ready=False),
+        retries=calls.retries,
+    )
 
 
-def _had_begun(index: int, due: float, began: float, session: ConversationSession) -> Attempt:
+def _had_begun(index: int, due: float, began: float, session: ConversationSession, calls: Calls) -> Attempt:
     def at(state: SessionState) -> float | None:
         elapsed = session.elapsed(state)
         return None if elapsed is None else began + elapsed
 
+    ready, last_text = session.bot_ready.is_set(), session.progress.text.replace(session.token.reveal(), "***")
     return Attempt(
         index=index,
         due=due,
@@ -85,25 +92,40 @@ def _had_begun(index: int, due: float, began: float, session: ConversationSessio
         ready=at(SessionState.BOT_READY),
         ended=at(SessionState.ENDED),
         end_reason=session.end_reason,
-        failure=failure(session.end_reason, session.cause, ready=session.bot_ready.is_set()),
+        failure=failure(session.end_reason, session.cause, ready=ready, last_text=last_text, errors=calls.poll_errors),
+        polls=session.polls,
+        retries=calls.retries,
+        poll_errors=calls.poll_errors,
     )
 
 
-def failure(reason: EndReason | None, cause: BaseException | None, *, ready: bool) -> str | None:
-    """Return the cause of failure in a word or two, equal for equal causes; None if the attempt succeeded.
+def failure(
+    reason: EndReason | None,
+    cause: BaseException | None,
+    *,
+    ready: bool,
+    last_text: str = "",
+    errors: Mapping[str, int] | None = None,
+) -> str | None:
+    """Return the cause of failure in a few words, equal for equal causes; None if the attempt did not fail.
 
-    An attempt succeeds if the bot became ready and no error ended the session.
+    An attempt succeeds if the bot became ready and no error ended the session. One that was interrupted before neither
+    succeeds nor fails.
 
     Args:
         reason: Why the session ended; None if it never began because the test was stopped.
         cause: The error that ended the session or made its connect fail; None if there was none.
         ready: True if the bot became ready.
+        last_text: The service's last status text.
+        errors: Failed polls, as in `Attempt.poll_errors`.
     """
-    if ready and reason is not EndReason.FAILED:
+    # Only a stopped test leaves before readiness.
+    if (ready and reason is not EndReason.FAILED) or reason in {None, EndReason.LEFT, EndReason.CANCELLED}:
         return None
-    if reason in {None, EndReason.LEFT, EndReason.CANCELLED}:  # only a stopped test leaves before readiness
-        return INTERRUPTED
-    if not isinstance(cause, AkapuluError):
-        return str(reason)
-    name = type(cause).__name__
-    return f"{name} {cause.status}" if isinstance(cause, ApiError) else name
+    if isinstance(cause, AkapuluError):
+        status = getattr(cause, "status", None)
+        return f"{type(cause).__name__} {status}" if status else type(cause).__name__
+    printable = "".join(character if character.isprintable() else " " for character in last_text)
+    said = f": {printable[:LONGEST_TEXT]}" if last_text else ""
+    polls = f" (failed polls: {', '.join(sorted(errors))})" if errors else ""
+    return f"{reason}{said}{polls}"

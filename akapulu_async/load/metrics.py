@@ -9,6 +9,7 @@ import attrs
 
 from akapulu_async import ConfigurationError
 from akapulu_async.load.results import Latencies, LoadResult
+from akapulu_async.load.wording import figure
 
 FAMILIES: Mapping[str, Callable[[LoadResult], Latencies]] = {
     "connect": lambda result: result.connect,
@@ -28,15 +29,26 @@ STATISTICS: Mapping[str, Callable[[Latencies], float | None]] = {
 }
 """The statistics of each distribution; None if nothing was measured."""
 
+
+def _failure_rate(result: LoadResult) -> float | None:
+    judged = len(result.attempts) - result.cut_short
+    return sum(result.failures.values()) / judged if judged else None
+
+
 COUNTS: Mapping[str, Callable[[LoadResult], float | None]] = {
     "conversations": lambda result: len(result.attempts),
     "connected": lambda result: result.connect.count,
     "ready": lambda result: result.ready.count,
     "failures": lambda result: sum(result.failures.values()),
-    "failure_rate": lambda result: sum(result.failures.values()) / len(result.attempts) if result.attempts else None,
+    "failure_rate": _failure_rate,
+    "unknown_connects": lambda result: result.unknown_connects,
+    "interrupted": lambda result: result.cut_short,
+    "polls": lambda result: result.polls,
+    "failed_polls": lambda result: sum(result.poll_errors.values()),
+    "retries": lambda result: result.retries,
     "seconds": lambda result: result.seconds,
 }
-"""The other figures."""
+"""The other figures. Interrupted conversations do not count in the failure rate."""
 
 NAMES: tuple[str, ...] = (*COUNTS, *(f"{family}_{statistic}" for family in FAMILIES for statistic in STATISTICS))
 """The names of all figures."""
@@ -51,7 +63,21 @@ OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
 }
 
+OPPOSITES: Mapping[str, str] = {">=": "<", "<=": ">", ">": "<=", "<": ">="}
+
 _FORM = re.compile(r"\s*(\w+)\s*(>=|<=|>|<)\s*(\S+)\s*", re.ASCII)
+
+
+def unit(name: str) -> str:
+    """Return the unit of a figure, empty for counts. Rates are shares that are shown in per cent."""
+    if name == "failure_rate":
+        return "%"
+    return "" if name in COUNTS and name != "seconds" else "s"
+
+
+def shown(name: str, value: float | None) -> str:
+    """Return a figure with its unit, three significant digits; a dash if there is none."""
+    return "-" if value is None else _with_unit(name, figure(_in_unit(name, value)))
 
 
 def metric(result: LoadResult, name: str) -> float | None:
@@ -99,8 +125,28 @@ class Verdict:
         return self.value is None or OPERATORS[self.criterion.sign](self.value, self.criterion.limit)
 
     def __str__(self) -> str:
-        found = "nothing was measured" if self.value is None else f"it is {self.value:.6g}"
-        return f"{self.criterion}: {'crossed' if self.crossed else 'kept'}, {found}"
+        """Return a line such as `PASS ready_p95 2.61 s <= 5 s`, a relation that holds."""
+        name, sign = self.criterion.metric, self.criterion.sign
+        limit = f"{_in_unit(name, self.criterion.limit):.10g}"
+        if self.value is None:
+            return f"FAIL {name} was not measured; it must be {OPPOSITES[sign]} {_with_unit(name, limit)}"
+        holds = sign if self.crossed else OPPOSITES[sign]
+        value = _with_unit(name, _rounded(_in_unit(name, self.value), holds, float(limit)))
+        return f"{'FAIL' if self.crossed else 'PASS'} {name} {value} {holds} {_with_unit(name, limit)}"
+
+
+def _in_unit(name: str, value: float) -> float:
+    return 100 * value if unit(name) == "%" else value
+
+
+def _with_unit(name: str, text: str) -> str:
+    return f"{text} {unit(name)}".rstrip()
+
+
+def _rounded(value: float, sign: str, limit: float) -> str:
+    """Return a figure with three significant digits, unless its relation to the limit needs more."""
+    text = figure(value)
+    return text if OPERATORS[sign](float(text.replace(",", "")), limit) else f"{value:.10g}"
 
 
 def parse(text: str) -> Criterion:

@@ -86,6 +86,25 @@ class LoadPlan:
             return place / RAMP_RATE
         return self.ramp * place / (self.concurrency or 1)
 
+    def time_left(self, at: float, *, arrived: int, last_due: float, stay: float | None) -> float | None:
+        """Return an estimate of the seconds that are left of the test; None if nothing is known yet.
+
+        Args:
+            at: Seconds since the start.
+            arrived: Conversations so far.
+            last_due: When the last of them was due.
+            stay: Mean seconds from due to over of those that became ready; None if none of them is over.
+        """
+        stay = self.hold if stay is None else stay
+        if stay is None:
+            return None
+        pace = self.rate or (self.concurrency or 1) / max(stay, 1e-3)
+        ends = [] if self.duration is None else [self.duration]
+        if self.conversations is not None:
+            missing = self.conversations - arrived
+            ends.append(last_due if missing <= 0 else at + missing / pace)
+        return max(0.0, min(ends) + stay - at)
+
     @property
     def poll(self) -> PollPolicy:
         """The sessions' poll policy."""

@@ -10,17 +10,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from akapulu_async import ManagerStatistics
+from akapulu_async.load.calls import Calls
 from akapulu_async.load.results import Attempt, Latencies, Sample
 from akapulu_async.load.series import Spread
 
 LAG_INTERVAL = 0.01
 """Seconds between two measurements of the event loop's lag."""
-
-CLOSE = 1e-4
-"""Seconds within which two clocks must be read to be compared."""
-
-COMPARISONS = 10
-"""The most tries to read them so."""
 
 _ID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 
@@ -34,10 +29,13 @@ class Recorder:
         cpu_share: Share of a core that this process used, once the test is over.
         interrupted: True if the test is being, or was, stopped early.
         arrived: Conversations that started or wait to start.
+        last_due: When the last of them was due.
         attempts: Those that are over.
         connect: Seconds from due to connected.
         ready: Seconds from due to ready.
-        ready_spread: The same for a live view.
+        ready_spread: The same for a live view, whose quantiles must take no time.
+        calls: The calls of all conversations.
+        stays: Seconds from due to over of each attempt whose bot was ready, summed up, and their count.
         arrival_lag: Seconds by which arrivals were late (open loop).
         failures: Failed attempts by cause.
         samples: The state of the test, about once a second.
@@ -53,10 +51,13 @@ class Recorder:
         self.cpu_share = 0.0
         self.interrupted = False
         self.arrived = 0
+        self.last_due = 0.0
         self.attempts: list[Attempt] = []
         self.connect = Latencies()
         self.ready = Latencies()
         self.ready_spread = Spread()
+        self.calls = Calls()
+        self.stays = (0.0, 0)
         self.arrival_lag = Latencies()
         self.failures: Counter[str] = Counter()
         self.samples: list[Sample] = []
@@ -67,14 +68,9 @@ class Recorder:
         """Return the seconds since the test began."""
         return time.monotonic() - self._origin
 
-    def at(self, moment: datetime) -> float:
-        """Convert a moment in UTC to this clock."""
-        for _ in range(COMPARISONS):
-            # Compared anew each time, since UTC may be adjusted; and again if the process was suspended in between.
-            before, now = self.clock(), datetime.now(UTC)
-            if self.clock() - before < CLOSE:
-                break
-        return before - (now - moment).total_seconds()
+    def at(self, moment: float) -> float:
+        """Convert a moment of the monotonic clock to this clock."""
+        return moment - self._origin
 
     def close(self) -> None:
         """Mark the end of the test."""
@@ -91,7 +87,8 @@ class Recorder:
         if due is not None:
             self.arrival_lag.add(max(0.0, now - due))
         self.arrived += 1
-        return self.arrived - 1, now if due is None else due
+        self.last_due = now if due is None else due
+        return self.arrived - 1, self.last_due
 
     def note_connected(self, due: float, connected: float) -> None:
         """Record a connection."""
@@ -105,6 +102,9 @@ class Recorder:
     def note_over(self, attempt: Attempt) -> None:
         """Record an attempt that is over."""
         self.attempts.append(attempt)
+        if attempt.ready is not None and attempt.ended is not None:
+            seconds, count = self.stays
+            self.stays = (seconds + max(0.0, attempt.ended - attempt.due), count + 1)
         if attempt.failure is not None:
             self.failures[attempt.failure] += 1
 
@@ -117,7 +117,7 @@ class Recorder:
                 waiting=statistics.waiting,
                 connects=self.connect.count,
                 polls=statistics.polls,
-                failures=self.failures.total(),
+                failed_polls=self.calls.poll_errors.total(),
                 loop_lag=self.lag.take_worst(),
             )
         )
@@ -149,15 +149,19 @@ class LagMeter:
 
 
 class WarningCounter(logging.Handler):
-    """Counts the library's warnings; those that differ only in the conversation id count as one."""
+    """Counts the library's warnings; those that differ only in the conversation count together."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
+        self._first: dict[str, str] = {}
         self._counts: Counter[str] = Counter()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Count a warning."""
-        self._counts[_ID.sub("ID", record.getMessage())] += 1
+        said = record.getMessage().rstrip(".")
+        kind = _ID.sub("", said)
+        self._first.setdefault(kind, said)
+        self._counts[kind] += 1
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -171,8 +175,13 @@ class WarningCounter(logging.Handler):
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """The warnings, each with its count if it came more than once."""
-        return tuple(
-            f"{text.rstrip('.')}." if count == 1 else f"{text.rstrip('.')} ({count:,} times)."
-            for text, count in self._counts.items()
-        )
+        """The first warning of each kind, with the number of others like it."""
+        return tuple(f"{said}{_others(self._counts[kind] - 1, said != kind)}." for kind, said in self._first.items())
+
+
+def _others(count: int, named: bool) -> str:  # noqa: FBT001 - private
+    if count == 0:
+        return ""
+    if named:
+        return f" (the same of {count:,} other {'conversation' if count == 1 else 'conversations'})"
+    return f" ({count + 1:,} times)"

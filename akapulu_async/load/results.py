@@ -9,10 +9,13 @@ from pathlib import Path
 import attrs
 from hdrh.histogram import HdrHistogram
 
-from akapulu_async import EndReason, SessionState
+from akapulu_async import ConnectOutcomeUnknownError, EndReason, SessionState
 
 LOWEST, HIGHEST, DIGITS = 1, 7_200_000_000, 3
 """Range of the histograms in microseconds, up to two hours, and their significant digits."""
+
+MOST_STEPS = 1_000
+"""Most different values among the measurements that one long lag delayed; an hour of lag delayed 360,000 of them."""
 
 MOST_LAG = 0.05
 """Seconds of lag of the event loop or the arrivals (p99) above which the figures are doubtful."""
@@ -44,15 +47,17 @@ class Latencies:
                 were missed are added too. None: nothing was delayed.
         """
         self._record(seconds)
-        if every is not None:
-            while seconds >= 2 * every:
-                seconds -= every
-                self._record(seconds)
+        missed = 0 if every is None else math.floor(seconds / every) - 1
+        steps = min(missed, MOST_STEPS)
+        for step in range(steps):
+            first, end = step * missed // steps, (step + 1) * missed // steps
+            # The middle of those that share a step.
+            self._record(seconds - (every or 0.0) * (first + 1 + end) / 2, end - first)
 
-    def _record(self, seconds: float) -> None:
+    def _record(self, seconds: float, count: int = 1) -> None:
         value = min(max(round(seconds * 1e6), LOWEST), HIGHEST)
-        self._histogram.record_value(value)
-        self._sum += value
+        self._histogram.record_value(value, count)
+        self._sum += value * count
         self._highest = max(self._highest, value)
 
     def at(self, share: float) -> float | None:
@@ -109,8 +114,21 @@ class Attempt:
     """Why it ended; None if it never began."""
 
     failure: str | None = None
-    """The cause of failure, such as `ready_timeout` or `ServerError 503`; None if the bot became ready and no error
-    ended the session."""
+    """The cause of failure, such as `ready_timeout` or `ServerError 503`; None if it succeeded or was interrupted."""
+
+    polls: int = 0
+    """Polls completed, successful or not."""
+
+    retries: int = 0
+    """Calls that were sent again."""
+
+    poll_errors: Mapping[str, int] = attrs.field(factory=dict, hash=False)
+    """Failed polls by HTTP status, or by kind of error where there was no answer or an unusable one."""
+
+    @property
+    def outcome(self) -> str:
+        """`failed`, `ready`, or `interrupted` if the test was stopped before the bot was ready."""
+        return "failed" if self.failure is not None else "interrupted" if self.ready is None else "ready"
 
     @property
     def connect_latency(self) -> float | None:
@@ -140,8 +158,8 @@ class Sample:
     polls: int
     """Polls completed so far."""
 
-    failures: int
-    """Failed attempts so far."""
+    failed_polls: int
+    """Those of them that failed."""
 
     loop_lag: float
     """The event loop's longest lag since the last sample, in seconds."""
@@ -181,6 +199,21 @@ class LoadResult:
     failures: Mapping[str, int] = attrs.field(hash=False)
     """Failed attempts by cause."""
 
+    polls: int = 0
+    """Polls completed, successful or not."""
+
+    retries: int = 0
+    """Calls that were sent again."""
+
+    poll_errors: Mapping[str, int] = attrs.field(factory=dict, hash=False)
+    """Failed polls as in `Attempt.poll_errors`."""
+
+    rate: float | None = None
+    """Conversations due per second (open loop only)."""
+
+    simulator_speed: float | None = None
+    """Simulated seconds per real second; None if it was not a simulator that the command started."""
+
     arrival_lag: Latencies = attrs.field(factory=Latencies)
     """How late this program started conversations that were due (open loop only)."""
 
@@ -196,11 +229,43 @@ class LoadResult:
     warnings: tuple[str, ...] = ()
     """Sentences on what makes the figures doubtful, and the library's warnings."""
 
+    @property
+    def cut_short(self) -> int:
+        """Conversations that were interrupted before their bots were ready."""
+        return sum(attempt.outcome == "interrupted" for attempt in self.attempts)
+
+    @property
+    def unknown_connects(self) -> int:
+        """Failed connects that may have made a conversation."""
+        name = ConnectOutcomeUnknownError.__name__
+        return sum(count for cause, count in self.failures.items() if cause.startswith(name))
+
+    @property
+    def simulated(self) -> str:
+        """A sentence that says so if it was a simulator, else empty."""
+        if self.simulator_speed is None:
+            return ""
+        return f"A simulator at {self.simulator_speed:g} times real speed; the figures say nothing about Akapulu."
+
+
+def ordered(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Return causes and their counts, most frequent first."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
 
 def doubts(result: LoadResult) -> Iterator[str]:
     """Yield the reasons to doubt the figures, in a sentence or two each."""
     if result.interrupted:
-        yield "The test was interrupted: running conversations were ended, and the figures stop there."
+        cut_short = result.cut_short
+        yield (
+            f"The test was interrupted. {cut_short:,} {'conversation was' if cut_short == 1 else 'conversations were'} "
+            "not ready by then, which counts neither as ready nor as failed."
+        )
+    if unknown := result.unknown_connects:
+        yield (
+            f"The outcome of {unknown:,} {'connect' if unknown == 1 else 'connects'} is unknown: each may have made a "
+            "conversation that holds a slot and uses minutes."
+        )
     lag = result.loop_lag.at(0.99)
     if lag is not None and lag > MOST_LAG:
         yield (
@@ -217,7 +282,7 @@ def doubts(result: LoadResult) -> Iterator[str]:
         yield f"The load generator used {result.cpu_share:.0%} of a core, nearly all it can use; {_REMEDY}."
 
 
-COLUMNS = (*(field.name for field in attrs.fields(Attempt)), "connect_latency", "time_to_ready")
+COLUMNS = (*(field.name for field in attrs.fields(Attempt)), "outcome", "connect_latency", "time_to_ready")
 """The columns of the CSV file, named like the attributes of `Attempt`. None becomes an empty cell."""
 
 
@@ -230,4 +295,6 @@ def write_csv(result: LoadResult, path: Path) -> None:
 
 
 def _cell(value: object) -> object:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} x {count}" for name, count in value.items())
     return f"{value:.6f}" if isinstance(value, float) else value

@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
+import math
 import sys
 from collections.abc import Callable, Coroutine, Iterator
-from itertools import count
 from typing import Any
 
+import anyio.lowlevel
 import attrs
 
 from akapulu_async import AkapuluClient, ConnectRequest, SessionManager
@@ -37,12 +38,13 @@ async def run_load(
     """Run a load test.
 
     Args:
-        client: An open client. Give it `pool_size=connections(plan.most_at_once)`.
+        client: An open client. Give it `pool_size=connections(plan.most_at_once)` and `observers=[CallObserver()]`.
         plan: The plan.
         requests: The connect requests, an endless iterator.
         stop: Set it to end the test early: nothing more is started, and what runs is ended.
         follow: Shows the progress.
     """
+    await _warm_up()
     recorder = Recorder()
     with recorder.warnings.listening():
         async with SessionManager(
@@ -63,6 +65,12 @@ async def run_load(
     return _result(plan, recorder)
 
 
+async def _warm_up() -> None:
+    """Import and start whatever is made at its first use: during the test it would delay the measured event loop."""
+    await anyio.lowlevel.checkpoint()  # its backend, which the first session that ends needs
+    await asyncio.to_thread(int)  # a thread, which resolves addresses and draws
+
+
 def _result(plan: LoadPlan, recorder: Recorder) -> LoadResult:
     result = LoadResult(
         title=plan.title,
@@ -75,6 +83,10 @@ def _result(plan: LoadPlan, recorder: Recorder) -> LoadResult:
         ready=recorder.ready,
         loop_lag=recorder.lag.lag,
         failures=dict(recorder.failures),
+        polls=recorder.samples[-1].polls,
+        retries=recorder.calls.retries,
+        poll_errors=dict(recorder.calls.poll_errors),
+        rate=plan.rate,
         arrival_lag=recorder.arrival_lag,
         resolution=plan.resolution,
         cpu_share=recorder.cpu_share,
@@ -109,9 +121,12 @@ class _Load:
 
     async def keep_sampling(self) -> None:
         """Take samples until cancelled."""
-        for number in count():
-            await asyncio.sleep(number * SAMPLE_INTERVAL - self._recorder.clock())
+        number = 0
+        while True:
             self._recorder.take_sample(self._manager.statistics())
+            # Samples that were missed while the process was stopped are not taken later.
+            number = max(number, math.floor(self._recorder.clock() / SAMPLE_INTERVAL)) + 1
+            await asyncio.sleep(number * SAMPLE_INTERVAL - self._recorder.clock())
 
     # The open loop.
 

@@ -71,6 +71,15 @@ class Spread:
         """Count a figure."""
         self._counts[float(f"{value:.{SPREAD_DIGITS - 1}e}")] += 1
 
+    def at(self, share: float) -> float | None:
+        """Return the quantile for a share above 0, up to 1; None if there are no figures."""
+        rank, seen = math.ceil(round(share * self._counts.total(), 6)), 0
+        for value in sorted(self._counts):
+            seen += self._counts[value]
+            if seen >= rank:
+                return value
+        return None
+
     def bins(self, most: int) -> Bins | None:
         """Return at most `most` (2 or more) bins from the lowest to the highest figure; None if there are none."""
         if not self._counts:

@@ -1,15 +1,18 @@
 """One conversation of a load test."""
 
 import asyncio
+import sys
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from akapulu_async import ConcurrencyLimitError, ConnectOutcomeUnknownError, EndReason, ServerError, SessionManager
-from akapulu_async.load.attempts import INTERRUPTED, attempt, failure
+from akapulu_async.load.attempts import LONGEST_TEXT, attempt, failure
 from akapulu_async.load.recorder import Recorder
-from tests.support.managed import crowded, simulated
+from akapulu_async.simulator import Fault
+from tests.support.loaded import crowded, simulated
 from tests.support.misbehaving import REQUEST
 
 
@@ -54,7 +57,7 @@ async def test_a_refused_connect_is_an_attempt_too() -> None:
 
 
 async def test_closing_the_manager_interrupts_it() -> None:
-    """An attempt that had not begun when the manager closed is interrupted, not refused."""
+    """An attempt that had not begun when the manager closed is interrupted, neither refused nor failed."""
     async with crowded() as crowd:
         crowd.crowd.gate.clear()
         recorder = Recorder()
@@ -65,7 +68,8 @@ async def test_closing_the_manager_interrupts_it() -> None:
             await running[1]
             crowd.crowd.gate.set()
             await asyncio.gather(*running, closing)
-    assert [(each.end_reason, each.failure) for each in recorder.attempts] == [(None, "interrupted")] * 2
+    assert [(each.end_reason, each.outcome) for each in recorder.attempts] == [(None, "interrupted")] * 2
+    assert recorder.failures == {}
 
 
 @pytest.mark.parametrize("hold", [1e6, None])
@@ -122,5 +126,81 @@ def test_an_end_before_readiness_is_named_by_its_reason(reason: Any) -> None:
 
 @pytest.mark.parametrize("reason", [None, EndReason.LEFT, EndReason.CANCELLED])
 def test_an_interrupted_attempt_is_not_the_services_fault(reason: Any) -> None:
-    """An attempt that the end of the test cut short before readiness has a cause of its own."""
-    assert failure(reason, None, ready=False) == INTERRUPTED
+    """An attempt that the end of the test cut short before readiness has not failed."""
+    assert failure(reason, None, ready=False) is None
+
+
+def test_an_end_without_an_error_is_named_with_what_the_service_said() -> None:
+    """The cause has the last status text, shortened, and the statuses of failed polls, but not their number."""
+    cause = failure(
+        EndReason.FAILED, None, ready=False, last_text="conversation ended", errors={"timeout": 1, "503": 3}
+    )
+    assert cause == "failed: conversation ended (failed polls: 503, timeout)"
+    long = failure(EndReason.READY_TIMEOUT, None, ready=False, last_text="\x1b\n" + "x" * 999)
+    assert long == f"ready_timeout:   {'x' * (LONGEST_TEXT - 2)}"
+
+
+async def test_failed_polls_and_retries_are_counted_by_attempt() -> None:
+    """An attempt counts its own failed polls and retries, the recorder those of all."""
+    async with simulated(speed=100) as (sim, client):
+        sim.add_fault(Fault(route="connect", status=503, times=1, headers={"Retry-After": "0"}))
+        sim.add_fault(Fault(route="updates", status=503, times=2))
+        recorder = Recorder()
+        async with SessionManager(client) as manager:
+            for _ in range(2):
+                await attempt(manager, recorder, REQUEST, due=None, hold=0.0)
+    first, second = recorder.attempts
+    assert (first.retries, first.poll_errors, first.outcome) == (1, {"503": 2}, "ready")
+    assert (second.retries, second.poll_errors, second.outcome) == (0, {}, "ready")
+    assert (recorder.calls.retries, recorder.calls.poll_errors) == (1, {"503": 2})
+    assert first.polls > 2
+
+
+async def test_the_service_that_failed_shows_in_the_cause() -> None:
+    """If polls fail until the conversation is over, the cause names their status, not only `failed`."""
+    async with simulated(speed=0, end_with_script=True) as (sim, client):
+        recorder = Recorder()
+        async with SessionManager(client) as manager:
+            running = asyncio.create_task(attempt(manager, recorder, REQUEST, due=None, hold=0.0))
+            await sim.wait_for_request("updates")
+            sim.add_fault(Fault(route="updates", status=503, times=2))
+            await sim.wait_for_request("updates", count=4)
+            sim.advance(600)
+            await running
+    (cause,) = recorder.failures
+    assert cause.startswith("failed: ")
+    assert cause.endswith(" (failed polls: 503)")
+
+
+async def test_a_step_of_the_wall_clock_changes_no_latency(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Latencies are those of the monotonic clock, if the wall clock is set an hour on or back during a connect."""
+    for step in (3600.0, -3600.0):
+        with monkeypatch.context() as patched:
+            async with crowded() as service:
+                service.crowd.ready = True
+                service.crowd.gate.clear()
+                recorder = Recorder()
+                async with SessionManager(service.client) as manager:
+                    running = asyncio.create_task(attempt(manager, recorder, REQUEST, due=None, hold=0.0))
+                    await service.connecting()
+                    step_wall_clock(patched, step)
+                    service.crowd.gate.set()
+                    await running
+                    passed = recorder.clock()
+        (noted,) = recorder.attempts
+        assert noted.connect_latency is not None
+        assert noted.time_to_ready is not None
+        assert 0 <= noted.connect_latency <= noted.time_to_ready <= passed
+
+
+def step_wall_clock(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Set the wall clock that the library reads on by some seconds."""
+
+    class Stepped(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.now(tz) + timedelta(seconds=seconds)
+
+    for name, module in list(sys.modules.items()):
+        if name.startswith("akapulu_async") and getattr(module, "datetime", None) is datetime:
+            monkeypatch.setattr(module, "datetime", Stepped)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,6 +47,11 @@ def test_a_figure_that_was_not_measured_is_none() -> None:
         "connected",
         "ready",
         "failures",
+        "unknown_connects",
+        "interrupted",
+        "polls",
+        "failed_polls",
+        "retries",
     }
     assert figures["ready_p50"] is figures["failure_rate"] is figures["arrival_lag_p99"] is None
 
@@ -85,13 +91,38 @@ def test_a_missing_figure_counts_as_crossed() -> None:
     nothing = result([attempt(0, ready=None, failure="ready_timeout")])
     verdicts = [judge(parse(f"ready_p50{sign}5"), nothing) for sign in OPERATORS]
     assert [each.crossed for each in verdicts] == [True] * 4
-    assert str(verdicts[0]) == "ready_p50>=5: crossed, nothing was measured"
+    assert str(verdicts[0]) == "FAIL ready_p50 was not measured; it must be < 5 s"
 
 
-def test_a_verdict_says_what_was_found() -> None:
-    """A verdict names the threshold, whether it was crossed, and the figure."""
-    assert str(judge(parse("failure_rate>0.01"), MEASURED)) == "failure_rate>0.01: crossed, it is 0.5"
-    assert str(judge(parse("failures > 3"), MEASURED)) == "failures>3: kept, it is 1"
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("ready_p95>5", "PASS ready_p95 2 s <= 5 s"),
+        ("ready_p95>=0.5", "FAIL ready_p95 2 s >= 0.5 s"),
+        ("failure_rate>0.01", "FAIL failure_rate 50 % > 1 %"),
+        ("failure_rate>0.7", "PASS failure_rate 50 % <= 70 %"),
+        ("failures > 3", "PASS failures 1 <= 3"),
+        ("connected<2000", "FAIL connected 2 < 2000"),
+        ("seconds<10.004", "FAIL seconds 10 s < 10.004 s"),
+        ("loop_lag_p99>0.5", "PASS loop_lag_p99 0.00123 s <= 0.5 s"),
+    ],
+)
+def test_a_verdict_is_a_true_relation(text: Any, line: Any) -> None:
+    """A verdict is PASS or FAIL, the figure with three digits, the relation that holds, the limit, and their unit."""
+    assert str(judge(parse(text), attrs.evolve(MEASURED, loop_lag=latencies(0.001234)))) == line
+
+
+def test_a_rounded_figure_contradicts_no_limit() -> None:
+    """A figure that is near its limit has as many digits as the relation needs."""
+    assert str(judge(parse("seconds>10"), attrs.evolve(MEASURED, seconds=10.0004))) == "FAIL seconds 10.0004 s > 10 s"
+
+
+def test_interrupted_conversations_do_not_count_as_failed() -> None:
+    """The failure rate is that of the conversations that were not interrupted."""
+    stopped = result([attempt(0), attempt(1, failure="failed"), attempt(2, ready=None)])
+    assert metric(stopped, "interrupted") == 1
+    assert metric(stopped, "failure_rate") == 0.5
+    assert metric(result([attempt(0, ready=None)]), "failure_rate") is None
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,32 @@ def test_the_most_at_once_is_known(fields: Any, most: Any) -> None:
     assert LoadPlan(**fields).most_at_once == most
 
 
+@pytest.mark.parametrize(
+    ("fields", "so_far", "left"),
+    [
+        pytest.param({"conversations": 100, "rate": 10.0}, {}, None, id="nothing known"),
+        pytest.param({"conversations": 100, "rate": 10.0, "hold": 5.0}, {}, 15, id="held"),
+        pytest.param({"conversations": 100, "rate": 10.0}, {"arrived": 40, "stay": 3.0}, 9, id="open loop"),
+        pytest.param(
+            {"conversations": 100, "rate": 10.0},
+            {"at": 11, "arrived": 100, "last_due": 10.0, "stay": 3.0},
+            2,
+            id="all due",
+        ),
+        pytest.param({"conversations": 100, "concurrency": 20}, {"arrived": 40, "stay": 3.0}, 12, id="closed loop"),
+        pytest.param({"duration": 60.0, "concurrency": 9}, {"at": 50, "stay": 3.0}, 13, id="duration"),
+        pytest.param(
+            {"conversations": 10_000, "duration": 60.0, "rate": 1.0}, {"at": 50, "stay": 3.0}, 13, id="duration first"
+        ),
+        pytest.param({"duration": 60.0, "rate": 1.0}, {"at": 90, "stay": 3.0}, 0, id="late"),
+    ],
+)
+def test_the_time_left_is_estimated(fields: Any, so_far: Any, left: Any) -> None:
+    """The time left is that until the last one starts, and the usual stay; unknown until one is over or held."""
+    usual = {"at": 0.0, "arrived": 0, "last_due": 0.0, "stay": None}
+    assert LoadPlan(**fields).time_left(**(usual | so_far)) == (None if left is None else pytest.approx(left))
+
+
 def due(arrivals: Arrivals, rate: float, **fields: Any) -> list[float]:
     return list(LoadPlan(arrivals=arrivals, rate=rate, **fields).due_times())
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hdrh.histogram import HdrHistogram
 from hypothesis import given
 from hypothesis import strategies as st
 
 from akapulu_async import EndReason
-from akapulu_async.load.results import COLUMNS, HIGHEST, Attempt, Latencies, doubts, write_csv
+from akapulu_async.load.results import COLUMNS, HIGHEST, MOST_STEPS, Attempt, Latencies, doubts, write_csv
 from tests.support.measured import attempt, latencies, result
 
 DURATIONS = st.lists(st.floats(0.001, 3600), min_size=1, max_size=300)
@@ -54,6 +55,25 @@ def test_missed_measurements_are_counted() -> None:
     assert made.at(0.1) == pytest.approx(0.1, rel=1e-3)
 
 
+def test_a_stop_of_hours_is_counted_in_a_bounded_number_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lag of two hours counts for all measurements that it delayed, but is recorded in a bounded number of steps."""
+    steps: list[int] = []
+    record = HdrHistogram.record_value
+
+    def counted(self: Any, value: int, count: int = 1) -> None:
+        steps.append(count)
+        record(self, value, count)
+
+    monkeypatch.setattr(HdrHistogram, "record_value", counted)
+    made = Latencies()
+    made.add(7200.0, every=0.01)
+    assert made.count == sum(steps) == 720_000
+    assert len(steps) <= MOST_STEPS + 1
+    assert made.mean == pytest.approx(3600, rel=1e-3)
+    for share in (0.1, 0.5, 0.9):
+        assert made.at(share) == pytest.approx(7200 * share, rel=2e-2)
+
+
 def test_latencies_count_from_when_an_attempt_was_due() -> None:
     """Latencies of an attempt that began late include the wait; without the event there is no latency."""
     late = attempt(due=1.0, began=5.0, connected=5.5, ready=7.0)
@@ -65,7 +85,7 @@ def test_latencies_count_from_when_an_attempt_was_due() -> None:
 def test_each_attempt_is_a_row(tmp_path: Path) -> None:
     """Each value of an attempt is in its row, by its name; None is an empty cell."""
     path = tmp_path / "load.csv"
-    never = Attempt(index=1, due=2.5, ended=3.0, failure='Odd,"Error"\n503')
+    never = Attempt(index=1, due=2.5, ended=3.0, failure='Odd,"Error"\n503', retries=2, poll_errors={"503": 3, "a": 1})
     write_csv(result([attempt(0), never]), path)
     with path.open(encoding="utf-8", newline="") as file:
         first, second = csv.DictReader(file)
@@ -73,6 +93,8 @@ def test_each_attempt_is_a_row(tmp_path: Path) -> None:
     assert (first["index"], first["end_reason"], first["failure"]) == ("0", str(EndReason.LEFT), "")
     assert float(first["connect_latency"]) == pytest.approx(0.25)
     assert float(first["time_to_ready"]) == pytest.approx(2.0)
+    assert (first["outcome"], first["poll_errors"]) == ("ready", "")
+    assert (second["outcome"], second["retries"], second["poll_errors"]) == ("failed", "2", "503 x 3, a x 1")
     assert (second["due"], second["began"], second["ready"], second["failure"]) == ("2.500000", "", "", never.failure)
 
 
@@ -86,8 +108,12 @@ def test_a_calm_load_generator_raises_no_doubt() -> None:
     [
         ({"loop_lag": latencies(0.2)}, "was the bottleneck: its event loop was up to 0.200 s late (p99)"),
         ({"arrival_lag": latencies(0.3)}, "did not keep its schedule: arrivals were up to 0.300 s late (p99)"),
+        (
+            {"failures": {"ConnectOutcomeUnknownError 504": 2, "ConnectOutcomeUnknownError": 1, "ServerError 503": 9}},
+            "The outcome of 3 connects is unknown",
+        ),
         ({"cpu_share": 0.97}, "used 97% of a core"),
-        ({"interrupted": True}, "The test was interrupted"),
+        ({"interrupted": True}, "The test was interrupted. 0 conversations were not ready by then"),
     ],
 )
 def test_each_doubt_is_reported(fields: Any, said: Any) -> None:

@@ -117,8 +117,16 @@ def spread(*values: float) -> Spread:
 
 
 def test_an_empty_spread() -> None:
-    """Without figures there are no bins."""
+    """Without figures there are no bins and no quantiles."""
     assert spread().bins(10) is None
+    assert spread().at(0.5) is None
+
+
+@given(st.lists(st.floats(0.001, 1e4), min_size=1), st.floats(0.01, 1))
+def test_quantiles_of_a_spread_are_near(values: list[float], share: float) -> None:
+    """A quantile of a spread is that of the figures, to three digits."""
+    exact = quantile(sorted(values), round(share * len(values), 6) / len(values))
+    assert spread(*values).at(share) == pytest.approx(exact, rel=5e-3)
 
 
 def test_bins_of_a_spread_are_round() -> None:

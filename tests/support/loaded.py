@@ -1,15 +1,36 @@
 """Load tests to run in a test."""
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import repeat
 from typing import Any
 
 from akapulu_async import AkapuluClient
+from akapulu_async.load.calls import CallObserver
 from akapulu_async.load.plan import LoadPlan
 from akapulu_async.load.recorder import Recorder
 from akapulu_async.load.results import LoadResult
 from akapulu_async.load.runner import run_load
+from akapulu_async.simulator import Simulator
+from tests.support import managed
+from tests.support.managed import Crowded
 from tests.support.misbehaving import REQUEST
+from tests.support.steered import QUICK_POLL
+
+
+def crowded(**options: Any) -> AbstractAsyncContextManager[Crowded]:
+    """Open a crowd, and a client of it whose calls are counted."""
+    return managed.crowded(observers=[CallObserver()], **options)
+
+
+@asynccontextmanager
+async def simulated(**options: Any) -> AsyncGenerator[tuple[Simulator, AkapuluClient]]:
+    """Open a simulator, and a client of it whose calls are counted."""
+    async with Simulator(seed=1, ready_time=5.0, **options) as sim:
+        observers = [CallObserver()]
+        async with AkapuluClient(sim.api_key, base_url=sim.base_url, poll=QUICK_POLL, observers=observers) as client:
+            yield sim, client
 
 
 class Running:
