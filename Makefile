@@ -164,7 +164,7 @@ trap 'exit 130' INT TERM
 "$$clean/bin/python" -I -c '
 import sys, akapulu_async
 assert akapulu_async.__file__.startswith(sys.prefix), akapulu_async.__file__
-parts = "akapulu_async.simulator", "akapulu_async.cli", "hdrh", "plotly", "rich", "typer", "uvloop"
+parts = "akapulu_async.simulator", "akapulu_async.cli", "hdrh", "rich", "typer", "uvloop"
 loaded = sorted(set(parts) & set(sys.modules))
 assert not loaded, f"import akapulu_async also imports {loaded}"
 '

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 __all__ = ["main"]
 
-_OF_EXTRA = frozenset({"hdrh", "plotly", "rich", "typer"})
+_OF_EXTRA = frozenset({"hdrh", "rich", "typer"})
 _OK, _BAD_USE, _INTERRUPTED = 0, 2, 130  # as in ExitCode, which needs the extra
 
 _NEEDED = "every command but simulate needs the extra cli"

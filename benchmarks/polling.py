@@ -100,7 +100,7 @@ def main() -> None:
     add_json_option(parser)
     arguments = parser.parse_args()
     if arguments.chart and find_spec("plotly") is None:
-        parser.error("--chart needs plotly: pip install 'akapulu-async[cli]'")
+        parser.error("--chart needs plotly: pip install plotly")
     figures = measure(arguments.sessions, arguments.processes, curves=arguments.chart is not None)
     if arguments.chart:
         from polling_chart import chart  # noqa: PLC0415 - plotly is heavy, and an extra

@@ -44,8 +44,7 @@ def test_runtime_dependencies() -> None:
 
 
 @pytest.mark.parametrize(
-    ("extra", "some"),
-    [("cli", {"hdrhistogram", "plotly", "rich", "typer"}), ("speed", {"uvloop"}), ("dev", {"pytest"})],
+    ("extra", "some"), [("cli", {"hdrhistogram", "rich", "typer"}), ("speed", {"uvloop"}), ("dev", {"pytest"})]
 )
 def test_extras(extra: str, some: set[str]) -> None:
     """Optional parts have extras."""
@@ -79,7 +78,7 @@ def test_import_is_lean() -> None:
     """Importing the library imports neither the simulator nor a dependency of an extra."""
     code = "import sys, akapulu_async; print(*sys.modules, sep='\\n')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    heavy = r"akapulu_async\.(simulator|cli)|hdrh|plotly|rich|typer|uvloop"
+    heavy = r"akapulu_async\.(simulator|cli)|hdrh|rich|typer|uvloop"
     assert [name for name in done.stdout.split() if re.match(rf"({heavy})(\.|$)", name)] == []
 
 

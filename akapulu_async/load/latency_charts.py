@@ -1,40 +1,31 @@
-"""Charts of a latency: its distribution, and its course over time."""
+"""Charts of a latency: its distribution, and how it changes over time."""
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import attrs
-import plotly.graph_objects as go
 
 from akapulu_async import SessionState
 from akapulu_async.load.charts import (
-    BOTTOM,
     COLOURS,
-    HEIGHT,
-    LINE,
     MOST_BINS,
     MOST_DOTS,
-    SURFACE,
-    TEXT,
-    TOP,
+    Axis,
+    Bars,
     Chart,
-    axis,
+    Dots,
+    Line,
+    Mark,
+    Plot,
     count_axis,
-    drawn,
     due_axis,
 )
 from akapulu_async.load.results import Latencies, LoadResult
 from akapulu_async.load.series import Rolling, bin_up, roll, thin
-from akapulu_async.load.wording import Unit, counted, figure, latency, unit_of_latency
+from akapulu_async.load.wording import counted, figure, latency, unit_of_latency
 
 MARKED = ((0.5, "p50", "solid"), (0.95, "p95", "dash"), (0.99, "p99", "dot"))
 ROLLED = MARKED[:2]
-SOME, FEW, MANY = 200, {"size": 7, "opacity": 0.8}, {"size": 5, "opacity": 0.45}
-"""Most dots that count as few; the look of few dots, and of many."""
-
-ROOM = 0.35
-"""Share of the narrowest chart's width that a label takes."""
 
 TAIL = 1.5
 """The longest axis, in multiples of the 99th percentile."""
@@ -49,6 +40,9 @@ class Measure:
     """Its name on axes and in headings."""
 
     colour: str
+    whole: int
+    """All attempts, also those that have no such latency."""
+
     latencies: Latencies
     points: Sequence[tuple[float, float]]
     """Due time and latency of each attempt, ordered by due time."""
@@ -61,6 +55,7 @@ def connect_latency(result: LoadResult) -> Measure:
         name="connect",
         title="connect latency",
         colour=COLOURS[SessionState.CONNECTING],
+        whole=len(result.attempts),
         latencies=result.connect,
         points=_in_order(points),
     )
@@ -73,6 +68,7 @@ def time_to_ready(result: LoadResult) -> Measure:
         name="ready",
         title="time to ready",
         colour=COLOURS[SessionState.BOT_READY],
+        whole=len(result.attempts),
         latencies=result.ready,
         points=_in_order(points),
     )
@@ -89,8 +85,8 @@ def latency_charts(measure: Measure, arrivals: float) -> list[Chart]:
     if not measure.points:
         nothing = f"No data: no conversation has a {measure.title}."
         return [
-            Chart(name=f"{measure.name}-distribution", heading=distribution, figure=None, caption=nothing),
-            Chart(name=f"{measure.name}-over-time", heading=over_time, figure=None, caption=nothing),
+            Chart(name=f"{measure.name}-distribution", heading=distribution, plot=None, caption=nothing),
+            Chart(name=f"{measure.name}-over-time", heading=over_time, plot=None, caption=nothing),
         ]
     top = _top(measure)
     rolling = roll(measure.points, [share for share, _, _ in ROLLED])
@@ -99,13 +95,13 @@ def latency_charts(measure: Measure, arrivals: float) -> list[Chart]:
         Chart(
             name=f"{measure.name}-distribution",
             heading=distribution,
-            figure=_histogram(measure, top),
+            plot=_histogram(measure, top),
             caption=_quantiles(measure) + _left_out(measure, top),
         ),
         Chart(
             name=f"{measure.name}-over-time",
             heading=over_time,
-            figure=_dots(measure, rolling, top_over_time, arrivals),
+            plot=_dots(measure, rolling, top_over_time, arrivals),
             caption=_over_time(measure, rolling) + _left_out(measure, top_over_time),
         ),
     ]
@@ -126,7 +122,10 @@ def _left_out(measure: Measure, top: float) -> str:
 
 def _quantiles(measure: Measure) -> str:
     quantiles = ", ".join(f"{name} {latency(measure.latencies.at(share))}" for share, name, _ in MARKED)
-    return f"{counted(len(measure.points), 'conversation', 'conversations')}: {quantiles}."
+    count = counted(len(measure.points), "conversation", "conversations")
+    missing = measure.whole - len(measure.points)
+    left_out = f" The other {missing:,} got no {measure.title} and are not in it." if missing else ""
+    return f"{count}: {quantiles}, mean {latency(measure.latencies.mean)}.{left_out}"
 
 
 def _over_time(measure: Measure, rolling: Rolling) -> str:
@@ -145,82 +144,54 @@ def _over_time(measure: Measure, rolling: Rolling) -> str:
     return f"{dots}{lines}."
 
 
-def _histogram(measure: Measure, top: float) -> go.Figure:
+def _histogram(measure: Measure, top: float) -> Plot:
     unit = unit_of_latency(top)
     bins = bin_up([seconds for _, seconds in measure.points], top, MOST_BINS)
     edges = [unit.of(edge) for edge in bins.edges]
-    width = edges[1] - edges[0]
-    bars = go.Bar(
-        x=[edge + width / 2 for edge in edges[:-1]],
-        y=bins.counts,
-        width=width,
+    ranges = [f"{figure(low)} to {figure(high)} {unit.name}" for low, high in pairwise(edges)]
+    bars = Bars(
         name=measure.title,
-        marker={"color": measure.colour, "line": {"width": 0}},
-        hovertext=[f"{figure(low)} to {figure(high)} {unit.name}" for low, high in pairwise(edges)],
-        hovertemplate="%{hovertext}: %{y:,}<extra></extra>",
+        colour=measure.colour,
+        edges=edges,
+        counts=bins.counts,
+        hints=[f"{each}: {count:,}" for each, count in zip(ranges, bins.counts, strict=True)],
     )
-    marks = [(at, name, dash) for share, name, dash in MARKED if (at := measure.latencies.at(share)) is not None]
-    end = max([edges[-1], *(unit.of(at) for at, _, _ in marks)])
-    lines, labels = _marks(marks, unit, edges[0], end)
-    return drawn(
-        [bars],
-        x=axis(f"{measure.title}, {unit.name}", range=[edges[0], end], showgrid=False),
-        y=count_axis("conversations", max(bins.counts)),
-        shapes=lines,
-        annotations=labels,
-    )
-
-
-def _marks(
-    marks: Sequence[tuple[float, str, str]], unit: Unit, start: float, end: float
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return vertical lines and their labels, each label at its own height and in front of the lines."""
-    lines, labels = [], []
-    step = LINE / (HEIGHT - TOP - BOTTOM)
-    for number, (at, name, dash) in enumerate(marks):
-        x, y = unit.of(at), 1 + (number + 1) * step
-        leftward = x - start > ROOM * (end - start)
-        line = {"color": TEXT, "width": 1.5, "dash": dash}
-        lines.append({"type": "line", "xref": "x", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": y, "line": line})
-        label = {
-            "text": f"{name} {latency(at)}",
-            "x": x,
-            "y": y,
-            "xref": "x",
-            "yref": "paper",
-            "showarrow": False,
-            "bgcolor": SURFACE,
-            "yanchor": "top",
-            "xanchor": "right" if leftward else "left",
-            "xshift": -2 if leftward else 2,
-        }
-        labels.append(label)
-    return lines, labels
-
-
-def _dots(measure: Measure, rolling: Rolling, top: float, arrivals: float) -> go.Figure:
-    unit, (time, x) = unit_of_latency(top), due_axis(arrivals)
-    dots = [point for point in thin(measure.points, MOST_DOTS) if point[1] <= top]
-    traces = [
-        go.Scatter(
-            x=[time.of(due) for due, _ in dots],
-            y=[unit.of(value) for _, value in dots],
-            mode="markers",
-            name="conversation",
-            marker={"color": measure.colour, **(FEW if len(dots) <= SOME else MANY)},
-            hovertemplate=f"due at %{{x:.3~f}} {time.name}: %{{y:.3~f}} {unit.name}<extra></extra>",
-        )
+    marks = [
+        Mark(at=unit.of(at), label=f"{name} {latency(at)}", dash=dash)
+        for share, name, dash in MARKED
+        if (at := measure.latencies.at(share)) is not None
     ]
-    for (_, name, dash), line in zip(ROLLED, rolling.quantiles, strict=True):
-        if any(value is not None for value in line):
-            traces.append(
-                go.Scatter(
-                    x=[time.of(at) for at in rolling.at],
-                    y=[None if value is None else unit.of(value) for value in line],
-                    mode="lines",
-                    name=name,
-                    line={"color": TEXT, "width": 2, "dash": dash},
-                    hovertemplate=f"{name} %{{y:.3~f}} {unit.name}<extra></extra>",
-                )
-            )
-    return drawn(traces, x=x, y=axis(f"{measure.title}, {unit.name}", range=[0, 1.05 * unit.of(top)]))
+    return Plot(
+        x=Axis(
+            title=f"{measure.title}, {unit.name}", low=edges[0], high=max([edges[-1], *(mark.at for mark in marks)])
+        ),
+        y=count_axis("conversations", max(bins.counts)),
+        series=[bars],
+        marks=marks,
+    )
+
+
+def _dots(measure: Measure, rolling: Rolling, top: float, arrivals: float) -> Plot:
+    unit, (time, x) = unit_of_latency(top), due_axis(arrivals)
+    points = [point for point in thin(measure.points, MOST_DOTS) if point[1] <= top]
+    dots = Dots(
+        name="conversation",
+        colour=measure.colour,
+        points=[(time.of(due), unit.of(value)) for due, value in points],
+        hints=[f"due at {figure(time.of(due))} {time.name}: {latency(value)}" for due, value in points],
+    )
+    lines = [
+        Line(
+            name=name,
+            colour="text",
+            dash=dash,
+            points=[
+                (time.of(at), None if value is None else unit.of(value))
+                for at, value in zip(rolling.at, line, strict=True)
+            ],
+        )
+        for (_, name, dash), line in zip(ROLLED, rolling.quantiles, strict=True)
+        if any(value is not None for value in line)
+    ]
+    y = Axis(title=f"{measure.title}, {unit.name}", high=1.05 * unit.of(top))
+    return Plot(x=x, y=y, series=[dots, *lines])

@@ -1,62 +1,61 @@
 """The report of a load test: a self-contained HTML page that follows the reader's colour scheme."""
 
-import base64
-import hashlib
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
 from string import Template
 
-from plotly.offline import get_plotlyjs
-
-from akapulu_async.load.charts import MOST_BINS, MOST_DOTS, MOST_MOMENTS, Chart
+from akapulu_async.load.charts import MOST_BINS, MOST_DOTS, MOST_MOMENTS, Chart, draw
+from akapulu_async.load.comparison import Earlier, compared
 from akapulu_async.load.latency_charts import connect_latency, latency_charts, time_to_ready
-from akapulu_async.load.results import LoadResult
-from akapulu_async.load.timeline_charts import failures_charts, loop_lag_chart, ordered, sessions_chart
+from akapulu_async.load.metrics import STATISTICS, Verdict
+from akapulu_async.load.results import LoadResult, ordered
+from akapulu_async.load.timeline_charts import failures_chart, loop_lag_chart, polls_chart, rate_chart, sessions_charts
 from akapulu_async.load.wording import latency, share, span
 
-QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
-
 MOST_ROWS = 200
-"""Most causes of failure in the table."""
+"""Most causes in a table."""
 
 
-def write_report(result: LoadResult, path: Path) -> None:
+def write_report(result: LoadResult, verdicts: Sequence[Verdict], earlier: Earlier | None, path: Path) -> None:
     """Write the report to a file, replacing it; raises `OSError`.
 
-    The page takes about 5 MB, mostly the charting library, however many conversations there were.
+    The page takes less than 1 MB, however many conversations there were.
     """
     # Names from outside may contain lone surrogates, which are written escaped.
-    path.write_text(page(result), encoding="utf-8", errors="backslashreplace", newline="\n")
+    path.write_text(page(result, verdicts, earlier), encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
-def page(result: LoadResult) -> str:
-    """Return the report as HTML."""
+def page(result: LoadResult, verdicts: Sequence[Verdict] = (), earlier: Earlier | None = None) -> str:
+    """Return the report as HTML.
+
+    Args:
+        result: The measurements.
+        verdicts: The thresholds and their figures.
+        earlier: An earlier test to compare with.
+    """
     arrivals = max((attempt.due for attempt in result.attempts), default=0.0)
     latencies = [*latency_charts(time_to_ready(result), arrivals), *latency_charts(connect_latency(result), arrivals)]
-    timeline = [sessions_chart(result), loop_lag_chart(result)]
-    failed = failures_charts(result)
-    library, script = get_plotlyjs(), _resource("report.js")
+    timeline = [rate_chart(result), polls_chart(result), *sessions_charts(result), loop_lag_chart(result)]
     return Template(_resource("report.html")).substitute(
-        policy=_policy(library, script),
         title=escape(result.title),
         style=_resource("report.css"),
         when=_when(result),
+        simulated=f"<p class='banner'>{escape(result.simulated)}</p>" if result.simulated else "",
+        verdict=_verdict(verdicts),
         warnings=_warnings(result.warnings),
         counts=_counts(result),
         latencies=_latencies(result),
-        latency_charts=_figures(latencies),
-        timeline_charts=_figures(timeline),
-        failures_charts=_figures(failed),
+        calls=_calls(result),
+        notes=_notes(result),
+        comparison=_comparison(result, earlier),
+        latency_charts=_drawn(latencies),
+        timeline_charts=_drawn(timeline),
         failures=_failures(result),
-        settings=_settings(result),
+        settings=_table("Settings, and where it ran", ["setting", "value"], list(result.settings.items()), text=True),
         thinning=f"Tables and captions count everything. Charts have at most {MOST_DOTS:,} dots, about {MOST_BINS} "
         f"bars and {MOST_MOMENTS} points, so this file stays small however long the test was.",
-        figures=_data([*latencies, *timeline, *failed]),
-        library=library,
-        script=script,
     )
 
 
@@ -64,29 +63,24 @@ def _resource(name: str) -> str:
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
-def _policy(*scripts: str) -> str:
-    """Return the content security policy: these scripts and inline styles, and no requests."""
-    digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
-    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
-    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:"
+def _drawn(charts: Iterable[Chart]) -> str:
+    return "\n".join(map(draw, charts))
 
 
-def _data(charts: Iterable[Chart]) -> str:
-    """Return the figures as JSON that cannot close the script element around it."""
-    figures = {chart.name: json.loads(chart.figure.to_json()) for chart in charts if chart.figure is not None}
-    return json.dumps(figures, separators=(",", ":")).replace("<", "\\u003c")
+def _when(result: LoadResult) -> str:
+    interrupted = "; interrupted" if result.interrupted else ""
+    return f"Started {result.started_at:%Y-%m-%d %H:%M:%S} UTC, took {span(result.seconds)}{interrupted}."
 
 
-def _figures(charts: Iterable[Chart]) -> str:
-    return "\n".join(_figure(chart) for chart in charts)
-
-
-def _figure(chart: Chart) -> str:
-    caption = f"<figcaption id='{chart.name}-words'>{escape(chart.caption)}</figcaption>"
-    heading = f"<h3 id='{chart.name}-heading'>{escape(chart.heading)}</h3>"
-    labels = f"aria-labelledby='{chart.name}-heading' aria-describedby='{chart.name}-words'"
-    drawing = "" if chart.figure is None else f"<div id='{chart.name}' role='img' {labels}></div>"
-    return f"<figure>{heading}{drawing}{caption}</figure>"
+def _verdict(verdicts: Sequence[Verdict]) -> str:
+    if not verdicts:
+        return "<p class='quiet'>No thresholds were set (--fail-if), so the test neither passed nor failed.</p>"
+    heading = "FAIL" if any(verdict.crossed for verdict in verdicts) else "PASS"
+    items = "".join(
+        f"<li class='{'fail' if verdict.crossed else 'pass'}'>{escape(str(verdict))}</li>" for verdict in verdicts
+    )
+    section = f"<section class='verdict {heading.lower()}' aria-labelledby='verdict-heading'>"
+    return f"{section}<h2 id='verdict-heading'>{heading}</h2><ul>{items}</ul></section>"
 
 
 def _warnings(warnings: Sequence[str]) -> str:
@@ -97,20 +91,16 @@ def _warnings(warnings: Sequence[str]) -> str:
     return f"<section class='warnings' aria-labelledby='warnings-heading'>{heading}<ul>{items}</ul></section>"
 
 
-def _when(result: LoadResult) -> str:
-    interrupted = "; interrupted" if result.interrupted else ""
-    return f"Started {result.started_at:%Y-%m-%d %H:%M:%S} UTC, took {span(result.seconds)}{interrupted}."
-
-
 def _counts(result: LoadResult) -> str:
-    attempts = len(result.attempts)
-    ready = sum(attempt.ready is not None for attempt in result.attempts)
-    failed = sum(result.failures.values())
+    attempts, failed = len(result.attempts), sum(result.failures.values())
     figures = {
-        "attempts": f"{attempts:,}",
-        f"ready, {share(ready, attempts)}": f"{ready:,}",
+        "conversations": f"{attempts:,}",
+        f"ready, {share(result.ready.count, attempts)}": f"{result.ready.count:,}",
         f"failed, {share(failed, attempts)}": f"{failed:,}",
     }
+    if result.cut_short:
+        figures["interrupted"] = f"{result.cut_short:,}"
+    figures |= {"time to ready, p95": latency(result.ready.at(0.95)), "time to ready, mean": latency(result.ready.mean)}
     terms = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in figures.items())
     return f"<dl class='counts'>{terms}</dl>"
 
@@ -120,34 +110,65 @@ def _latencies(result: LoadResult) -> str:
     if result.arrival_lag.count:
         columns["Arrival lag"] = result.arrival_lag
     rows = [["count", *(f"{latencies.count:,}" for latencies in columns.values())]]
-    rows += [[name, *(latency(latencies.at(at)) for latencies in columns.values())] for name, at in QUANTILES.items()]
-    rows += [["max", *(latency(latencies.highest) for latencies in columns.values())]]
+    rows += [[name, *(latency(at(latencies)) for latencies in columns.values())] for name, at in STATISTICS.items()]
     caption = "Latencies count from the time a conversation was due. The lags are the load generator's own."
-    return _table(caption, ["", *columns], rows) + _asides(result)
+    return _table(caption, ["", *columns], rows)
 
 
-def _asides(result: LoadResult) -> str:
-    asides = []
+def _calls(result: LoadResult) -> str:
+    failed = sum(result.poll_errors.values())
+    counts = {
+        "connected": result.connect.count,
+        "polls": result.polls,
+        "failed polls": failed,
+        "calls sent again": result.retries,
+    }
+    return _table("Calls to the service", ["", "count"], [[name, f"{count:,}"] for name, count in counts.items()])
+
+
+def _notes(result: LoadResult) -> str:
+    notes = []
+    if result.ready.count < len(result.attempts):
+        notes.append(
+            f"Time to ready covers only the {result.ready.count:,} of {len(result.attempts):,} conversations that "
+            "became ready, not those that failed or were interrupted."
+        )
     if result.resolution is not None:
-        asides.append(f"Polling sees readiness up to {latency(result.resolution)} late, half of that on average.")
+        notes.append(f"Polling sees readiness up to {latency(result.resolution)} late, half of that on average.")
     if result.cpu_share is not None:
-        asides.append(f"The load generator used {100 * result.cpu_share:.0f} % of a core.")
-    return f"<p class='quiet'>{' '.join(asides)}</p>" if asides else ""
+        notes.append(f"The load generator used {100 * result.cpu_share:.0f} % of a core.")
+    return f"<p class='quiet'>{' '.join(notes)}</p>" if notes else ""
+
+
+def _comparison(result: LoadResult, earlier: Earlier | None) -> str:
+    if earlier is None:
+        return ""
+    table = _table(f"Earlier: {earlier.name}", ["figure", "earlier", "now", "change"], compared(result, earlier))
+    heading = "<h2 id='comparison-heading'>Compared with an earlier test</h2>"
+    return f"<section aria-labelledby='comparison-heading'>{heading}{table}</section>"
 
 
 def _failures(result: LoadResult) -> str:
-    causes, failed = ordered(result.failures), sum(result.failures.values())
-    if not causes:
-        return ""
-    rows = [[cause, f"{count:,}", share(count, failed)] for cause, count in causes[:MOST_ROWS]]
+    parts = [
+        f"<figure>{_causes(caption, counts)}</figure>"
+        for caption, counts in (
+            ("Failed conversations by cause", result.failures),
+            ("Failed polls by status", result.poll_errors),
+        )
+        if counts
+    ]
+    chart = failures_chart(result)
+    parts += [] if chart is None else [draw(chart)]
+    return f"<div class='charts'>{''.join(parts)}</div>" if parts else "<p>No conversation and no poll failed.</p>"
+
+
+def _causes(caption: str, counts: Mapping[str, int]) -> str:
+    causes, whole = ordered(counts), sum(counts.values())
+    rows = [[cause, f"{count:,}", share(count, whole)] for cause, count in causes[:MOST_ROWS]]
     if rest := causes[MOST_ROWS:]:
         count = sum(count for _, count in rest)
-        rows.append([f"{len(rest):,} other causes", f"{count:,}", share(count, failed)])
-    return _table("Failed attempts by cause", ["cause", "attempts", "share of failures"], rows)
-
-
-def _settings(result: LoadResult) -> str:
-    return _table("Settings of this test", ["setting", "value"], list(result.settings.items()), text=True)
+        rows.append([f"{len(rest):,} other causes", f"{count:,}", share(count, whole)])
+    return _table(caption, ["cause", "count", "share"], rows)
 
 
 def _table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]], *, text: bool = False) -> str:

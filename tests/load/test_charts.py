@@ -5,12 +5,30 @@ import re
 from collections.abc import Sequence
 from importlib import resources
 from itertools import combinations
+from xml.etree.ElementTree import Element, fromstring
 
+import attrs
 import pytest
 
 from akapulu_async import SessionState
-from akapulu_async.load import charts
-from akapulu_async.load.charts import COLOURS, count_axis, drawn, due_axis
+from akapulu_async.load.charts import (
+    BOTTOM,
+    COLOURS,
+    HEIGHT,
+    TOP,
+    Area,
+    Axis,
+    Bars,
+    Chart,
+    Dots,
+    Line,
+    Mark,
+    Plot,
+    count_axis,
+    draw,
+    due_axis,
+    time_axis,
+)
 
 STYLE = resources.files("akapulu_async.load").joinpath("report.css").read_text(encoding="utf-8")
 LIGHT, DARK = (
@@ -18,7 +36,7 @@ LIGHT, DARK = (
     for block in re.findall(r":root \{(.+?)\}", STYLE, re.DOTALL)
 )
 SCHEMES = pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
-STATES = [colour[4:-1] for colour in COLOURS.values()]
+STATES = [f"--{colour}" for colour in COLOURS.values()]
 
 Triple = Sequence[float]
 # How colours look without one type of cone: Machado, Oliveira and Fernandes, 2009.
@@ -58,10 +76,10 @@ def distance(one: str, other: str, sight: Sequence[Triple]) -> float:
 
 
 def test_each_state_has_its_colour() -> None:
-    """Each state but the last has a colour of its own."""
+    """Each state but the last has a colour of its own, defined in the style sheet."""
     assert set(COLOURS) == set(SessionState) - {SessionState.ENDED}
-    used = [*COLOURS.values(), charts.FAILED, charts.WAITING, charts.TEXT, charts.GRID, charts.SURFACE]
-    assert len(set(used)) == len(used)
+    assert len(set(COLOURS.values())) == len(COLOURS)
+    assert all(f".c-{colour} " in STYLE for colour in COLOURS.values())
 
 
 def test_both_schemes_have_all_colours() -> None:
@@ -81,7 +99,7 @@ def test_states_are_distinguishable(palette: dict[str, str], sight: str) -> None
 @SCHEMES
 def test_contrast(palette: dict[str, str]) -> None:
     """Text and marks have enough contrast with every background."""
-    for ground in ("--page", "--surface", "--warning"):
+    for ground in ("--page", "--surface", "--warning", "--pass", "--fail"):
         assert contrast(palette["--text"], palette[ground]) >= 7, ground
     for ground in ("--page", "--surface"):
         assert contrast(palette["--muted"], palette[ground]) >= 4.5, ground
@@ -89,25 +107,115 @@ def test_contrast(palette: dict[str, str]) -> None:
         assert contrast(palette[mark], palette["--surface"]) >= 3, mark
 
 
-@pytest.mark.parametrize(("highest", "step"), [(0, 1), (1, 1), (4, 1), (12, 2), (700, 200), (90_000, 20_000)])
-def test_count_axis(highest: float, step: int) -> None:
-    """An axis of counts has no fractional ticks."""
-    assert count_axis("things", highest)["dtick"] == step
+@pytest.mark.parametrize(
+    ("axis", "ticks"),
+    [
+        (count_axis("things", 0), [0, 1]),
+        (count_axis("things", 4), [0, 1, 2, 3, 4]),
+        (count_axis("things", 700), [0, 200, 400, 600]),
+        (Axis(title="s", low=1.2, high=2.6), [1.5, 2.0, 2.5]),
+        (Axis(title="ms", high=0.03), [0, 0.01, 0.02, 0.03]),
+    ],
+)
+def test_ticks_are_round_and_within_the_axis(axis: Axis, ticks: list[float]) -> None:
+    """The marked values are round, within the axis, and whole on an axis of counts."""
+    assert axis.ticks == pytest.approx(ticks)
 
 
 @pytest.mark.parametrize(
     ("arrivals", "unit", "end"), [(0.0, "s", 1.0), (200.0, "s", 200.0), (1200.0, "min", 20.0), (36_000.0, "h", 10.0)]
 )
-def test_due_axis(arrivals: float, unit: str, end: float) -> None:
-    """The axis of due times covers all arrivals, in a unit that fits."""
+def test_axes_of_time(arrivals: float, unit: str, end: float) -> None:
+    """The axes of due times and of the test's moments cover all, in a unit that fits."""
     found, axis = due_axis(arrivals)
     assert found.name == unit
-    assert axis["range"][0] < 0 < end < axis["range"][1]
-    assert f", {unit} " in axis["title"]["text"]
+    assert axis.low < 0 < end < axis.high
+    assert f", {unit} " in axis.title
+    found, axis = time_axis(arrivals)
+    assert (found.name, axis.low, axis.high) == (unit, 0, end)
+
+
+X, Y = Axis(title="s", high=10), Axis(title="<things>", high=4)
+BARS = Bars(name="bars", colour="failed", edges=[0, 5, 10], counts=[4, 0], hints=["<four>", "none"])
+DOTS = Dots(name="dots", colour="bot-ready", points=[(5, 2)], hints=["a dot"])
+GAP = Line(name="<line>", colour="text", points=[(0, 0), (5, 4), (6, None), (7, 2)], dash="dash")
+AREA = Area(name="area", colour="waiting", points=[(0, 0, 2), (10, 1, 4)])
+DEEP = HEIGHT - TOP - BOTTOM
+
+
+def parsed(chart: Chart) -> Element:
+    return fromstring(draw(chart))  # noqa: S314 - our own
+
+
+def drawn(*series: Bars | Dots | Line | Area, marks: Sequence[Mark] = ()) -> Element:
+    """Return the drawing of a chart as parsed elements."""
+    plot = Plot(x=X, y=Y, series=series, marks=marks)
+    return parsed(Chart(name="a-chart", heading="<h>", plot=plot, caption="In words."))
+
+
+def one(drawing: Element, tag: str, of_class: str) -> dict[str, str]:
+    """Return the attributes of the only element of a class."""
+    (found,) = (each for each in drawing.iter(tag) if of_class in each.get("class", "").split())
+    return found.attrib
+
+
+def test_bars_are_drawn_to_scale() -> None:
+    """A bar spans its interval in per cent, reaches its count, and has its hint; an empty one is not drawn."""
+    bar = one(drawn(BARS), "rect", "bar")
+    assert (bar["x"], bar["width"], float(bar["y"]), float(bar["height"])) == ("0.00%", "50.00%", TOP, DEEP)
+    assert bar["class"] == "bar c-failed"
+    assert [hint.text for hint in drawn(BARS).iter("title")] == ["<four>"]
+
+
+def test_dots_are_drawn_to_scale() -> None:
+    """A dot is at its place, in per cent across and in pixels down."""
+    dot = one(drawn(DOTS), "circle", "dot")
+    assert (dot["cx"], float(dot["cy"])) == ("50.00%", TOP + DEEP / 2)
+
+
+def test_lines_have_gaps() -> None:
+    """A line is interrupted where there is no value."""
+    line = one(drawn(GAP), "path", "line")
+    assert line["d"] == f"M0.0 {DEEP}.0L500.0 0.0M700.0 {DEEP / 2}"
+    assert "dash" in line["class"].split()
+
+
+def test_areas_are_closed() -> None:
+    """An area goes along its upper line and back along the lower one."""
+    assert one(drawn(AREA), "path", "area")["d"] == (f"M0.0 {DEEP / 2}L1000.0 0.0L1000.0 {DEEP * 3 / 4}L0.0 {DEEP}.0Z")
+
+
+def test_what_is_beyond_the_axis_is_cut_off() -> None:
+    """A value above the axis is drawn at its end."""
+    assert float(one(drawn(attrs.evolve(DOTS, points=[(5, 400)])), "circle", "dot")["cy"]) == TOP
+
+
+def test_marks_have_labels_with_room() -> None:
+    """Each label has its own height, on the side of its line where there is more room."""
+    marks = [Mark(at=at, label=f"at {at}", dash="solid") for at in (2, 8)]
+    labels = [each for each in drawn(BARS, marks=marks).iter("text") if "mark" in each.get("class", "")]
+    assert [label.text for label in labels] == ["at 2", "at 8"]
+    assert ["end" in label.get("class", "") for label in labels] == [False, True]
+    assert len({label.get("y") for label in labels}) == 2
 
 
 def test_legend() -> None:
-    """There is a legend only for two traces or more."""
-    trace = {"type": "scatter", "x": [1], "y": [1]}
-    assert not drawn([trace], x={}, y={}).layout.showlegend
-    assert drawn([trace, trace], x={}, y={}).layout.showlegend
+    """There is a legend only for two series or more."""
+    assert list(drawn(BARS).iter("span")) == []
+    assert ["".join(item.itertext()) for item in drawn(DOTS, GAP, AREA).iter("span")] == ["dots", "<line>", "area"]
+
+
+def test_a_chart_without_data_has_a_caption() -> None:
+    """Without data, the heading and the caption are there, and no drawing."""
+    figure = parsed(Chart(name="none", heading="Nothing", plot=None, caption="No data."))
+    assert [(each.tag, each.text) for each in figure] == [("h3", "Nothing"), ("figcaption", "No data.")]
+
+
+def test_every_class_has_a_style() -> None:
+    """Colours and dashes of a drawing are defined in the style sheet."""
+    classes = {name for each in drawn(BARS, DOTS, GAP, AREA).iter() for name in each.get("class", "").split()} - {
+        "few",
+        "solid",
+        "start",
+    }
+    assert {name for name in classes if f".{name} " not in STYLE and f".{name}," not in STYLE} == set()

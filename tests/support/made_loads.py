@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from akapulu_async import EndReason, SessionState
-from akapulu_async.load.charts import Chart
+from akapulu_async.load.charts import Chart, Plot
 from akapulu_async.load.results import Attempt, Latencies, LoadResult, Sample
 
 SETTINGS = {"conversations": "2,000", "rate": "10 a second", "base URL": "http://127.0.0.1:8000/api"}
@@ -23,10 +23,11 @@ def made_result(count: int, *, rate: float = 10.0, seed: int = 1, ready: float =
     return result_of([made_attempt(index, index / rate, random, ready) for index in range(count)], random, **more)
 
 
-def drawing(chart: Chart) -> Any:
-    """Return the figure of a chart, which must have one."""
-    assert chart.figure is not None
-    return chart.figure
+def plotted(chart: Chart | None) -> Plot:
+    """Return the plot of a chart, which must have one."""
+    assert chart is not None
+    assert chart.plot is not None
+    return chart.plot
 
 
 def result_of(attempts: list[Attempt], random: Random, **more: Any) -> LoadResult:
@@ -105,6 +106,6 @@ def made_samples(attempts: list[Attempt], count: int, random: Random) -> Iterato
             waiting=waits,
             connects=connected,
             polls=2 * connected,
-            failures=failed,
+            failed_polls=failed,
             loop_lag=random.expovariate(300),
         )
