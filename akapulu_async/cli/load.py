@@ -1,12 +1,17 @@
 """`load`: options in, engine, outputs."""
 
 import asyncio
+import gc
 import math
+import os
+import platform
+import shlex
+import sys
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import attrs
 import typer
@@ -15,10 +20,12 @@ from akapulu_async import AkapuluClient, ConfigurationError, ConnectRequest, Ret
 from akapulu_async.cli import signals, values
 from akapulu_async.cli.exits import ExitCode
 from akapulu_async.cli.load_dashboard import follow
-from akapulu_async.cli.load_summary import Files, show
+from akapulu_async.cli.load_summary import Files, deliver
 from akapulu_async.cli.screen import Screen
 from akapulu_async.cli.simulator_process import simulator_process
 from akapulu_async.cli.target import SIMULATED, AsJson, BaseUrl, Speed, Target, UseSimulator
+from akapulu_async.load.calls import CallObserver
+from akapulu_async.load.comparison import read_earlier
 from akapulu_async.load.metrics import Criterion, Verdict, judge, parse
 from akapulu_async.load.plan import Arrivals, LoadPlan
 from akapulu_async.load.requests import in_turns, read_requests
@@ -142,6 +149,15 @@ _Report: TypeAlias = Annotated[
 _Csv: TypeAlias = Annotated[
     Path | None, typer.Option("--csv", metavar="FILE", help="Write a CSV row per attempt.", show_default=False)
 ]
+_Compare: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--compare",
+        metavar="FILE",
+        help="Show the figures beside those of an earlier test, from a file with the output of --json.",
+        show_default=False,
+    ),
+]
 
 
 def load(
@@ -163,6 +179,7 @@ def load(
     fail_if: _FailIf = None,
     report: _Report = None,
     csv: _Csv = None,
+    compare: _Compare = None,
     base_url: BaseUrl = None,
     simulator: UseSimulator = False,
     speed: Speed = None,
@@ -177,6 +194,9 @@ def load(
     After --hold, a conversation is no longer watched, but it continues on the service and keeps its slot until its
     user leaves the room: no call ends it. This command joins no room, so somebody else must, or no conversation
     becomes ready; the simulator's conversations have simulated users.
+
+    The files are written before the figures are shown. If one cannot be written, or the figures cannot be shown, the
+    others are, and the exit code is 1 unless the test itself had another one.
     """
     screen = Screen(json=as_json)
     plan = LoadPlan(
@@ -193,12 +213,17 @@ def load(
     )
     target = Target(base_url=base_url, simulator=simulator, speed=speed)
     files = Files(report=report, csv=csv)
+    earlier = None if compare is None else read_earlier(compare)
     given = _given(requests, scenario, avatar, simulator=simulator)
-    result = signals.run(_run(plan, target, in_turns(given), screen, retries=retries))
-    verdicts = [judge(criterion, result) for criterion in fail_if or ()]
-    show(result, verdicts, screen)
-    files.write(result, screen)
-    return _exit_code(result, verdicts)
+
+    async def run() -> int:
+        result = await _run(plan, target, in_turns(given), screen, retries=retries)
+        verdicts = [judge(criterion, result) for criterion in fail_if or ()]
+        # Here, where signals are handled: a terminal that closes must not end the program before its files are written.
+        delivered = deliver(result, verdicts, earlier, files, screen)
+        return _exit_code(result, verdicts) or (ExitCode.OK if delivered else ExitCode.FAILURE)
+
+    return signals.run(run())
 
 
 def _given(file: Path | None, scenario: str | None, avatar: str | None, *, simulator: bool) -> Sequence[ConnectRequest]:
@@ -222,28 +247,42 @@ async def _run(
     """Run the test. A cancel, which is how the first Ctrl-C arrives, ends it early; the result is returned anyway."""
     stop = asyncio.Event()
     retry = RetryPolicy() if retries else RetryPolicy(attempts=1)
-    async with _client(target, retry=retry, pool_size=connections(plan.most_at_once)) as client:
-        show_progress = partial(follow, screen=screen, planned=plan.conversations)
-        running = asyncio.create_task(run_load(client, plan, requests, stop=stop, follow=show_progress))
-        try:
-            await asyncio.wait((running,))
-        except asyncio.CancelledError:
-            stop.set()
-        result = await running
-    service = f"a simulator at {target.speed:g} times real speed" if target.simulator else client.base_url
-    about = {"service": service, "library": f"akapulu_async {__version__}", "tries of a call": str(retry.attempts)}
-    return attrs.evolve(result, settings={**about, **result.settings})
+    options = {"retry": retry, "pool_size": connections(plan.most_at_once), "observers": [CallObserver()]}
+    result: LoadResult | None = None
+    try:
+        async with _client(target, **options) as client:
+            gc.collect()
+            gc.freeze()  # a full collection of all that was imported takes 50 ms, which would delay the event loop
+            show_progress = partial(follow, screen=screen, plan=plan)
+            running = asyncio.create_task(run_load(client, plan, requests, stop=stop, follow=show_progress))
+            try:
+                await asyncio.wait((running,))
+            except asyncio.CancelledError:
+                stop.set()
+            result = await running
+    except asyncio.CancelledError:
+        if result is None:  # else only the clean-up after the test was cut short
+            raise
+    about = {
+        "service": "a simulator" if target.simulator else client.base_url,
+        "tries of a call": str(retry.attempts),
+        **result.settings,
+        "command": shlex.join(["akapulu-async", *sys.argv[1:]]),
+        "host": f"{platform.node()}, {os.cpu_count()} CPUs, {platform.system()} {platform.release()}",
+        "versions": f"akapulu_async {__version__}, {platform.python_implementation()} {platform.python_version()}",
+    }
+    return attrs.evolve(result, settings=about, simulator_speed=target.speed if target.simulator else None)
 
 
 @asynccontextmanager
-async def _client(target: Target, *, retry: RetryPolicy, pool_size: int) -> AsyncGenerator[AkapuluClient]:
+async def _client(target: Target, **options: Any) -> AsyncGenerator[AkapuluClient]:
     if not target.simulator:
-        async with target.client(retry=retry, pool_size=pool_size) as client:
+        async with target.client(**options) as client:
             yield client
         return
     async with (
         simulator_process(speed=target.speed) as address,
-        AkapuluClient(address.api_key, base_url=address.base_url, retry=retry, pool_size=pool_size) as client,
+        AkapuluClient(address.api_key, base_url=address.base_url, **options) as client,
     ):
         yield client
 

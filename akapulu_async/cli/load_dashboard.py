@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
-from functools import partial
+from contextlib import suppress
 from itertools import pairwise
 
 from rich.console import Group, RenderableType
@@ -12,9 +12,12 @@ from rich.text import Text
 
 from akapulu_async import SessionState
 from akapulu_async.cli.screen import Screen
+from akapulu_async.load.plan import LoadPlan
 from akapulu_async.load.recorder import Recorder
+from akapulu_async.load.results import ordered
 from akapulu_async.load.series import Bins
 from akapulu_async.load.view import View, view
+from akapulu_async.load.wording import figure, span
 from akapulu_async.tasks import in_thread
 
 REFRESH = 0.5
@@ -23,58 +26,77 @@ REFRESH = 0.5
 LINE_INTERVAL = 5.0
 """Seconds between two lines where nothing can be redrawn."""
 
-WIDEST = 40
-"""Characters of the longest bar."""
+WIDEST, BAR = 40, 40
+"""Characters of the longest bar of a count, and of the progress bar."""
+
+COLUMNS = 80
+"""Most characters of a line."""
 
 MOST_CAUSES = 5
 """Most causes of failure listed."""
 
 
-async def follow(recorder: Recorder, screen: Screen, planned: int | None) -> None:
-    """Show the progress of a test until cancelled; with JSON output, show nothing.
-
-    Args:
-        recorder: The measurements so far.
-        screen: The output.
-        planned: Conversations in total; None if the plan has no limit.
-    """
-    if screen.redraws:
-        await _draw(recorder, screen, planned)
-    elif not screen.json:
-        await _print_lines(recorder, screen, planned)
+async def follow(recorder: Recorder, screen: Screen, plan: LoadPlan) -> None:
+    """Show the progress of a test until cancelled, or until it cannot be written; with JSON output, show nothing."""
+    if screen.json:
+        return
+    with suppress(OSError):  # a closed or full terminal ends no test
+        await (_draw if screen.redraws else _print_lines)(recorder, screen, plan)
 
 
-async def _draw(recorder: Recorder, screen: Screen, planned: int | None) -> None:
+async def _draw(recorder: Recorder, screen: Screen, plan: LoadPlan) -> None:
     with Live(console=screen.out, auto_refresh=False, transient=True) as live:
+
+        def show(seen: View) -> None:
+            live.update(picture(seen), refresh=True)
+
         while True:
             # In a thread: drawing takes milliseconds, which would delay the event loop.
-            await in_thread(partial(live.update, picture(view(recorder, planned)), refresh=True))
+            await in_thread(show, view(recorder, plan))
             await asyncio.sleep(REFRESH)
 
 
-async def _print_lines(recorder: Recorder, screen: Screen, planned: int | None) -> None:
+async def _print_lines(recorder: Recorder, screen: Screen, plan: LoadPlan) -> None:
     while True:
         await asyncio.sleep(LINE_INTERVAL)
-        screen.note(line(view(recorder, planned)))
+        await in_thread(screen.note, line(view(recorder, plan)))
 
 
 def line(seen: View) -> str:
-    """Return a view as one line."""
-    parts = [f"{seen.at:7.1f} s", f"{_arrived(seen)} due"]
-    parts += [f"{seen.waiting:,} waiting"] if seen.waiting else []
-    parts += [f"{count:,} {state}" for state, count in seen.states.items() if count]
-    parts += [f"{seen.over:,} over", f"{seen.failed:,} failed", f"{seen.polls_per_second:,.0f} polls/s"]
+    """Return a view as one line of at most 80 columns; what does not fit is left out."""
+    share = f"{'' if seen.left is None else f'{seen.share:.0%}':>4}"
+    parts = [f"{_clock(seen.at)}  {share}", f"{_arrived(seen, '/')} due", f"{seen.over:,} over"]
+    parts += [f"{seen.failed:,} failed"]
     if seen.ready_p50 is not None:
-        parts.append(f"ready p50 {seen.ready_p50:.2f} s, p95 {seen.ready_p95:.2f} s")
-    return f"{parts[0]}  {', '.join(parts[1:])}"
+        parts.append(f"ready p50 {figure(seen.ready_p50)} s, p95 {figure(seen.ready_p95 or 0)} s")
+    parts += [f"{seen.failed_polls:,} failed polls"] if seen.failed_polls else []
+    parts += [f"{seen.waiting:,} waiting"] if seen.waiting else []
+    parts += [f"{seen.polls_per_second:,.0f} polls/s"]
+    parts += [f"{sum(seen.states.values()):,} running"]
+    shown = parts[0]
+    for part in parts[1:]:
+        longer = f"{shown}{'  ' if shown == parts[0] else ', '}{part}"
+        shown = longer if len(longer) <= COLUMNS else shown
+    return shown
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60:3}:{int(seconds) % 60:02}"
+
+
+def _bar(seen: View) -> Text:
+    done = round(BAR * seen.share)
+    bar = Text("#" * done, style="green").append("." * (BAR - done), style="dim")
+    left = "" if seen.left is None else f"  about {span(round(seen.left))} left"
+    return bar.append(f"  {seen.share:.0%}{left}", style="not dim")
 
 
 def picture(seen: View) -> RenderableType:
     """Return a view as a drawing of at most 80 columns."""
     head = Text(f"{seen.at:,.0f} s   {_arrived(seen)} due, {seen.over:,} over", style="bold")
-    if seen.stopping:
-        head.append("   stopping: ending the running conversations; Ctrl-C again quits at once", style="yellow")
-    parts: list[RenderableType] = [head, Text(), _states(seen), Text(), _speeds(seen)]
+    stopping = Text("stopping: leaving the running conversations; Ctrl-C again quits at once", style="yellow")
+    parts: list[RenderableType] = [head, stopping if seen.stopping else _bar(seen)]
+    parts += [Text(), _states(seen), Text(), _speeds(seen)]
     if seen.bins is not None:
         parts += [Text(), Text(_readiness(seen), style="bold"), _histogram(seen.bins)]
     if seen.failures:
@@ -82,8 +104,8 @@ def picture(seen: View) -> RenderableType:
     return Group(*parts)
 
 
-def _arrived(seen: View) -> str:
-    return f"{seen.arrived:,}" if seen.planned is None else f"{seen.arrived:,} of {seen.planned:,}"
+def _arrived(seen: View, of: str = " of ") -> str:
+    return f"{seen.arrived:,}" if seen.planned is None else f"{seen.arrived:,}{of}{seen.planned:,}"
 
 
 def _states(seen: View) -> RenderableType:
@@ -100,7 +122,7 @@ def _histogram(bins: Bins) -> RenderableType:
 
 
 def _causes(seen: View) -> RenderableType:
-    causes = sorted(seen.failures.items(), key=lambda each: (-each[1], each[0]))
+    causes = ordered(seen.failures)
     rows = [(cause, count, "red") for cause, count in causes[:MOST_CAUSES]]
     rest = sum(count for _, count in causes[MOST_CAUSES:])
     return _bars([*rows, ("others", rest, "red")] if rest else rows)
@@ -121,10 +143,13 @@ def _bars(rows: Iterable[tuple[str, int, str]]) -> RenderableType:
 
 
 def _speeds(seen: View) -> Text:
-    return Text(
+    shown = Text(
         f"{seen.connects_per_second:,.1f} connects/s   {seen.polls_per_second:,.0f} polls/s   "
         f"own loop's lag {1000 * seen.loop_lag:.0f} ms"
     )
+    if seen.failed_polls or seen.retries:
+        shown.append(f"\n{seen.failed_polls:,} failed polls   {seen.retries:,} retries", style="yellow")
+    return shown
 
 
 def _readiness(seen: View) -> str:

@@ -1,6 +1,10 @@
 """The results of a load test: tables for people, one JSON object for scripts, and files."""
 
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from akapulu_async import ConfigurationError
-from akapulu_async.cli.screen import Screen
-from akapulu_async.load.metrics import FAMILIES, STATISTICS, Verdict, metrics
-from akapulu_async.load.results import Latencies, LoadResult, write_csv
+from akapulu_async.cli.screen import Screen, complain
+from akapulu_async.load.comparison import Earlier, compared
+from akapulu_async.load.metrics import FAMILIES, STATISTICS, Verdict, metrics, unit
+from akapulu_async.load.report import write_report
+from akapulu_async.load.results import Latencies, LoadResult, ordered, write_csv
+from akapulu_async.load.wording import counted
 
 TITLES = {
     "connect": "connect",
@@ -22,13 +29,59 @@ TITLES = {
 }
 
 
-def show(result: LoadResult, verdicts: Sequence[Verdict], screen: Screen) -> None:
+def deliver(
+    result: LoadResult, verdicts: Sequence[Verdict], earlier: Earlier | None, files: "Files", screen: Screen
+) -> bool:
+    """Write the files, then show the result, each whatever becomes of the others. Returns True if all succeeded."""
+    done = [
+        _written("attempts", files.csv, partial(write_csv, result), screen),
+        _written("report", files.report, partial(write_report, result, verdicts, earlier), screen),
+        _tried("the figures", partial(show, result, verdicts, earlier, screen)),
+    ]
+    return _flushed() and all(done)
+
+
+def _written(name: str, path: Path | None, write: Callable[[Path], None], screen: Screen) -> bool:
+    if path is None:
+        return True
+    if not _tried(f"{name} {path}", partial(write, path)):
+        return False
+    with suppress(OSError):  # the file is there
+        screen.note(f"{name}: {path}")
+    return True
+
+
+def _tried(name: str, output: Callable[[], None]) -> bool:
+    try:
+        output()
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):  # a reader that has enough, as `head`
+            with suppress(OSError):
+                complain(f"akapulu-async load: {name}: {error.strerror or error}")
+        return False
+    return True
+
+
+def _flushed() -> bool:
+    """Flush stdout and stderr. One that cannot be written is replaced, or Python would fail again at exit."""
+    whole = True
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            whole = whole and stream is sys.stderr  # has no results
+    return whole
+
+
+def show(result: LoadResult, verdicts: Sequence[Verdict], earlier: Earlier | None, screen: Screen) -> None:
     """Show the result: tables for people, one object for scripts."""
     if screen.json:
         screen.emit(as_json(result, verdicts))
         return
-    for part in _parts(result, verdicts):
+    for part in _parts(result, verdicts, earlier):
         screen.out.print(part)
+    screen.out.file.flush()
 
 
 def as_json(result: LoadResult, verdicts: Sequence[Verdict]) -> dict[str, Any]:
@@ -42,18 +95,33 @@ def as_json(result: LoadResult, verdicts: Sequence[Verdict]) -> dict[str, Any]:
         "cpu_share": result.cpu_share,
         "figures": metrics(result),
         "failures": dict(result.failures),
+        "failed_polls": dict(result.poll_errors),
+        "simulator_speed": result.simulator_speed,
         "warnings": list(result.warnings),
         "thresholds": [
-            {"threshold": str(each.criterion), "value": each.value, "crossed": each.crossed} for each in verdicts
+            {
+                "threshold": str(each.criterion),
+                "value": each.value,
+                "unit": "" if unit(each.criterion.metric) == "%" else unit(each.criterion.metric),
+                "crossed": each.crossed,
+            }
+            for each in verdicts
         ],
     }
 
 
-def _parts(result: LoadResult, verdicts: Sequence[Verdict]) -> list[RenderableType]:
-    parts: list[RenderableType] = [Text(f"{result.title}: took {result.seconds:,.1f} s", style="bold"), Text()]
-    parts += [_counts(result), Text(), _latencies(result)]
+def _parts(result: LoadResult, verdicts: Sequence[Verdict], earlier: Earlier | None) -> list[RenderableType]:
+    parts: list[RenderableType] = [Text(f"{result.title}: took {result.seconds:,.1f} s", style="bold")]
+    parts += [Text(result.simulated, style="yellow")] if result.simulated else []
+    parts += [Text(), _counts(result), Text(), _latencies(result)]
     if result.failures:
-        parts += [Text(), _failures(result)]
+        parts += [Text(), _causes("cause of failure", result.failures)]
+    if result.poll_errors or result.retries:
+        parts += [Text(), Text(f"{result.polls:,} polls, {counted(result.retries, 'retry', 'retries')} of calls")]
+    if result.poll_errors:
+        parts += [_causes("failed polls", result.poll_errors)]
+    if earlier is not None:
+        parts += [Text(), Text(f"compared with {earlier.name}"), _comparison(result, earlier)]
     parts += [Text(), Text(_notes(result), style="dim")]
     parts += [Text(f"Warning: {warning}", style="yellow") for warning in result.warnings]
     parts += [Text(str(each), style="red" if each.crossed else "green") for each in verdicts]
@@ -70,12 +138,10 @@ def _table(*headings: str) -> Table:
 def _counts(result: LoadResult) -> RenderableType:
     table = _table("", "", "")
     total = len(result.attempts)
-    for name, count in (
-        ("conversations", total),
-        ("connected", result.connect.count),
-        ("ready", result.ready.count),
-        ("failed", sum(result.failures.values())),
-    ):
+    rows = [("conversations", total), ("connected", result.connect.count), ("ready", result.ready.count)]
+    rows += [("failed", sum(result.failures.values()))]
+    rows += [("interrupted", result.cut_short)] if result.cut_short else []
+    for name, count in rows:
         table.add_row(name, f"{count:,}", f"{count / total:.2%}" if total else "")
     return table
 
@@ -93,10 +159,17 @@ def _figures(latencies: Latencies) -> list[str]:
     return [f"{figure(latencies) or 0.0:,.3f}" for figure in STATISTICS.values()]
 
 
-def _failures(result: LoadResult) -> RenderableType:
-    table = _table("cause of failure", "")
-    for cause, count in sorted(result.failures.items(), key=lambda each: (-each[1], each[0])):
+def _causes(heading: str, causes: Mapping[str, int]) -> RenderableType:
+    table = _table(heading, "")
+    for cause, count in ordered(causes):
         table.add_row(Text(cause, overflow="ellipsis"), f"{count:,}")
+    return table
+
+
+def _comparison(result: LoadResult, earlier: Earlier) -> RenderableType:
+    table = _table("figure", "earlier", "now", "change")
+    for row in compared(result, earlier):
+        table.add_row(*row)
     return table
 
 
@@ -128,14 +201,3 @@ class Files:
                 raise ConfigurationError(f"{option} {path}: there is no folder {path.parent}")
             if path is not None and path.is_dir():
                 raise ConfigurationError(f"{option} {path}: must be a file, not a folder")
-
-    def write(self, result: LoadResult, screen: Screen) -> None:
-        """Write them; raises `OSError`."""
-        if self.csv is not None:
-            write_csv(result, self.csv)
-            screen.note(f"attempts: {self.csv}")
-        if self.report is not None:
-            from akapulu_async.load.report import write_report  # noqa: PLC0415 - its charts take long to import
-
-            write_report(result, self.report)
-            screen.note(f"report: {self.report}")

@@ -1,20 +1,37 @@
 """`load` load-tests the service from the command line."""
 
+import asyncio
 import csv
+import gc
 import json
+import os
+import platform
+import re
+import shlex
+import shutil
 import signal
+import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from akapulu_async import AkapuluClient, __version__
+from akapulu_async.cli import load as load_command
+from akapulu_async.cli.screen import Screen
+from akapulu_async.cli.target import Target
+from akapulu_async.load.calls import CallObserver
+from akapulu_async.load.plan import LoadPlan
 from akapulu_async.simulator import Fault, Simulator
 from tests.cli.running import (
     CONTROL_CODES,
     HANG,
     ID,
     IDS,
+    SCRIPT,
     as_read,
     connecting,
     reaching,
@@ -24,8 +41,10 @@ from tests.cli.running import (
     terminal,
 )
 from tests.support.managed import crowded
+from tests.support.misbehaving import REQUEST
 
 NOBODY = {"AKAPULU_API_KEY": "k", "AKAPULU_BASE_URL": "http://127.0.0.1:1"}
+BASH = shutil.which("bash") or "bash"
 QUICK = ("--hold", "0", "--poll-interval", "0.02")
 SMALL = ("--conversations", "6", "--concurrency", "3", "--ramp", "0", *QUICK, *IDS)
 
@@ -64,8 +83,8 @@ async def test_scripts_get_one_object(sim: Simulator) -> None:
     assert told["figures"]["ready_p50"] >= 0.05
     assert told["settings"]["service"] == sim.base_url
     assert told["thresholds"] == [
-        {"threshold": "failures>5", "value": 2, "crossed": False},
-        {"threshold": "ready_p50>60", "value": told["figures"]["ready_p50"], "crossed": False},
+        {"threshold": "failures>5", "value": 2, "unit": "", "crossed": False},
+        {"threshold": "ready_p50>60", "value": told["figures"]["ready_p50"], "unit": "s", "crossed": False},
     ]
 
 
@@ -73,8 +92,8 @@ async def test_a_crossed_threshold_has_a_code_of_its_own(sim: Simulator) -> None
     """If a threshold is crossed, the exit code says so, and the summary says which."""
     done = await run("load", *SMALL, "--fail-if", "ready_p99>600", "--fail-if", "ready_p50>=0.01", sim=sim)
     assert done.code == 9
-    assert "ready_p99>600: kept, it is " in done.out
-    assert "ready_p50>=0.01: crossed, it is " in done.out
+    assert re.search(r"^PASS ready_p99 [\d.]+ s <= 600 s$", done.out, re.MULTILINE)
+    assert re.search(r"^FAIL ready_p50 [\d.]+ s >= 0.01 s$", done.out, re.MULTILINE)
 
 
 async def test_nothing_ready_is_a_failure(sim: Simulator) -> None:
@@ -119,6 +138,138 @@ async def test_files_are_written(sim: Simulator, tmp_path: Path) -> None:
         assert [row["index"] for row in csv.DictReader(file)] == list("012345")
 
 
+def quoted(*arguments: object) -> str:
+    return shlex.join(map(str, arguments))
+
+
+@pytest.mark.parametrize(
+    "into", ["> /dev/full", "> /dev/full 2>&1", "2> /dev/full", "| true", "2>&1 | true", "--json > /dev/full"]
+)
+async def test_no_output_that_fails_loses_a_file(sim: Simulator, tmp_path: Path, into: str) -> None:
+    """Files are written whatever becomes of stdout and stderr; the exit code tells if figures were lost."""
+    page, rows = tmp_path / "load.html", tmp_path / "load.csv"
+    command = quoted(SCRIPT, "load", *SMALL, "--report", page, "--csv", rows)
+    # `true` is gone long before the test is over.
+    done = await run("-c", f"{command} {into}; exit ${{PIPESTATUS[0]}}", sim=sim, program=BASH)
+    assert done.code == (0 if into.startswith("2> ") else 1), done.err
+    assert "Traceback" not in done.err
+    assert page.read_text(encoding="utf-8").endswith("</html>\n")
+    assert rows.read_text(encoding="utf-8").count("\n") == 7
+
+
+async def test_a_crossed_threshold_shows_in_the_code_of_a_lost_output(sim: Simulator) -> None:
+    """If the test has an exit code of its own, a lost output does not hide it."""
+    command = quoted(SCRIPT, "load", *SMALL, "--fail-if", "conversations>0")
+    done = await run("-c", f"{command} > /dev/full", sim=sim, program=BASH)
+    assert done.code == 9
+    assert done.err == "akapulu-async load: the figures: No space left on device\n"
+
+
+async def test_a_file_that_cannot_be_written_loses_nothing_else(sim: Simulator, tmp_path: Path) -> None:
+    """A full disk is one line on stderr with code 1; the other file and the figures are there."""
+    rows = tmp_path / "load.csv"
+    done = await run("load", *SMALL, "--report", "/dev/full", "--csv", rows, sim=sim)
+    assert done.code == 1
+    assert done.out.startswith("6 conversations, 3 at once: took ")
+    assert done.err == f"attempts: {rows}\nakapulu-async load: report /dev/full: No space left on device\n"
+    assert rows.exists()
+
+
+async def test_a_terminal_that_closes_ends_it_with_its_files(sim: Simulator, tmp_path: Path) -> None:
+    """SIGHUP, which comes more than once, ends the test like Ctrl-C: the files are written."""
+    page = tmp_path / "load.html"
+    options = ("--duration", "600", "--concurrency", "3", "--ramp", "0", "--hold", "600", "--poll-interval", "0.02")
+    async with running("load", *options, "--report", page, *IDS, sim=sim) as process:
+        await sim.wait_for_request("updates", count=3, timeout=HANG)
+        for _ in range(3):
+            process.send_signal(signal.SIGHUP)
+        done = await rest_of(process)
+    assert done.code == 130
+    assert "; interrupted." in page.read_text(encoding="utf-8")
+
+
+async def test_an_earlier_test_is_laid_beside(sim: Simulator, tmp_path: Path) -> None:
+    """The output of --json is what --compare reads, for the terminal and for the page."""
+    earlier, page = tmp_path / "earlier.json", tmp_path / "load.html"
+    done = await run("load", *SMALL, "--json", sim=sim)
+    earlier.write_text(done.out)
+    done = await run("load", *SMALL, "--compare", earlier, "--report", page, sim=sim)
+    assert done.code == 0
+    heading = f"6 conversations, 3 at once, {json.loads(earlier.read_text())['started_at'][:10]}"
+    assert f"compared with {heading}" in done.out
+    assert f"Earlier: {heading}" in page.read_text(encoding="utf-8")
+
+
+async def test_the_report_has_what_repeats_the_test(sim: Simulator, tmp_path: Path) -> None:
+    """The page has the command line, the host, the versions and the seed, but not the key."""
+    page = tmp_path / "load.html"
+    await run("load", *SMALL, "--seed", 7, "--report", page, sim=sim)
+    text = page.read_text(encoding="utf-8")
+    for part in (
+        f"akapulu-async load {quoted(*SMALL)} --seed 7 --report",
+        f"CPython {platform.python_version()}",
+        f"akapulu_async {__version__}",
+        platform.node(),
+    ):
+        assert part in text
+    assert sim.api_key not in text
+
+
+async def test_a_signal_during_the_clean_up_loses_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a signal comes when the test is over and its client is being closed, the result is returned."""
+    async with crowded(observers=[CallObserver()]) as service:
+        service.crowd.ready = True
+
+        @asynccontextmanager
+        async def client(_: Target, **__: Any) -> AsyncIterator[AkapuluClient]:
+            yield service.client
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.sleep(0)
+
+        monkeypatch.setattr(load_command, "_client", client)
+        plan = LoadPlan(conversations=3, concurrency=3, hold=0.0, poll_interval=0.01)
+        target, screen = Target(base_url=service.client.base_url), Screen(json=True)
+        task = asyncio.create_task(load_command._run(plan, target, repeat(REQUEST), screen, retries=True))
+        try:
+            assert (await task).ready.count == 3
+        finally:
+            gc.unfreeze()
+
+
+WATCHED = """
+import sys
+from akapulu_async.__main__ import main
+from akapulu_async.load import runner
+
+class Watched(runner.Recorder):
+    def __init__(self):
+        super().__init__()
+        self.before = set(sys.modules)
+
+    def close(self):
+        super().close()
+        print("imported:", sorted(set(sys.modules) - self.before), flush=True)
+
+runner.Recorder = Watched
+sys.exit(main(["load", *sys.argv[1:]]))
+"""
+
+
+@pytest.mark.parametrize("in_terminal", [False, True])
+async def test_nothing_is_imported_during_the_run(sim: Simulator, in_terminal: bool) -> None:
+    """All modules are imported before the test: an import stops the event loop, whose lag is measured."""
+    options = ("-c", WATCHED, *SMALL)
+    if in_terminal:
+        async with terminal(*options, sim=sim, program=sys.executable) as screen:
+            assert await screen.end() == 0
+            out = screen.shown
+    else:
+        out = (await run(*options, sim=sim, program=sys.executable)).out
+    assert "imported: []" in out
+
+
 async def test_ctrl_c_ends_it_with_the_figures_so_far(sim: Simulator, tmp_path: Path) -> None:
     """The first Ctrl-C ends the test; the figures so far are shown and written, and marked as interrupted."""
     page = tmp_path / "load.html"
@@ -145,7 +296,9 @@ async def test_an_interrupt_reports_the_slots_that_are_still_held() -> None:
             service.crowd.gate.set()
             done = await rest_of(process)
     assert (done.code, done.err) == (130, "")
-    assert [warning for warning in done.objects[0]["warnings"] if warning.endswith(" (3 times).")]
+    held = re.compile(r"conversation [0-9a-f-]{36} .* \(the same of 2 other conversations\)\.")
+    assert [warning for warning in done.objects[0]["warnings"] if held.fullmatch(warning)]
+    assert (done.objects[0]["figures"]["interrupted"], done.objects[0]["failures"]) == (3, {})
 
 
 async def test_the_second_ctrl_c_leaves_at_once(sim: Simulator) -> None:
@@ -165,6 +318,7 @@ async def test_a_terminal_shows_it_live() -> None:
     async with terminal("load", "--simulator", "--speed", 50, *options) as screen:
         await screen.expect("12 of 12 due")
         await screen.expect("time to ready: ")
+        await screen.expect(r"\d+%  about .* left")
         screen.type("\x03")
         assert await screen.end() == 130
     shown = as_read(screen.shown)
@@ -194,6 +348,8 @@ async def test_a_terminal_shows_it_live() -> None:
         ((*SMALL, "--fail-if", "ready>x"), "--fail-if: 'ready>x': x is not a number"),
         ((*SMALL, "--report", "no/folder/x.html"), "--report no/folder/x.html: there is no folder no/folder"),
         ((*SMALL, "--csv", "/"), "--csv /: must be a file, not a folder"),
+        ((*SMALL, "--compare", "no/file"), "--compare no/file: No such file"),
+        ((*SMALL, "--compare", os.devnull), f"--compare {os.devnull}: it is not the output of load --json"),
         ((*SMALL, "--simulator", "--base-url", "http://localhost:1"), "cannot be combined with --simulator"),
     ],
 )
