@@ -30,15 +30,17 @@ class Calls:
 
     def note(self, attempt: Attempt) -> None:
         """Count an attempt of a call."""
-        of_all = self.within or self
-        if attempt.number > 1:
-            self.retries += 1
-            of_all.retries += 1
+        error = self._poll_error(attempt)
+        for calls in (self,) if self.within is None else (self, self.within):
+            calls.retries += attempt.number > 1
+            if error is not None:
+                calls.poll_errors[error] += 1
+
+    def _poll_error(self, attempt: Attempt) -> str | None:
         if attempt.error is None or attempt.session_id is None or (self.ready and attempt.status in {404, 410}):
-            return
-        error = attempt.error if attempt.error is ErrorKind.INVALID_RESPONSE else attempt.status or attempt.error
-        self.poll_errors[str(error)] += 1
-        of_all.poll_errors[str(error)] += 1
+            return None
+        unusable = attempt.error is ErrorKind.INVALID_RESPONSE
+        return str(attempt.error if unusable or attempt.status is None else attempt.status)
 
 
 _calls: ContextVar[Calls | None] = ContextVar("calls", default=None)

@@ -78,6 +78,18 @@ def test_characters_outside_of_the_encoding(monkeypatch: pytest.MonkeyPatch) -> 
     assert stream.buffer.getvalue() == b"\xe4 \\u5b57\n"
 
 
+def test_a_reader_that_is_gone_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A note whose reader is gone raises BrokenPipeError, and ends nothing else."""
+
+    class Gone(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stderr", Gone())
+    with pytest.raises(BrokenPipeError):
+        Screen().note("mind")
+
+
 def test_errors_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """An error is one line on stderr, whatever it quotes."""
     complain("a\nb\x1b[2Jc\u2028d")
