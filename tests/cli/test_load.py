@@ -143,7 +143,13 @@ def quoted(*arguments: object) -> str:
 
 
 @pytest.mark.parametrize(
-    "into", ["> /dev/full", "> /dev/full 2>&1", "2> /dev/full", "| true", "2>&1 | true", "--json > /dev/full"]
+    "into",
+    [
+        "> /dev/full 2>&1",
+        "2>&1 | true",
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ("> /dev/full", "2> /dev/full", "| true")),
+        pytest.param("--json > /dev/full", marks=pytest.mark.slow),
+    ],
 )
 async def test_no_output_that_fails_loses_a_file(sim: Simulator, tmp_path: Path, into: str) -> None:
     """Files are written whatever becomes of stdout and stderr; the exit code tells if figures were lost."""
