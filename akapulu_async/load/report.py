@@ -43,7 +43,7 @@ def page(result: LoadResult, verdicts: Sequence[Verdict] = (), earlier: Earlier 
         style=_resource("report.css"),
         when=_when(result),
         simulated=f"<p class='banner'>{escape(result.simulated)}</p>" if result.simulated else "",
-        verdict=_verdict(verdicts),
+        verdict=_verdict(verdicts, interrupted=result.interrupted),
         warnings=_warnings(result.warnings),
         counts=_counts(result),
         latencies=_latencies(result),
@@ -72,7 +72,7 @@ def _when(result: LoadResult) -> str:
     return f"Started {result.started_at:%Y-%m-%d %H:%M:%S} UTC, took {span(result.seconds)}{interrupted}."
 
 
-def _verdict(verdicts: Sequence[Verdict]) -> str:
+def _verdict(verdicts: Sequence[Verdict], *, interrupted: bool) -> str:
     if not verdicts:
         return "<p class='quiet'>No thresholds were set (--fail-if), so the test neither passed nor failed.</p>"
     heading = "FAIL" if any(verdict.crossed for verdict in verdicts) else "PASS"
@@ -80,7 +80,8 @@ def _verdict(verdicts: Sequence[Verdict]) -> str:
         f"<li class='{'fail' if verdict.crossed else 'pass'}'>{escape(str(verdict))}</li>" for verdict in verdicts
     )
     section = f"<section class='verdict {heading.lower()}' aria-labelledby='verdict-heading'>"
-    return f"{section}<h2 id='verdict-heading'>{heading}</h2><ul>{items}</ul></section>"
+    but = ", but the test was interrupted" if interrupted else ""
+    return f"{section}<h2 id='verdict-heading'>{heading}{but}</h2><ul>{items}</ul></section>"
 
 
 def _warnings(warnings: Sequence[str]) -> str:

@@ -53,7 +53,7 @@ def rate_chart(result: LoadResult) -> Chart:
     plot = Plot(x=x, y=Axis(title="per second", high=1.05 * max(highest, 1)), series=lines) if lines else None
     return Chart(
         name="rate",
-        heading="Conversations per second, wanted and achieved",
+        heading=f"Conversations per second{', wanted and achieved' if due else ''}",
         plot=plot,
         caption=f"{caption}. Each point is the mean of {figure(width)} s.",
     )

@@ -197,6 +197,8 @@ def test_the_verdict_comes_first() -> None:
         assert shown.all("li")[: len(verdicts)] == [str(each) for each in verdicts]
         (section,) = shown.all("section", **{"class": f"verdict {heading.lower()}"})
         assert section
+    stopped = Page(page(attrs.evolve(result, interrupted=True), (kept,)))
+    assert stopped.all("h2")[0] == "PASS, but the test was interrupted"
     shown = Page(page(result))
     assert shown.all("h2")[0] == "Results"
     assert "No thresholds were set" in shown.all("main")[0]

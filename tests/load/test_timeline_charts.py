@@ -51,7 +51,8 @@ def test_the_achieved_rate_beside_the_wanted_one() -> None:
 
 def test_a_closed_loop_wants_no_rate() -> None:
     """In the closed loop only the achieved rate is shown."""
-    assert lines(rate_chart(fixed_result([attempt(0)]))).keys() == {"connected"}
+    chart = rate_chart(fixed_result([attempt(0)]))
+    assert (chart.heading, set(lines(chart))) == ("Conversations per second", {"connected"})
 
 
 def test_a_rate_of_nothing() -> None:
