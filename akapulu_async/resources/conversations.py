@@ -235,16 +235,17 @@ class Conversations:
 
         Args:
             session_id: The conversation.
-            path: The file; its folder must exist.
+            path: The file; its folder must exist. A relative path counts from the folder that is current at the call.
+                Behind a symlink, the file that it names is written.
             wait: Maximum seconds to wait until the recording is ready; 0 checks once, None does not wait.
             progress: Called in the event loop with the bytes written and the size (None if unknown), about once per
                 MiB.
-            overwrite: True replaces an existing file.
+            overwrite: True replaces an existing file, if it is a regular one.
 
         Raises:
             FileExistsError: The file exists, and `overwrite` is false.
             RecordingNotReadyError: The recording is not ready; `RecordingTimeoutError` after waiting for it.
-            OSError: The file cannot be written.
+            OSError: The file cannot be written, or is a device, a FIFO or the like.
         """
         # Imported here, since few programs download and every import would take longer.
         from akapulu_async.resources.downloads import Download, check_target  # noqa: PLC0415
@@ -253,10 +254,10 @@ class Conversations:
         check_patience("wait", wait)
         if progress is not None:
             check_callable("progress", progress)
-        await in_thread(check_target, target, overwrite)
+        file = await in_thread(check_target, target, overwrite)
         if wait is not None:
             await self.wait_for_recording(session_id, timeout=wait)
-        await Download(self._transport, session_id, self._recording_path, target, progress).run(overwrite=overwrite)
+        await Download(self._transport, session_id, self._recording_path, file, progress).run(overwrite=overwrite)
         return target
 
 

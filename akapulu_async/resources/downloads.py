@@ -154,7 +154,7 @@ def _remove_others(path: Path, prefix: str) -> None:
 
 def _rename(path: Path, target: Path, *, overwrite: bool) -> None:
     if overwrite:
-        path.replace(target)
+        path.replace(check_target(target, overwrite))
         return
     try:
         target.hardlink_to(path)
@@ -165,14 +165,18 @@ def _rename(path: Path, target: Path, *, overwrite: bool) -> None:
         path.unlink()
 
 
-def check_target(target: Path, overwrite: bool) -> None:  # noqa: FBT001 - called through a thread
-    """Raise the OSError that says why no file of this name can be made."""
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"{target.parent} is not a folder; make it first")
-    if target.is_dir():
+def check_target(target: Path, overwrite: bool) -> Path:  # noqa: FBT001 - called through a thread
+    """Return the file to write, which may be behind a symlink. Raises the OSError that says why it cannot be made."""
+    file = Path(os.path.realpath(target))
+    if not file.parent.is_dir():
+        raise FileNotFoundError(f"{file.parent} is not a folder; make it first")
+    if file.is_dir():
         raise IsADirectoryError(f"{target} is a folder; give the name of the file, too")
+    if os.path.lexists(file) and not file.is_file():
+        raise OSError(f"{target} is not a regular file and is never replaced; give another name")
     if not overwrite and os.path.lexists(target):
         raise FileExistsError(f"{target} exists; pass overwrite=True to replace it")
+    return file
 
 
 @attrs.define(eq=False, repr=False)

@@ -533,6 +533,41 @@ async def test_file_that_appears_meanwhile_is_untouched(
     assert files(target.parent) == left
 
 
+async def test_only_regular_files_are_replaced(target: Path) -> None:
+    """A FIFO, a symlink to one and a symlink to itself are refused by name, before anything is sent."""
+    os.mkfifo(fifo := target.with_name("fifo"))
+    (link := target.with_name("link")).symlink_to(fifo)
+    (loop := target.with_name("loop")).symlink_to(loop)
+    async with Server(store()) as server, client_of(server) as client:
+        for place in (fifo, link, loop):
+            error = await error_of(download(client, place, overwrite=True))
+            assert str(error) == f"{place} is not a regular file and is never replaced; give another name"
+    assert server.requests == []
+    assert stat.S_ISFIFO(fifo.lstat().st_mode)
+
+
+async def test_symlink_is_followed(target: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The file that a symlink names is written, whether it exists or not, and the link stays."""
+    named = tmp_path_factory.mktemp("elsewhere") / "named.mp4"
+    target.symlink_to(named)
+    async with Server(store()) as server, client_of(server) as client:
+        for _ in range(2):
+            assert await download(client, target, overwrite=True) == target
+            assert (target.readlink(), named.read_bytes()) == (named, CONTENT)
+        assert type(await error_of(download(client, target))) is FileExistsError
+
+
+async def test_relative_path(
+    target: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A relative path counts from the folder that was current at the call."""
+    monkeypatch.chdir(target.parent)
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    async with Server(store()) as server, client_of(server) as client:
+        await download(client, Path(target.name), progress=lambda *_: os.chdir(elsewhere))
+    assert target.read_bytes() == CONTENT
+
+
 @pytest.mark.parametrize("overwrite", [True, False])
 async def test_folder_in_the_files_place_is_told_first(overwrite: bool, tmp_path: Path) -> None:
     """A folder at the target, or a missing parent folder, is reported before anything is sent."""
