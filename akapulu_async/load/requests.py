@@ -30,11 +30,11 @@ def read_requests(path: Path) -> tuple[ConnectRequest, ...]:
         ConfigurationError: It cannot be read, or a line is not a request; the message names file and line.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise ConfigurationError(f"--requests {path}: {reason}") from None
-    lines = enumerate(text.splitlines(), start=1)
+    lines = enumerate(text.split("\n"), start=1)
     requests = tuple(_parse(line, f"--requests {path}: line {number}") for number, line in lines if line.strip())
     if not requests:
         raise ConfigurationError(f"--requests {path}: the file is empty; {_EXPECTED} on each line")

@@ -57,6 +57,15 @@ def test_a_byte_order_mark_is_skipped(write: Any) -> None:
     assert len(read_requests(write("\ufeff" + json.dumps(LINE)))) == 1
 
 
+def test_other_line_breaks_are_content(write: Any) -> None:
+    """Only a line feed ends a line; the other characters that `splitlines()` knows are part of a value."""
+    name = "a\u2028b\u2029c"
+    [request] = read_requests(write(json.dumps(LINE | {"variables": {"name": name}}, ensure_ascii=False) + "\r\n"))
+    assert request.runtime_vars == {"name": name}
+    with pytest.raises(ConfigurationError, match="line 1: not JSON"):
+        read_requests(write("\x0b".join([json.dumps(LINE)] * 2)))
+
+
 def test_requests_are_taken_in_turns() -> None:
     """After the last request comes the first again."""
     first, second = ConnectRequest(SCENARIO, AVATAR), ConnectRequest(AVATAR, SCENARIO)
