@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Sequence
 
+from akapulu_async.cli import streams
+
 __all__ = ["main"]
 
 _OF_EXTRA = frozenset({"hdrh", "rich", "typer"})
@@ -14,10 +16,14 @@ _INSTALL = "install this package again with it, from a checkout by: pip install 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the arguments name, by default those of the process; returns the exit code."""
+    streams.open_closed()
     try:
-        return _run(sys.argv[1:] if arguments is None else arguments)
-    except KeyboardInterrupt:  # before a command handles it
-        return _INTERRUPTED
+        code = _run(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:
+        return streams.finish(_INTERRUPTED)
+    except OSError as error:
+        return streams.finish(streams.FAILURE, error)
+    return streams.finish(code)
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -40,13 +46,13 @@ def _without_extra(arguments: Sequence[str], missing: str) -> int:
     from akapulu_async.version import __version__  # noqa: PLC0415
 
     if arguments[:1] == ["--version"]:
-        sys.stdout.write(f"akapulu-async {__version__}\n")
+        sys.stdout.write(f"{streams.PROGRAM} {__version__}\n")
     elif arguments[:1] in (["--help"], ["-h"]):
         commands = "\n".join(f"  {name:<10}{line}" for name, line in COMMANDS.items())
         sys.stdout.write(f"Usage: akapulu-async COMMAND [ARGS]...\n\nCommands:\n{commands}\n\n")
         sys.stdout.write(f"{missing} is not installed: {_NEEDED};\n{_INSTALL}\n")
     else:
-        sys.stderr.write(f"akapulu-async: {missing} is not installed: {_NEEDED}; {_INSTALL}\n")
+        streams.complain(f"{missing} is not installed: {_NEEDED}; {_INSTALL}")
         return _BAD_USE
     return _OK
 

@@ -1,6 +1,6 @@
 """`akapulu-async`: the commands, and their common options and errors."""
 
-import os
+import logging
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeAlias
@@ -14,11 +14,9 @@ from akapulu_async.cli.doctor import doctor
 from akapulu_async.cli.download import download
 from akapulu_async.cli.exits import ExitCode, exit_code, table
 from akapulu_async.cli.load import load
-from akapulu_async.cli.screen import complain
 from akapulu_async.cli.show import show
+from akapulu_async.cli.streams import PROGRAM, complain
 from akapulu_async.cli.watch import watch
-
-PROGRAM = "akapulu-async"
 
 _EPILOG = f"""\b
 AKAPULU_API_KEY holds the API key, and AKAPULU_BASE_URL the service's address
@@ -80,18 +78,16 @@ app.command(short_help=COMMANDS["doctor"])(doctor)
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command that the arguments name; returns the exit code."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(logging.Formatter(f"{PROGRAM}: %(message)s"))
     command = typer.main.get_command(app)
     try:
         code = command.main(args=list(arguments), prog_name=PROGRAM, standalone_mode=False)
     except typer.TyperException as error:
         complain(_wrong_use(error, f"{PROGRAM} {arguments[0]}" if arguments else PROGRAM))
         return ExitCode.BAD_USE
-    except BrokenPipeError:
-        # The reader of the output stopped reading, as `head` does. Without this, Python would report it again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.FAILURE
-    except (AkapuluError, OSError) as error:
-        complain(f"{PROGRAM}: {error}")
+    except AkapuluError as error:
+        complain(str(error))
         return exit_code(error)
     return int(code or ExitCode.OK)
 
@@ -103,7 +99,7 @@ def _wrong_use(error: Any, used: str) -> str:
     option = _name(getattr(error, "param", None))
     said = _problem(error)
     wrong = error.format_message() if option is None or not said else f"{option}: {said}"
-    return f"{command}: {wrong.rstrip('.')}; see {command} --help"
+    return f"{wrong.rstrip('.')}; see {command} --help"
 
 
 def _problem(error: Any) -> str:

@@ -10,7 +10,8 @@ from rich.table import Column
 from rich.text import Text
 
 from akapulu_async.cli.exits import ExitCode, end_code
-from akapulu_async.cli.screen import Screen, complain, paragraph, plain
+from akapulu_async.cli.screen import Screen, paragraph
+from akapulu_async.cli.streams import complain, plain
 from akapulu_async.errors import SessionEndedError
 from akapulu_async.models.conversation import ConversationDetail
 from akapulu_async.sansio.lifecycle import SessionEvent, SessionState, StateChanged
@@ -123,7 +124,7 @@ async def verdict(session: ConversationSession) -> ExitCode:
         async for _ in session.events():
             pass  # raises at the end, if it failed
     except SessionEndedError as error:
-        complain(f"akapulu-async: {error}")
+        complain(str(error))
         return end_code(error, ready=session.bot_ready.is_set())
     return ExitCode.OK
 

@@ -20,16 +20,16 @@ class ExitCode(IntEnum):
         return member
 
     OK = 0, "success"
-    FAILURE = 1, "failure for any other reason"
+    FAILURE = 1, "any other failure, such as output that cannot be written"
     BAD_USE = 2, "an option or a setting is unusable, or the extra cli is not installed"
     NOT_AUTHORISED = 3, "the API key is not accepted, or lacks the permission"
-    NOT_FOUND = 4, "the conversation, scenario or avatar does not exist"
+    NOT_FOUND = 4, "the conversation, recording, scenario or avatar does not exist"
     LIMIT_REACHED = 5, "the account's slots, minutes or requests per second are used up"
     NOT_READY = 6, "the conversation ended before its bot was ready"
     TIMED_OUT = 7, "not ready yet, or timed out"
     UNREACHABLE = 8, "the service is unreachable, failed, or sent an unusable answer"
     THRESHOLD_CROSSED = 9, "a --fail-if threshold of a load test was crossed"
-    INTERRUPTED = 130, "stopped by Ctrl-C or SIGTERM"
+    INTERRUPTED = 130, "stopped by Ctrl-C or SIGTERM; simulate ends with 0 then"
 
 
 CODES: Mapping[ErrorKind, ExitCode] = {

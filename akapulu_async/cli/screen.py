@@ -7,11 +7,14 @@ import socket
 import sys
 import textwrap
 from collections.abc import Mapping
+from contextlib import suppress
 from io import TextIOWrapper
 from typing import Any, TextIO
 
 from rich.console import Console
 from rich.text import Text
+
+from akapulu_async.cli.streams import printable
 
 
 class Screen:
@@ -35,12 +38,13 @@ class Screen:
         """Print a line for people on stderr that is not a result."""
         if not self.json:
             # If both are one terminal, the console that draws the bar must write.
-            _write(self.out if self.redraws and self.err.is_terminal else self.err, text, style)
+            with suppress(OSError):  # nobody reads them; the command continues
+                _write(self.out if self.redraws and self.err.is_terminal else self.err, text, style)
 
     def emit(self, value: Mapping[str, Any]) -> None:
-        """Print an object for scripts, in one line."""
+        """Print an object for scripts, in one line of printable ASCII, which every encoding has."""
         if self.json:
-            sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+            sys.stdout.write(json.dumps(value, default=str).replace("\x7f", r"\u007f") + "\n")
             sys.stdout.flush()
 
     @property
@@ -51,8 +55,8 @@ class Screen:
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Raise the `BrokenPipeError`, where rich would close stdout and exit."""
-        raise  # noqa: PLE0704 - rich calls this while it handles the error
+        """Raise the `BrokenPipeError` being handled, as every other stream does, instead of ending the process."""
+        raise  # noqa: PLE0704
 
 
 def console(stream: TextIO) -> Console:
@@ -66,12 +70,6 @@ def console(stream: TextIO) -> Console:
 def redraws(shown: Console) -> bool:
     """Return True if lines can be redrawn there."""
     return shown.is_terminal and not shown.is_dumb_terminal
-
-
-def complain(text: str) -> None:
-    """Print an error on stderr, in one line."""
-    sys.stderr.write(f"{plain(text)}\n")
-    sys.stderr.flush()
 
 
 def confirm(question: str) -> bool:
@@ -114,11 +112,6 @@ def _read_line(woken: socket.socket) -> str:
     return line
 
 
-def plain(text: str) -> str:
-    """Return a text on one line, without control characters."""
-    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
-
-
 def paragraph(head: str, text: str, width: int) -> str:
     """Return a text wrapped into lines, the first after the head, the others indented below it.
 
@@ -132,5 +125,5 @@ def paragraph(head: str, text: str, width: int) -> str:
 
 def _write(shown: Console, text: str, style: str) -> None:
     # soft_wrap: lines are never wrapped or cut, so links and paths stay whole.
-    shown.print(Text(text, style=style), soft_wrap=True)
+    shown.print(Text(printable(text), style=style), soft_wrap=True)
     shown.file.flush()

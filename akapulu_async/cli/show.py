@@ -5,7 +5,8 @@ from typing import Any
 
 from akapulu_async.cli import signals
 from akapulu_async.cli.display import rows_json, show_dialogue
-from akapulu_async.cli.screen import Screen, plain
+from akapulu_async.cli.screen import Screen
+from akapulu_async.cli.streams import plain
 from akapulu_async.cli.target import AsJson, BaseUrl, ConversationId, Speed, Target, UseSimulator
 from akapulu_async.models.conversation import ConversationDetail, RecordingStatus
 

@@ -36,7 +36,7 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with code 2."""
-        self.exit(_BAD_OPTION, f"{self.prog}: {message}\n")
+        self.exit(_BAD_OPTION, f"akapulu-async: {message}; see {self.prog} --help\n")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -177,7 +177,7 @@ For example:
 
 
 def _refuse(parser: OneLineParser, message: str) -> int:
-    sys.stderr.write(f"{parser.prog}: {message}\n")
+    sys.stderr.write(f"akapulu-async: {message}; see {parser.prog} --help\n")
     return _BAD_OPTION
 
 

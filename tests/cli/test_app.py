@@ -53,7 +53,9 @@ def test_simulate_has_its_own_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", "--help"]) == 0
     assert "--max-concurrent" in capsys.readouterr().out
     assert main(["simulate", "--port", "x"]) == 2
-    assert capsys.readouterr().err == "akapulu-async simulate: argument --port: must be a whole number, not 'x'\n"
+    assert capsys.readouterr().err == (
+        "akapulu-async: argument --port: must be a whole number, not 'x'; see akapulu-async simulate --help\n"
+    )
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,14 +69,11 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ([], "akapulu-async: Missing command; see akapulu-async --help"),
         (["dance"], "akapulu-async: No such command 'dance'; see akapulu-async --help"),
-        (["show", "x\ny"], r"akapulu-async show: ID: 'x\\ny' is not a UUID .*; see akapulu-async show --help"),
-        (["show", "--wait"], "akapulu-async show: No such option: --wait; see akapulu-async show --help"),
-        (["load", "--conversations", "x"], "akapulu-async load: --conversations: 'x' should be a valid integer.*"),
-        (
-            ["load", "--conversations", "0"],
-            "akapulu-async load: --conversations: '0' should be greater than or .* 1;.*",
-        ),
-        (["download", "--wait"], "akapulu-async download: Option '--wait' requires an argument; see .*"),
+        (["show", "x\ny"], r"akapulu-async: ID: 'x\\ny' is not a UUID .*; see akapulu-async show --help"),
+        (["show", "--wait"], "akapulu-async: No such option: --wait; see akapulu-async show --help"),
+        (["load", "--conversations", "x"], "akapulu-async: --conversations: 'x' should be a valid integer.*"),
+        (["load", "--conversations", "0"], "akapulu-async: --conversations: '0' should be greater than or .* 1;.*"),
+        (["download", "--wait"], "akapulu-async: Option '--wait' requires an argument; see .*"),
     ],
 )
 def test_bad_use(capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
