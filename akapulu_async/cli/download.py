@@ -1,6 +1,8 @@
 """`download`: save a recording to a file."""
 
+import sys
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -9,10 +11,14 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from akapulu_async.cli import signals, values
+from akapulu_async.cli.exits import ExitCode
 from akapulu_async.cli.screen import Screen, redraws
+from akapulu_async.cli.streams import plain
 from akapulu_async.cli.target import AsJson, BaseUrl, ConversationId, Speed, Target, UseSimulator
 from akapulu_async.client import AkapuluClient
-from akapulu_async.errors import ConfigurationError, RecordingNotReadyError, RecordingTimeoutError
+from akapulu_async.errors import AkapuluError, ConfigurationError, ErrorKind, NotFoundError, RecordingNotReadyError
+from akapulu_async.resources.downloads import check_target
+from akapulu_async.resources.recordings import Recording
 from akapulu_async.tasks import in_thread
 
 ENDINGS = {
@@ -39,7 +45,8 @@ def download(
             "--output",
             "-o",
             metavar="FILE",
-            help="The file, or a folder for a file named after the conversation. [default: current folder]",
+            help="The file, or a folder for a file named after the conversation; - for stdout. "
+            "[default: current folder]",
             show_default=False,
         ),
     ] = None,
@@ -57,27 +64,37 @@ def download(
 ) -> int:
     """Download a recording, resuming an interrupted download."""
     target, screen = Target(base_url=base_url, simulator=simulator, speed=speed), Screen(json=as_json)
-    _check_place(output, force=force)
+    if output == STDOUT:
+        _check_stdout(screen)
+    elif output is not None and not output.is_dir():
+        _check_file(output, force=force)
 
-    async def fetch() -> Path:
+    async def fetch() -> None:
         async with target.conversation(session_id, over=True) as (client, known):
-            return await Download(client, known, screen, wait, force=force).run(output)
+            await Download(client, known, screen, wait, force=force).run(output)
 
-    path = signals.run(fetch())
-    size = path.stat().st_size
-    screen.emit({"path": str(path), "bytes": size})
-    screen.say(f"{path} ({size:,} bytes)")
-    return 0
+    signals.run(fetch())
+    return ExitCode.OK
 
 
-def _check_place(output: Path | None, *, force: bool) -> None:
-    """Check that the file may be written, before anything is sent."""
-    if output is None or output.is_dir():
-        return
-    if not output.parent.is_dir():
-        raise ConfigurationError(f"--output {output}: {output.parent} is not a folder; create it first")
-    if output.exists() and not force:
-        raise ConfigurationError(f"--output {output}: it exists already; --force replaces it")
+STDOUT = Path("-")
+
+
+def _check_stdout(screen: Screen) -> None:
+    if screen.json:
+        raise ConfigurationError("--output - cannot be combined with --json: both would write to stdout")
+    if sys.stdout.isatty():
+        raise ConfigurationError("--output -: stdout is a terminal, which cannot show a recording; redirect it")
+
+
+def _check_file(file: Path, *, force: bool) -> None:
+    """Check that the file may be written."""
+    try:
+        check_target(file, force)
+    except FileExistsError:
+        raise ConfigurationError(f"--output {file}: it exists already; --force replaces it") from None
+    except OSError as error:
+        raise ConfigurationError(f"--output {file}: {error}") from None
 
 
 @attrs.frozen
@@ -92,46 +109,81 @@ class Download:
 
     force: bool = attrs.field(kw_only=True)
 
-    async def run(self, output: Path | None) -> Path:
-        """Download it, and return the path of the file."""
+    async def run(self, output: Path | None) -> None:
+        """Download it, and show where it is."""
+        conversations = self.client.conversations
         try:
             if self.wait is not None:
                 self.screen.note("Waiting for the recording.")
-                await self.client.conversations.wait_for_recording(self.session_id, timeout=self.wait)
-            path = await self._place(output)
-            await in_thread(self._check, path)
-            with Bar(self.screen, path.name) as bar:
-                return await self.client.conversations.download_recording(
-                    self.session_id, path, progress=bar.show, overwrite=self.force
-                )
-        except RecordingTimeoutError:
-            raise
+                await conversations.wait_for_recording(self.session_id, timeout=self.wait)
+            async with conversations.recording(self.session_id) as recording:
+                if output == STDOUT:
+                    await self._copy(recording)
+                    return
+            await self._save(output or Path(), recording.content_type.partition(";")[0].strip().lower())
         except RecordingNotReadyError as error:
             raise NotReadyYetError(session_id=error.session_id, status_text=error.status_text) from None
+        except NotFoundError:
+            await conversations.detail(self.session_id)  # raises if there is no such conversation
+            raise NoRecordingError(f"Conversation {self.session_id} has no recording; {ONLY_RECORDED}") from None
 
-    def _check(self, path: Path) -> None:
-        _check_place(path, force=self.force)
+    async def _copy(self, recording: Recording) -> None:
+        """Write it to stdout."""
+        written = 0
+        with Bar(self.screen) as bar:
+            async for piece in recording.iter_bytes():
+                await in_thread(_write, piece)
+                written += len(piece)
+                bar.show(written, recording.size)
 
-    async def _place(self, output: Path | None) -> Path:
-        """Return the file to write: in a folder, one named after the conversation and its media type."""
-        folder = Path() if output is None else output
-        if not await in_thread(folder.is_dir):
-            return folder
-        async with self.client.conversations.recording(self.session_id) as recording:
-            media_type = recording.content_type.partition(";")[0].strip().lower()
-        return folder / f"{self.session_id}{ENDINGS.get(media_type, '.bin')}"
+    async def _save(self, output: Path, media_type: str) -> None:
+        """Save it in a file; in a folder, one named after the conversation and the media type."""
+        path = output
+        if await in_thread(output.is_dir):
+            path = output / f"{self.session_id}{ENDINGS.get(media_type, '.bin')}"
+            await in_thread(partial(_check_file, path, force=self.force))
+        with Bar(self.screen) as bar:
+            await self.client.conversations.download_recording(
+                self.session_id, path, progress=bar.show, overwrite=self.force
+            )
+        size = (await in_thread(path.stat)).st_size
+        self.screen.emit({"path": str(path), "bytes": size, "content_type": media_type})
+        self.screen.say(plain(f"{path} ({size:,} bytes)"))
+        if not fits(path.suffix, media_type):
+            self.screen.note(f"The recording is {plain(media_type)}, which does not fit the name {plain(path.name)}.")
+
+
+def _write(piece: bytes) -> None:
+    sys.stdout.buffer.write(piece)
+    sys.stdout.buffer.flush()
+
+
+def fits(suffix: str, media_type: str) -> bool:
+    """Return True if a file's suffix fits a media type, or if one of them says nothing."""
+    subtypes = {known.partition("/")[2] for known, ending in ENDINGS.items() if ending == suffix.lower()}
+    subtype = media_type.partition("/")[2]
+    return not subtypes or subtype in subtypes or subtype == "octet-stream"
+
+
+ONLY_RECORDED = "only conversations connected with `connect --record` have one"
 
 
 class NotReadyYetError(RecordingNotReadyError):
-    """The recording is not ready, and `--wait` was not given."""
+    """The recording is not ready."""
 
-    advice = "--wait SECONDS waits for it; only conversations connected with --record have one"
+    advice = f"--wait SECONDS waits for it, at most that long; {ONLY_RECORDED}"
+
+
+class NoRecordingError(AkapuluError):
+    """The conversation exists, but has no recording."""
+
+    kind = ErrorKind.NOT_FOUND
 
 
 class Bar:
     """A progress bar, if stderr is a terminal."""
 
-    def __init__(self, screen: Screen, name: str) -> None:
+    def __init__(self, screen: Screen) -> None:
         self._stack = ExitStack()
         self._progress: Progress | None = None
         if not screen.json and redraws(screen.err):
@@ -144,7 +196,7 @@ class Bar:
                 console=screen.err,
                 transient=True,
             )
-            self._task = self._progress.add_task(name, total=None)
+            self._task = self._progress.add_task("", total=None)
 
     def __enter__(self) -> Self:
         if self._progress is not None:
