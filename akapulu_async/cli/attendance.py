@@ -12,6 +12,7 @@ from akapulu_async.cli import values
 from akapulu_async.cli.display import follow, rows_json, show_dialogue, verdict
 from akapulu_async.cli.exits import ExitCode
 from akapulu_async.cli.screen import Screen, confirm
+from akapulu_async.cli.streams import PROGRAM
 from akapulu_async.cli.target import Target
 from akapulu_async.models.conversation import ConversationDetail
 from akapulu_async.sansio.polling import PollPolicy
@@ -52,6 +53,7 @@ def poll_policy(target: Target) -> PollPolicy:
 async def attend(
     session: ConversationSession,
     screen: Screen,
+    target: Target,
     *,
     transcript: bool,
     connected: Callable[[ConversationSession], object] | None = None,
@@ -61,10 +63,10 @@ async def attend(
     Args:
         session: Not entered yet.
         screen: The output.
-        transcript: Fetch the transcript without asking.
+        target: The service or the embedded simulator.
+        transcript: Fetch the transcript without asking. Nobody is asked after Ctrl-C.
         connected: Called when the connect has succeeded.
     """
-    wanted = transcript or can_ask(screen)
     is_connected = False
 
     def note_connected(session: ConversationSession) -> None:
@@ -79,14 +81,17 @@ async def attend(
     except asyncio.CancelledError:
         if not is_connected:
             raise
-        screen.note("Stopped watching; the conversation continues until its user leaves the room. To watch it again:")
-        screen.note(f"  akapulu-async watch {session.id}")
+        if target.simulator:
+            screen.note("Stopped. The simulator ends, and its conversation with it.")
+        else:
+            screen.note("Stopped watching; the conversation continues until its user leaves the room.")
+            screen.note(f"To watch it again: {PROGRAM} watch {session.id}")
         task = asyncio.current_task()
-        if not wanted or task is None:
+        if not transcript or task is None:
             raise
         task.uncancel()
-        code = ExitCode.INTERRUPTED
-    return Held(code, await session.detail() if wanted else None)
+        return Held(ExitCode.INTERRUPTED, await session.detail())
+    return Held(code, await session.detail() if transcript or can_ask(screen) else None)
 
 
 def can_ask(screen: Screen) -> bool:

@@ -77,7 +77,7 @@ def connect(
         async with target.client(poll=poll_policy(target)) as client:
             show_room = partial(_show_room, screen=screen, show_link=show_link, invite=not simulator)
             session = client.session(request, ready_timeout=limit)
-            return await attend(session, screen, transcript=transcript, connected=show_room)
+            return await attend(session, screen, target, transcript=transcript, connected=show_room)
 
     return finish(signals.run(hold()), screen, ask=not transcript)
 

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ HANG_UP = getattr(signal, "SIGHUP", None)  # not on Windows
 SIGNALS = tuple(number for number in (signal.SIGINT, signal.SIGTERM, HANG_UP) if number is not None)
 
 SHOW_CURSOR = "\033[?25h"
+"""A live display hides it."""
 
 
 class Interrupts:
@@ -77,7 +78,9 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
 
 def _leave_at_once() -> None:
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stderr, sys.stdout):
         if stream.isatty():
-            os.write(stream.fileno(), SHOW_CURSOR.encode())  # a live display hides it
+            with suppress(OSError):  # the terminal may be gone
+                os.write(stream.fileno(), f"{SHOW_CURSOR}\n".encode())  # the prompt begins a line of its own
+            break
     os._exit(ExitCode.INTERRUPTED)

@@ -1,7 +1,8 @@
 """The target of a command: the service, or an embedded simulator."""
 
+import logging
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -9,8 +10,10 @@ import attrs
 import typer
 
 from akapulu_async.cli import values
+from akapulu_async.cli.streams import PROGRAM
 from akapulu_async.client import AkapuluClient
 from akapulu_async.errors import ConfigurationError
+from akapulu_async.log import logger
 from akapulu_async.models.connection import ConnectRequest
 from akapulu_async.sansio.urls import DEFAULT_BASE_URL
 
@@ -51,6 +54,8 @@ ConversationId: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
+
+KEY = "AKAPULU_API_KEY"
 
 SPEED = 6.0
 
@@ -120,10 +125,11 @@ class Target:
             ConfigurationError: There is no API key, or a setting is unusable.
         """
         if not self.simulator:
+            check_key()
             async with AkapuluClient(base_url=self.address()[0], **options) as client:
                 yield client
             return
-        async with self.simulated() as sim, client_of(sim, **options) as client:
+        async with self._simulated_client(options) as (_, client):
             yield client
 
     @asynccontextmanager
@@ -150,20 +156,39 @@ class Target:
             raise ConfigurationError(
                 f"ID {session_id} cannot be combined with --simulator, which has its own conversation"
             )
-        async with self.simulated() as sim, client_of(sim, **options) as client:
+        async with self._simulated_client(options) as (sim, client):
             request = ConnectRequest(SIMULATED, SIMULATED, runtime_vars=SIMULATED_VARIABLES, record_conversation=True)
             connection = await client.conversations.connect(request)
             if over:
                 sim.advance(LONG_ENOUGH)
             yield client, connection.conversation_session_id
 
-    def simulated(self, **options: Any) -> "Simulator":
-        """Return the simulator to embed; options are passed on to it."""
+    def simulated(self) -> "Simulator":
+        """Return the simulator to embed."""
         from akapulu_async.simulator import Simulator  # noqa: PLC0415 - only those who use it pay for it
 
-        return Simulator(**{"speed": self.speed, "end_with_script": True, **options})
+        return Simulator(speed=self.speed, end_with_script=True)
+
+    @asynccontextmanager
+    async def _simulated_client(self, options: Mapping[str, Any]) -> AsyncGenerator[tuple["Simulator", AkapuluClient]]:
+        """Open the simulator and a client of it. No slot is lost by its conversations, so no log line warns of one."""
+        level = logger.level
+        logger.setLevel(logging.ERROR)
+        try:
+            async with self.simulated() as sim, AkapuluClient(sim.api_key, base_url=sim.base_url, **options) as client:
+                yield sim, client
+        finally:
+            logger.setLevel(level)
 
 
-def client_of(sim: "Simulator", **options: Any) -> AkapuluClient:
-    """Return a client of a simulator; options are passed on to `AkapuluClient`."""
-    return AkapuluClient(sim.api_key, base_url=sim.base_url, **options)
+def check_key() -> None:
+    """Check that there is an API key.
+
+    Raises:
+        ConfigurationError: AKAPULU_API_KEY is not set.
+    """
+    if not os.environ.get(KEY):
+        raise ConfigurationError(
+            f"{KEY} is not set; set it to your account's key, or use --simulator, which needs none; "
+            f"`{PROGRAM} doctor` checks your settings"
+        )

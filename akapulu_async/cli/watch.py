@@ -34,7 +34,7 @@ def watch(
                 screen.emit({"event": "over", "session_id": known})
                 wanted = transcript or can_ask(screen)
                 return Held(ExitCode.OK, await client.conversations.detail(known) if wanted else None)
-            return await attend(client.attach(known, ready_timeout=limit), screen, transcript=transcript)
+            return await attend(client.attach(known, ready_timeout=limit), screen, target, transcript=transcript)
 
     return finish(signals.run(hold()), screen, ask=not transcript)
 

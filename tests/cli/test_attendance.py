@@ -28,7 +28,7 @@ async def test_cancelled_before_it_is_connected(still: Simulator) -> None:
     """Before the connect has succeeded, cancellation passes, and no transcript is fetched."""
     still.add_fault(Fault(route="connect", delay=0.2))
     async with client_of(still) as client:
-        task = asyncio.create_task(attend(client.session(ConnectRequest(ID, ID)), Screen(), transcript=True))
+        task = asyncio.create_task(attend(client.session(ConnectRequest(ID, ID)), Screen(), Target(), transcript=True))
         await still.wait_for_request("connect", timeout=HANG)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -41,7 +41,7 @@ async def test_cancelled(still: Simulator, capsys: pytest.CaptureFixture[str], t
     """Cancellation returns the transcript so far if it is wanted; otherwise it passes."""
     async with client_of(still) as client:
         session = client.session(ConnectRequest(ID, ID))
-        task = asyncio.create_task(attend(session, Screen(), transcript=transcript))
+        task = asyncio.create_task(attend(session, Screen(), Target(), transcript=transcript))
         await still.wait_for_request("updates", timeout=HANG)
         task.cancel()
         if transcript:

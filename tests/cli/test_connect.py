@@ -1,5 +1,6 @@
 """`connect` follows one conversation from connect to end."""
 
+import re
 import signal
 from uuid import UUID
 
@@ -228,28 +229,41 @@ async def test_a_dumb_terminal_gets_lines() -> None:
 
 
 async def test_a_typed_ctrl_c(still: Simulator) -> None:
-    """After Ctrl-C in a terminal the screen is clean, and the transcript is offered."""
+    """After Ctrl-C in a terminal the screen is clean, nothing is asked, and the way back is shown."""
     async with terminal("connect", *IDS, sim=still) as shown:
         await still.wait_for_request("updates", timeout=HANG)
         shown.type("\x03")
-        await shown.expect("Show the transcript")
-        shown.type("y\n")
         assert await shown.end() == 130
     text = as_read(shown.shown)
     assert "ended (cancelled)" in text
-    assert "Nothing was said." in text
+    assert "Show the transcript" not in text
+    assert re.search(r"watch [0-9a-f-]{36}\n$", text)
+    assert still.count("detail") == 0
+
+
+async def test_ctrl_c_with_the_embedded_simulator() -> None:
+    """Nothing promises that a conversation of the embedded simulator continues or holds a slot."""
+    async with running("connect", "--simulator", "--speed", "1") as process:
+        assert process.stdout is not None
+        shown = b""
+        while b"Room " not in shown:
+            shown += await process.stdout.receive()
+        process.send_signal(signal.SIGINT)
+        done = await rest_of(process)
+    assert done.code == 130
+    assert done.err.splitlines()[1:] == ["Stopped. The simulator ends, and its conversation with it."]
 
 
 async def test_two_typed_ctrl_cs(still: Simulator) -> None:
-    """The second Ctrl-C ends it at once, and the cursor is shown again."""
+    """The second Ctrl-C ends it at once; the cursor is shown again, and the prompt begins a line."""
     still.add_fault(Fault(route="detail", delay=60))
-    async with terminal("connect", *IDS, sim=still) as shown:
+    async with terminal("connect", *IDS, "--transcript", sim=still) as shown:
         await still.wait_for_request("updates", timeout=HANG)
         shown.type("\x03")
         await still.wait_for_request("detail", timeout=HANG)
         shown.type("\x03")
         assert await shown.end() == 130
-    assert shown.shown.rfind("\x1b[?25h") > shown.shown.rfind("\x1b[?25l")
+    assert shown.shown.endswith("\x1b[?25h\r\n")
 
 
 @pytest.mark.parametrize(

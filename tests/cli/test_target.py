@@ -1,9 +1,12 @@
 """The target of a command."""
 
+import asyncio
+
 import pytest
 
-from akapulu_async import ConfigurationError, NotFoundError, PollPolicy
-from akapulu_async.cli.target import Target, client_of
+from akapulu_async import ConfigurationError, ConnectRequest, NotFoundError, PollPolicy
+from akapulu_async.cli.target import Target
+from akapulu_async.log import logger
 from akapulu_async.simulator import Simulator
 from tests.cli.running import ID
 
@@ -85,7 +88,26 @@ def test_options_that_exclude_each_other() -> None:
         Target(speed=2)
 
 
-async def test_a_client_of_a_simulator(still: Simulator) -> None:
-    """Options reach the client."""
-    async with client_of(still, poll=PollPolicy(3)) as client:
-        assert (client.base_url, client.poll.interval) == (still.base_url, 3)
+@pytest.mark.parametrize("key", ["", None])
+async def test_no_key(monkeypatch: pytest.MonkeyPatch, key: str | None) -> None:
+    """Without a key, the error names the variable and both remedies of the command line."""
+    monkeypatch.delenv("AKAPULU_API_KEY", raising=False)
+    if key is not None:
+        monkeypatch.setenv("AKAPULU_API_KEY", key)
+    with pytest.raises(
+        ConfigurationError, match=r"^AKAPULU_API_KEY is not set; .*--simulator.*akapulu-async doctor"
+    ) as e:
+        async with Target().client():
+            pytest.fail("it was entered")
+    assert "api_key=" not in str(e.value)
+
+
+async def test_the_simulators_conversations_cost_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """No warning says that a conversation of the embedded simulator may hold a slot; later ones are logged again."""
+    async with Target(simulator=True).client() as client:
+        with pytest.raises(asyncio.CancelledError):
+            async with client.session(ConnectRequest(ID, ID)):
+                raise asyncio.CancelledError
+    assert caplog.records == []
+    logger.warning("as before")
+    assert [record.message for record in caplog.records] == ["as before"]
