@@ -17,7 +17,7 @@ import attrs
 from akapulu_async.cli import signals
 from akapulu_async.cli.exits import ExitCode, exit_code
 from akapulu_async.cli.screen import Screen, paragraph
-from akapulu_async.cli.target import AsJson, BaseUrl, Speed, Target, UseSimulator
+from akapulu_async.cli.target import KEY, AsJson, BaseUrl, Speed, Target, UseSimulator
 from akapulu_async.client import AkapuluClient
 from akapulu_async.errors import (
     AkapuluError,
@@ -27,12 +27,13 @@ from akapulu_async.errors import (
     InvalidResponseError,
     NotFoundError,
     PermissionDeniedError,
+    RateLimitError,
     ServerError,
 )
 from akapulu_async.http.aiohttp_session import environment_proxy, sent_once
 from akapulu_async.sansio.retry import RetryPolicy, Timeouts
 from akapulu_async.sansio.urls import DEFAULT_BASE_URL
-from akapulu_async.secret import Secret
+from akapulu_async.secret import Secret, excerpt
 
 
 class Status(StrEnum):
@@ -122,17 +123,23 @@ async def examine(target: Target) -> list[Finding]:
         async with target.simulated() as sim:
             key = Finding("key", Status.OK, "the simulator's own")
             address = Finding("address", Status.OK, f"{sim.base_url} (embedded simulator)")
-            return [key, address, *await _ask(sim.base_url, Secret(sim.api_key))]
+            return [key, address, *await _ask(sim.base_url, Secret(sim.api_key), None)]
+    key = key_finding()
     try:
         base_url, source = target.address()
-        proxy = environment_proxy(base_url)
     except ConfigurationError as error:
         do = "Set AKAPULU_BASE_URL to an https URL, or unset it"
-        return [key_finding(), Finding("address", Status.PROBLEM, str(error), do, ExitCode.BAD_USE)]
+        return [key, Finding("address", Status.PROBLEM, str(error), do, ExitCode.BAD_USE)]
+    try:
+        proxy = environment_proxy(base_url)
+    except ConfigurationError as error:
+        do = "Correct the variable or unset it; NO_PROXY lists the hosts that need no proxy"
+        address = Finding("address", Status.OK, f"{base_url} ({source})")
+        return [key, address, Finding("proxy", Status.PROBLEM, str(error), do, ExitCode.BAD_USE)]
     through = "" if proxy is None else f", through the proxy {urlsplit(proxy).hostname}"
-    key, address = key_finding(), Finding("address", Status.OK, f"{base_url} ({source}){through}")
-    usable = key.status is Status.OK
-    return [key, address, *await _ask(base_url, Secret(os.environ["AKAPULU_API_KEY"]) if usable else None)]
+    address = Finding("address", Status.OK, f"{base_url} ({source}){through}")
+    api_key = Secret(os.environ[KEY]) if key.status is Status.OK else None
+    return [key, address, *await _ask(base_url, api_key, proxy)]
 
 
 def key_finding() -> Finding:
@@ -140,10 +147,10 @@ def key_finding() -> Finding:
     try:
         AkapuluClient(base_url=DEFAULT_BASE_URL)
     except ConfigurationError as error:
-        do = "Set AKAPULU_API_KEY to the key of your account, or try --simulator, which needs none"
-        found = "AKAPULU_API_KEY is not set" if "AKAPULU_API_KEY" not in os.environ else str(error)
+        do = f"Set {KEY} to the key of your account, or try --simulator, which needs none"
+        found = str(error) if os.environ.get(KEY) else f"{KEY} is not set"
         return Finding("key", Status.PROBLEM, found, do, ExitCode.BAD_USE)
-    return Finding("key", Status.OK, "AKAPULU_API_KEY is set")
+    return Finding("key", Status.OK, f"{KEY} is set")
 
 
 @attrs.define
@@ -159,28 +166,34 @@ class Probe:
     clock_ahead: float | None = None
     """Seconds by which this machine's clock is ahead of the answer's date; None without a date."""
 
+    media_type: str = ""
+    """That of the answer; empty if it has none."""
+
+    location: str = ""
+    """Where the answer redirects to, without secrets; empty if it does not."""
+
     @property
     def answered(self) -> bool:
         """True if the service answered, with whatever status."""
         return self.error is None or isinstance(self.error, ApiError)
 
 
-async def _ask(base_url: str, api_key: Secret | None) -> list[Finding]:
+async def _ask(base_url: str, api_key: Secret | None, proxy: str | None) -> list[Finding]:
     """Ask with the key, and with a made-up one if there is none, or to see whether keys are checked."""
-    own = None if api_key is None else await probe(base_url, api_key)
-    if own is not None and not isinstance(own.error, NotFoundError):
-        return _of_service(own, base_url) + ([key_verdict(own.error, None)] if own.answered else [])
-    other = await probe(base_url, MADE_UP_KEY)
-    if own is None:
-        return _of_service(other, base_url)
-    return [*_of_service(own, base_url), key_verdict(own.error, other.error)]
+    asked = await probe(base_url, api_key or MADE_UP_KEY, proxy)
+    service = service_finding(asked, base_url, proxy)
+    findings = [service, *([clock_finding(asked.clock_ahead)] if asked.answered else [])]
+    if api_key is None or service.status is Status.PROBLEM:
+        return findings
+    made_up = await probe(base_url, MADE_UP_KEY, proxy) if isinstance(asked.error, NotFoundError) else None
+    return [*findings, key_verdict(asked.error, made_up and made_up.error)]
 
 
-async def probe(base_url: str, api_key: Secret) -> Probe:
+async def probe(base_url: str, api_key: Secret, proxy: str | None) -> Probe:
     """Ask for a conversation that does not exist."""
     result = Probe()
     async with (
-        _observed(base_url, result) as http,
+        _observed(proxy, result) as http,
         AkapuluClient(
             api_key, base_url=base_url, http=http, timeouts=PATIENCE, retry=RetryPolicy(attempts=1)
         ) as client,
@@ -195,19 +208,19 @@ async def probe(base_url: str, api_key: Secret) -> Probe:
 
 
 @asynccontextmanager
-async def _observed(base_url: str, result: Probe) -> AsyncGenerator[aiohttp.ClientSession]:
-    """Open a session that notes the date of its answers."""
+async def _observed(proxy: str | None, result: Probe) -> AsyncGenerator[aiohttp.ClientSession]:
+    """Open a session that notes the headers of its answers."""
 
     async def note(_: object, __: object, ended: aiohttp.TraceRequestEndParams) -> None:
-        result.clock_ahead = clock_ahead(ended.response.headers.get("Date"), time.time())
+        headers = ended.response.headers
+        result.clock_ahead = clock_ahead(headers.get("Date"), time.time())
+        result.media_type = excerpt(headers.get("Content-Type", "").partition(";")[0].strip().lower())
+        result.location = excerpt(headers.get("Location", ""))
 
     trace = aiohttp.TraceConfig()
     trace.on_request_end.append(note)
     async with aiohttp.ClientSession(
-        proxy=environment_proxy(base_url),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        middlewares=(sent_once,),
-        trace_configs=[trace],
+        proxy=proxy, cookie_jar=aiohttp.DummyCookieJar(), middlewares=(sent_once,), trace_configs=[trace]
     ) as http:
         yield http
 
@@ -223,23 +236,40 @@ def clock_ahead(date: str | None, now: float) -> float | None:
         return None
 
 
-def _of_service(asked: Probe, base_url: str) -> list[Finding]:
-    return [service_finding(asked, base_url), *([clock_finding(asked.clock_ahead)] if asked.answered else [])]
+def service_finding(asked: Probe, base_url: str, proxy: str | None = None) -> Finding:
+    """Check that the service answers, and not something else at its address."""
+    error = asked.error
+    if not asked.answered or isinstance(error, ServerError):
+        assert error is not None
+        match error:
+            case ServerError():
+                do = "Wait, and try again"
+            case InvalidResponseError():
+                do = _other_address(base_url)
+            case _ if proxy is not None:
+                do = "Check the proxy, its user name and password (HTTPS_PROXY, ALL_PROXY, NO_PROXY), and the network"
+            case _:
+                do = "Check the address and the network; SSL_CERT_FILE names the certificate of a CA of your own"
+        return Finding("service", Status.PROBLEM, str(error), do, exit_code(error))
+    if isinstance(error, ApiError):
+        found = f"answered {error.status}"
+        if 300 <= error.status < 400:  # noqa: PLR2004 - the redirects
+            base = asked.location.removesuffix(error.path)
+            moved = base != asked.location and base.startswith("http")
+            do = f"Set the base URL to {base}" if moved else _other_address(base_url)
+            found = f"{found}, a redirect to {asked.location or 'nowhere'}"
+            return Finding("service", Status.PROBLEM, found, do, ExitCode.UNREACHABLE)
+        if not asked.media_type.endswith("json"):
+            found = f"{found} with {asked.media_type or 'no content type'}; Akapulu answers with JSON"
+            return Finding("service", Status.PROBLEM, found, _other_address(base_url), ExitCode.UNREACHABLE)
+    return Finding("service", Status.OK, f"answered in {1000 * asked.seconds:.0f} ms")
 
 
-def service_finding(asked: Probe, base_url: str) -> Finding:
-    """Check that the service answers."""
-    match asked.error:
-        case ServerError() as error:
-            return Finding("service", Status.PROBLEM, str(error), "Wait, and try again", exit_code(error))
-        case InvalidResponseError() as error:
-            do = f"Check that {base_url} is Akapulu's API, and any proxy in between"
-            return Finding("service", Status.PROBLEM, str(error), do, exit_code(error))
-        case error if not asked.answered and error is not None:
-            do = "Check the address, the network and the proxy (HTTPS_PROXY, SSL_CERT_FILE)"
-            return Finding("service", Status.PROBLEM, str(error), do, exit_code(error))
-        case _:
-            return Finding("service", Status.OK, f"answered in {1000 * asked.seconds:.0f} ms")
+def _other_address(base_url: str) -> str:
+    """Return what to do about an answer that is not Akapulu's."""
+    if "/api" not in urlsplit(base_url).path:
+        return f"The base URL may lack the path /api: try {base_url}/api"
+    return f"Check that {base_url} is Akapulu's API, and any proxy in between"
 
 
 def key_verdict(own: AkapuluError | None, made_up: AkapuluError | None) -> Finding:
@@ -262,9 +292,12 @@ def key_verdict(own: AkapuluError | None, made_up: AkapuluError | None) -> Findi
             do = "Check the permissions of the key's owner"
             found = f"the key may not read conversations ({error.status})"
             return Finding("account", Status.PROBLEM, found, do, exit_code(error))
-        case _:
+        case None | RateLimitError(), _:
             found = f"unknown: {own or 'the conversation exists by chance'}"
             return Finding("account", Status.WARNING, found, "Try again later")
+        case error, _:
+            do = "Check the address: Akapulu answers 404 to this request"
+            return Finding("account", Status.PROBLEM, f"unknown: {error}", do, exit_code(error))
 
 
 def clock_finding(ahead: float | None) -> Finding:

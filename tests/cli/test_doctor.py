@@ -4,19 +4,32 @@ import os
 import platform
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from akapulu_async import ApiError, InvalidResponseError, NotFoundError
 from akapulu_async.cli import doctor
-from akapulu_async.cli.doctor import Finding, Status, clock_ahead, clock_finding, examine, key_finding, version_findings
+from akapulu_async.cli.doctor import (
+    Finding,
+    Probe,
+    Status,
+    clock_ahead,
+    clock_finding,
+    examine,
+    key_finding,
+    service_finding,
+    version_findings,
+)
 from akapulu_async.cli.exits import ExitCode
 from akapulu_async.cli.target import Target
 from akapulu_async.simulator import Fault, Simulator
 from akapulu_async.version import __version__
 from tests.cli.running import COLOURS, CONTROL_CODES, run, terminal
+from tests.support.misbehaving import Peer, Seen, Server, http, raw
 
 
 async def test_all_is_well(still: Simulator) -> None:
@@ -158,13 +171,74 @@ async def test_an_address_that_accepts_any_key(still: Simulator) -> None:
     assert "address" in findings["account"].do
 
 
-@pytest.mark.parametrize(("status", "name"), [(429, "account"), (400, "account")])
-async def test_an_unclear_answer(still: Simulator, status: int, name: str) -> None:
-    """An answer that says nothing about the key is a warning that quotes it."""
+@pytest.mark.parametrize(("status", "severity"), [(429, Status.WARNING), (400, Status.PROBLEM)])
+async def test_an_unclear_answer(still: Simulator, status: int, severity: Status) -> None:
+    """An answer that says nothing about the key is quoted; only too many requests pass by themselves."""
     still.add_fault(Fault(status=status))
-    finding = (await found(still))[name]
-    assert finding.status is Status.WARNING
+    finding = (await found(still))["account"]
+    assert finding.status is severity
     assert str(status) in finding.found
+    assert (finding.do == "Try again later") == (severity is Status.WARNING)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+async def test_something_else_answers(still: Simulator, status: int) -> None:
+    """A web page is a problem of the address or a proxy, and says nothing about the key."""
+    still.add_fault(Fault(status=status, body="<html>", content_type="text/html", times=None))
+    findings = await found(still)
+    assert told(findings) == {"key": "ok", "address": "ok", "service": "problem", "clock": "ok"}
+    assert findings["service"].found == f"answered {status} with text/html; Akapulu answers with JSON"
+    assert findings["service"].do == f"Check that {still.base_url} is Akapulu's API, and any proxy in between"
+    assert findings["service"].code is ExitCode.UNREACHABLE
+
+
+@pytest.mark.parametrize("problem", ["web page", "redirect", "not JSON"])
+def test_a_base_url_without_its_path(problem: str) -> None:
+    """If the base URL lacks /api, and the answer is not the API's, the advice is to add it."""
+    where: dict[str, Any] = {"method": "GET", "path": "/conversations/x/"}
+    asked = {
+        "web page": Probe(NotFoundError(status=404, **where), media_type="text/html"),
+        "redirect": Probe(ApiError(status=302, **where), location="/login"),
+        "not JSON": Probe(InvalidResponseError(status=200, problem="it is not JSON", **where)),
+    }[problem]
+    finding = service_finding(asked, "https://akapulu.com")
+    assert finding.status is Status.PROBLEM
+    assert finding.do == "The base URL may lack the path /api: try https://akapulu.com/api"
+
+
+async def test_a_redirect() -> None:
+    """A redirect of the API to another address is a problem, and the advice is to use that address."""
+
+    async def moved(peer: Peer, seen: Seen) -> None:
+        path = seen.target.removeprefix("/api")
+        await peer.send(http(301, {"Location": f"https://new.example/v2{path}"}))
+
+    async with Server(moved) as server:
+        [*_, service, _] = await examine(Target(base_url=server.base_url))
+    assert (service.status, service.code) == (Status.PROBLEM, ExitCode.UNREACHABLE)
+    assert service.found.startswith("answered 301, a redirect to https://new.example/v2/conversations/")
+    assert service.do == "Set the base URL to https://new.example/v2"
+
+
+async def test_a_bad_proxy_setting(environment: pytest.MonkeyPatch) -> None:
+    """An unusable proxy setting is a problem of its own, not of the address."""
+    environment.setenv("HTTPS_PROXY", "socks5://me:secret@127.0.0.1:9")
+    findings = {finding.name: finding for finding in await examine(Target(base_url="https://akapulu.example/api"))}
+    assert told(findings) == {"key": "ok", "address": "ok", "proxy": "problem"}
+    assert "HTTPS_PROXY" in findings["proxy"].found
+    assert findings["proxy"].do == "Correct the variable or unset it; NO_PROXY lists the hosts that need no proxy"
+    assert findings["proxy"].code is ExitCode.BAD_USE
+    assert "secret" not in str(findings)
+
+
+async def test_a_proxy_that_refuses(environment: pytest.MonkeyPatch) -> None:
+    """If a proxy refuses, the advice is about the proxy, not about the base URL."""
+    async with Server(raw(http(407))) as server:
+        environment.setenv("HTTPS_PROXY", server.base_url.removesuffix("/api"))
+        [*_, service] = await examine(Target(base_url="https://akapulu.example/api"))
+    assert service.status is Status.PROBLEM
+    assert "407" in service.found
+    assert "user name and password (HTTPS_PROXY" in service.do
 
 
 @pytest.mark.parametrize(
