@@ -12,7 +12,7 @@ from akapulu_async.cli import values
 from akapulu_async.cli.display import follow, rows_json, show_dialogue, verdict
 from akapulu_async.cli.exits import ExitCode
 from akapulu_async.cli.screen import Screen, confirm
-from akapulu_async.cli.streams import PROGRAM
+from akapulu_async.cli.streams import PROGRAM, complain
 from akapulu_async.cli.target import Target
 from akapulu_async.models.conversation import ConversationDetail
 from akapulu_async.sansio.polling import PollPolicy
@@ -78,13 +78,16 @@ async def attend(
     try:
         await follow(session, screen, connected=note_connected)
         code = await verdict(session)
+    except OSError:
+        if is_connected and not target.simulator:  # the log does not warn, as it does after Ctrl-C
+            complain(f"conversation {session.id} continues; to watch it: {PROGRAM} watch {session.id}")
+        raise
     except asyncio.CancelledError:
         if not is_connected:
             raise
         if target.simulator:
             screen.note("Stopped. The simulator ends, and its conversation with it.")
         else:
-            screen.note("Stopped watching; the conversation continues until its user leaves the room.")
             screen.note(f"To watch it again: {PROGRAM} watch {session.id}")
         task = asyncio.current_task()
         if not transcript or task is None:

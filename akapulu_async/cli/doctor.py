@@ -185,8 +185,9 @@ async def _ask(base_url: str, api_key: Secret | None, proxy: str | None) -> list
     findings = [service, *([clock_finding(asked.clock_ahead)] if asked.answered else [])]
     if api_key is None or service.status is Status.PROBLEM:
         return findings
-    made_up = await probe(base_url, MADE_UP_KEY, proxy) if isinstance(asked.error, NotFoundError) else None
-    return [*findings, key_verdict(asked.error, made_up and made_up.error)]
+    is_unknown = isinstance(asked.error, NotFoundError)
+    made_up = (await probe(base_url, MADE_UP_KEY, proxy)).error if is_unknown else None
+    return [*findings, key_verdict(asked.error, made_up)]
 
 
 async def probe(base_url: str, api_key: Secret, proxy: str | None) -> Probe:
@@ -255,7 +256,7 @@ def service_finding(asked: Probe, base_url: str, proxy: str | None = None) -> Fi
         found = f"answered {error.status}"
         if 300 <= error.status < 400:  # noqa: PLR2004 - the redirects
             base = asked.location.removesuffix(error.path)
-            moved = base != asked.location and base.startswith("http")
+            moved = base != asked.location and base.startswith("https://")
             do = f"Set the base URL to {base}" if moved else _other_address(base_url)
             found = f"{found}, a redirect to {asked.location or 'nowhere'}"
             return Finding("service", Status.PROBLEM, found, do, ExitCode.UNREACHABLE)

@@ -1,5 +1,6 @@
 """The standard streams, which may be closed, full or without a reader. Needs no extra."""
 
+import errno
 import os
 import sys
 from contextlib import suppress
@@ -9,6 +10,9 @@ PROGRAM = "akapulu-async"
 
 FAILURE = 1
 """The exit code, as in `ExitCode`."""
+
+UNWRITABLE = {errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC}
+"""Errors of stdout, or of the file that a command writes."""
 
 
 def open_closed() -> None:
@@ -47,9 +51,7 @@ def finish(code: int, error: OSError | None = None) -> int:
     if error is not None:
         code = code or FAILURE
         if not isinstance(error, BrokenPipeError):
-            # Without a file's name, it is about stdout, or the file that a command was told to write.
-            nameless = error.errno is not None and error.filename is None
-            complain(f"cannot write the output: {error.strerror}" if nameless else str(error))
+            complain(f"cannot write the output: {error.strerror}" if error.errno in UNWRITABLE else str(error))
     _flush(sys.stderr)
     return code
 

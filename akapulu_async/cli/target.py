@@ -125,7 +125,11 @@ class Target:
             ConfigurationError: There is no API key, or a setting is unusable.
         """
         if not self.simulator:
-            check_key()
+            if not os.environ.get(KEY):
+                raise ConfigurationError(
+                    f"{KEY} is not set; set it to your account's key, or use --simulator, which needs none; "
+                    f"`{PROGRAM} doctor` checks your settings"
+                )
             async with AkapuluClient(base_url=self.address()[0], **options) as client:
                 yield client
             return
@@ -171,7 +175,7 @@ class Target:
 
     @asynccontextmanager
     async def _simulated_client(self, options: Mapping[str, Any]) -> AsyncGenerator[tuple["Simulator", AkapuluClient]]:
-        """Open the simulator and a client of it. No slot is lost by its conversations, so no log line warns of one."""
+        """Open the simulator and a client of it, without warnings: its conversations cost nothing."""
         level = logger.level
         logger.setLevel(logging.ERROR)
         try:
@@ -179,16 +183,3 @@ class Target:
                 yield sim, client
         finally:
             logger.setLevel(level)
-
-
-def check_key() -> None:
-    """Check that there is an API key.
-
-    Raises:
-        ConfigurationError: AKAPULU_API_KEY is not set.
-    """
-    if not os.environ.get(KEY):
-        raise ConfigurationError(
-            f"{KEY} is not set; set it to your account's key, or use --simulator, which needs none; "
-            f"`{PROGRAM} doctor` checks your settings"
-        )

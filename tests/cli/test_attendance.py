@@ -54,6 +54,20 @@ async def test_cancelled(still: Simulator, capsys: pytest.CaptureFixture[str], t
     assert f"akapulu-async watch {session.id}" in capsys.readouterr().err
 
 
+async def test_no_reader(still: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
+    """If nobody reads the output any more, the error names the conversation, which continues."""
+
+    def connected(_: object) -> None:
+        raise BrokenPipeError
+
+    async with client_of(still) as client:
+        session = client.session(ConnectRequest(ID, ID))
+        with pytest.raises(BrokenPipeError):
+            await attend(session, Screen(json=True), Target(), transcript=False, connected=connected)
+    [line] = capsys.readouterr().err.splitlines()
+    assert line == f"akapulu-async: conversation {session.id} continues; to watch it: akapulu-async watch {session.id}"
+
+
 async def test_finish(still: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
     """The transcript is shown as a dialogue, as JSON, or not at all."""
     async with client_of(still) as client:
