@@ -37,15 +37,14 @@ MOST_CAUSES = 5
 
 
 async def follow(recorder: Recorder, screen: Screen, plan: LoadPlan) -> None:
-    """Show the progress of a test until cancelled, or until it cannot be written; with JSON output, show nothing."""
-    if screen.json:
-        return
-    with suppress(OSError):  # a closed or full terminal ends no test
+    """Show the progress of a test until cancelled, or until it cannot be drawn; with JSON output, show nothing."""
+    if not screen.json:
         await (_draw if screen.redraws else _print_lines)(recorder, screen, plan)
 
 
 async def _draw(recorder: Recorder, screen: Screen, plan: LoadPlan) -> None:
-    with Live(console=screen.out, auto_refresh=False, transient=True) as live:
+    # A closed terminal ends no test.
+    with suppress(OSError), Live(console=screen.out, auto_refresh=False, transient=True) as live:
 
         def show(seen: View) -> None:
             live.update(picture(seen), refresh=True)

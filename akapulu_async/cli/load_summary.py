@@ -1,9 +1,6 @@
 """The results of a load test: tables for people, one JSON object for scripts, and files."""
 
-import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from akapulu_async import ConfigurationError
-from akapulu_async.cli.screen import Screen, complain
+from akapulu_async.cli.screen import Screen
+from akapulu_async.cli.streams import complain
 from akapulu_async.load.comparison import Earlier, compared
 from akapulu_async.load.metrics import FAMILIES, STATISTICS, Verdict, metrics, unit
 from akapulu_async.load.report import write_report
@@ -38,7 +36,7 @@ def deliver(
         _written("report", files.report, partial(write_report, result, verdicts, earlier), screen),
         _tried("the figures", partial(show, result, verdicts, earlier, screen)),
     ]
-    return _flushed() and all(done)
+    return all(done)
 
 
 def _written(name: str, path: Path | None, write: Callable[[Path], None], screen: Screen) -> bool:
@@ -46,8 +44,7 @@ def _written(name: str, path: Path | None, write: Callable[[Path], None], screen
         return True
     if not _tried(f"{name} {path}", partial(write, path)):
         return False
-    with suppress(OSError):  # the file is there
-        screen.note(f"{name}: {path}")
+    screen.note(f"{name}: {path}")
     return True
 
 
@@ -56,22 +53,9 @@ def _tried(name: str, output: Callable[[], None]) -> bool:
         output()
     except OSError as error:
         if not isinstance(error, BrokenPipeError):  # a reader that has enough, as `head`
-            with suppress(OSError):
-                complain(f"akapulu-async load: {name}: {error.strerror or error}")
+            complain(f"{name}: {error.strerror or error}")
         return False
     return True
-
-
-def _flushed() -> bool:
-    """Flush stdout and stderr. One that cannot be written is replaced, or Python would fail again at exit."""
-    whole = True
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-            whole = whole and stream is sys.stderr  # has no results
-    return whole
 
 
 def show(result: LoadResult, verdicts: Sequence[Verdict], earlier: Earlier | None, screen: Screen) -> None:

@@ -243,15 +243,13 @@ async def test_a_typed_ctrl_c(still: Simulator) -> None:
 
 async def test_ctrl_c_with_the_embedded_simulator() -> None:
     """Nothing promises that a conversation of the embedded simulator continues or holds a slot."""
-    async with running("connect", "--simulator", "--speed", "1") as process:
-        assert process.stdout is not None
-        shown = b""
-        while b"Room " not in shown:
-            shown += await process.stdout.receive()
-        process.send_signal(signal.SIGINT)
-        done = await rest_of(process)
-    assert done.code == 130
-    assert done.err.splitlines()[1:] == ["Stopped. The simulator ends, and its conversation with it."]
+    async with terminal("connect", "--simulator", "--speed", "1") as shown:
+        await shown.expect("Room ")
+        shown.type("\x03")
+        assert await shown.end() == 130
+    text = as_read(shown.shown)
+    assert text.endswith("Stopped. The simulator ends, and its conversation with it.\n")
+    assert "slot" not in text
 
 
 async def test_two_typed_ctrl_cs(still: Simulator) -> None:

@@ -168,7 +168,7 @@ async def test_a_crossed_threshold_shows_in_the_code_of_a_lost_output(sim: Simul
     command = quoted(SCRIPT, "load", *SMALL, "--fail-if", "conversations>0")
     done = await run("-c", f"{command} > /dev/full", sim=sim, program=BASH)
     assert done.code == 9
-    assert done.err == "akapulu-async load: the figures: No space left on device\n"
+    assert done.err == "akapulu-async: the figures: No space left on device\n"
 
 
 async def test_a_file_that_cannot_be_written_loses_nothing_else(sim: Simulator, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ async def test_a_file_that_cannot_be_written_loses_nothing_else(sim: Simulator, 
     done = await run("load", *SMALL, "--report", "/dev/full", "--csv", rows, sim=sim)
     assert done.code == 1
     assert done.out.startswith("6 conversations, 3 at once: took ")
-    assert done.err == f"attempts: {rows}\nakapulu-async load: report /dev/full: No space left on device\n"
+    assert done.err == f"attempts: {rows}\nakapulu-async: report /dev/full: No space left on device\n"
     assert rows.exists()
 
 
@@ -266,13 +266,14 @@ sys.exit(main(["load", *sys.argv[1:]]))
 @pytest.mark.parametrize("in_terminal", [False, True])
 async def test_nothing_is_imported_during_the_run(sim: Simulator, in_terminal: bool) -> None:
     """All modules are imported before the test: an import stops the event loop, whose lag is measured."""
-    options = ("-c", WATCHED, *SMALL)
-    if in_terminal:
-        async with terminal(*options, sim=sim, program=sys.executable) as screen:
+    command = [sys.executable, "-c", WATCHED, *map(str, SMALL)]
+    if in_terminal:  # what forks the commands of tests has imported everything
+        program = f"import os; os.execv({sys.executable!r}, {command!r})"
+        async with terminal(sim=sim, program=program) as screen:
             assert await screen.end() == 0
             out = screen.shown
     else:
-        out = (await run(*options, sim=sim, program=sys.executable)).out
+        out = (await run(*command[1:], sim=sim, program=sys.executable)).out
     assert "imported: []" in out
 
 

@@ -1,7 +1,6 @@
 """Output for people and scripts, and questions in a terminal."""
 
 import io
-import os
 import signal
 import sys
 
@@ -117,7 +116,7 @@ while True:
 @pytest.mark.parametrize(("typed", "answer"), [("", True), ("y", True), ("YES", True), ("n", False), (" no ", False)])
 async def test_answers(typed: str, answer: bool) -> None:
     """Yes is the default, and a question is repeated until it is answered."""
-    async with terminal("-c", ASKING, program=sys.executable) as shown:
+    async with terminal(program=ASKING) as shown:
         await shown.expect(r"Well\? \[Y/n\]: ")
         shown.type("perhaps\n")
         await shown.expect(r"perhaps\s+Well\? \[Y/n\]: ")
@@ -127,7 +126,7 @@ async def test_answers(typed: str, answer: bool) -> None:
 
 async def test_the_end_of_the_input_is_an_interrupt() -> None:
     """Ctrl-D at a question is like Ctrl-C."""
-    async with terminal("-c", ASKING, program=sys.executable) as shown:
+    async with terminal(program=ASKING) as shown:
         await shown.expect(r"Well\? \[Y/n\]: ")
         shown.type("\x04")
         await shown.expect("interrupted")
@@ -136,11 +135,11 @@ async def test_the_end_of_the_input_is_an_interrupt() -> None:
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGUSR1])
 async def test_a_signal_at_any_moment_ends_the_question(sent: signal.Signals) -> None:
     """An interrupt ends a question, whenever it comes after the prompt was printed."""
-    async with terminal("-c", ASKING, program=sys.executable) as shown:
+    async with terminal(program=ASKING) as shown:
         for number in range(200):
             await shown.expect(r"Well\? \[Y/n\]: ")
             shown.shown = ""
             for _ in range(number * 10):  # some hundred microseconds at most
                 pass
-            os.kill(shown.process.pid, sent)
+            shown.process.send_signal(sent)
             await shown.expect(r"^\s*interrupted")

@@ -83,7 +83,7 @@ def test_requests_are_taken_in_turns() -> None:
         (json.dumps({**LINE, "scenario": "x"}), "scenario must be a UUID"),
         (json.dumps({**LINE, "avatar": 3}), "avatar must be a UUID"),
         (json.dumps({**LINE, "variables": {"age": 3}}), "variables['age'] must be a text"),
-        (json.dumps({**LINE, "stt_keywords": list("abcdef")}), "stt_keywords: 6 are too many"),
+        (json.dumps({**LINE, "stt_keywords": list("abcdef")}), "stt_keywords must be"),
     ],
 )
 def test_a_bad_line_is_named(write: Any, line: Any, said: Any) -> None:
