@@ -196,7 +196,8 @@ class AkapuluClient(AsyncContextManagerMixin):
 
         Args:
             method: `GET`, `POST`, ... A GET is retried as the retry policy says, any other only if it was surely not
-                sent, or was refused before any work.
+                sent, or after a refusal that the service wrote; see `RetryPolicy`. Where an error's `outcome_unknown`
+                is true, the request may have been carried out all the same.
             path: Below the base URL, such as `/scenarios/`. The service wants a `/` at its end.
             json: The body; None for none. A GET has none.
             params: The query.

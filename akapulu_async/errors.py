@@ -6,7 +6,7 @@
     ├── ConfigurationError (also ValueError)   an argument or a setting is wrong; nothing was sent
     ├── TransportError                         no complete answer arrived
     │   └── RequestTimeoutError (also TimeoutError)
-    ├── ConnectOutcomeUnknownError             a connect was sent and its answer lost: it may hold a slot
+    ├── ConnectOutcomeUnknownError             a connect was sent, and may have made a conversation that holds a slot
     ├── InvalidResponseError                   an answer arrived that the interface does not allow
     ├── SessionEndedError                      the conversation ended, so the awaited state cannot be reached
     ├── ClosedError (also RuntimeError)        a client or manager is not open, or belongs to another event loop
@@ -63,12 +63,24 @@ class AkapuluError(Exception):
     kind: ClassVar[ErrorKind] = ErrorKind.OTHER
     """The subject of the error."""
 
+    @property
+    def outcome_unknown(self) -> bool:
+        """True if the request may have been carried out all the same.
+
+        After a connect, a conversation may then exist that nobody knows: it holds a slot and costs minutes. False is
+        certain; it is always False for a GET, which changes nothing.
+        """
+        return False
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The default calls __init__ with self.args, which fails with keyword-only arguments.
         return type(self).__new__, (type(self), *self.args), self.__dict__
+
+
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 
 def _sentences(*parts: str | None) -> str:
@@ -116,6 +128,11 @@ class TransportError(_RequestError):
     reason: str
     sent: bool
 
+    @property
+    def outcome_unknown(self) -> bool:
+        """See `AkapuluError.outcome_unknown`."""
+        return self.sent and self.method not in _SAFE_METHODS
+
     def __str__(self) -> str:
         sent = None if self.sent else "It never reached the service"
         return _sentences(f"{self.method} {self.path} got no answer: {self.reason}", sent, self._tries)
@@ -127,7 +144,16 @@ class RequestTimeoutError(TransportError, TimeoutError):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ConnectOutcomeUnknownError(AkapuluError):
-    """A connect was sent, but its answer was lost. The conversation may exist and hold a paid slot.
+    """A connect was sent, and nothing proves that it made no conversation: one may exist and hold a paid slot.
+
+    Its answer was lost, or it was answered with a status that a gateway also gives after the service has done the work:
+    500, 502, 504 and every other 5xx, 408 and 499. Only a 503 that the service wrote itself is a refusal: with a JSON
+    error, or with a `Retry-After` and no web page.
+
+    Nothing in the API lists conversations [seen], so look for it in the dashboard: in its list of conversations, by
+    time and scenario, or by a value of its own that you gave each connect in `runtime_vars` [assumed]. If it is there,
+    its id is all that `attach()` needs. If nobody joins it, it ends at the service's join timeout, which frees the
+    slot; its length is not documented. Until then, one slot of the account may be missing.
 
     It is neither a `TransportError` nor a `TimeoutError`, whatever the cause, so that no retry loop sends it twice by
     accident.
@@ -135,7 +161,10 @@ class ConnectOutcomeUnknownError(AkapuluError):
     Attributes:
         scenario_id: The scenario of the connect.
         avatar_id: The avatar of the connect.
-        reason: How the answer was lost, in words.
+        reason: How the answer was lost, or why it proves nothing, in words.
+        status: The HTTP status of the answer; None if there was none.
+        error_code: The machine-readable code of the answer, without secrets; None if there was none.
+        message: The text of the answer, without secrets; None if there was no answer.
     """
 
     kind = ErrorKind.OUTCOME_UNKNOWN
@@ -143,12 +172,21 @@ class ConnectOutcomeUnknownError(AkapuluError):
     scenario_id: str
     avatar_id: str
     reason: str
+    status: int | None = None
+    error_code: str | None = None
+    message: str | None = None
+
+    @property
+    def outcome_unknown(self) -> bool:
+        """See `AkapuluError.outcome_unknown`."""
+        return True
 
     def __str__(self) -> str:
         return _sentences(
-            f"The connect of scenario {self.scenario_id} was sent, but its answer was lost: {self.reason}",
-            "The conversation may exist and hold a slot until its join timeout; "
-            "connect again only if that is acceptable",
+            f"The connect of scenario {self.scenario_id} was sent, but its outcome is unknown: {self.reason}",
+            "The conversation may exist and hold a slot until its join timeout",
+            "Look for it in the dashboard's list of conversations, by time, scenario and runtime_vars; "
+            "connect again only if a second conversation is acceptable",
         )
 
 
@@ -163,6 +201,8 @@ class InvalidResponseError(AkapuluError):
         problem: The fault, in words.
         field: The offending field, such as `avatar.id`; None if the answer as a whole is wrong.
         excerpt: The beginning of the answer, without secrets; empty if there is nothing to show.
+        outcome_unknown: See `AkapuluError.outcome_unknown`. True for every request that changes something, unless the
+            status refuses it.
     """
 
     kind = ErrorKind.INVALID_RESPONSE
@@ -173,14 +213,14 @@ class InvalidResponseError(AkapuluError):
     problem: str
     field: str | None = None
     excerpt: str = ""
+    outcome_unknown: bool = False
 
     def __str__(self) -> str:
         where = f"field {self.field!r} " if self.field else ""
-        done = self.method not in {"GET", "HEAD"} and self.status < 300  # noqa: PLR2004 - the 2xx
         return _sentences(
             f"{self.method} {self.path} was answered {self.status}, but {where}{self.problem}",
             f"The answer begins: {self.excerpt}" if self.excerpt else None,
-            "The service may have carried out the request" if done else None,
+            "The service may have carried out the request" if self.outcome_unknown else None,
         )
 
 
@@ -326,6 +366,8 @@ class ApiError(_RequestError):
         path: The path below the base URL.
         attempts: How many attempts were made.
         retry_after: Seconds that the service asks to wait; None if it did not say.
+        outcome_unknown: See `AkapuluError.outcome_unknown`. True where the request changes something and the answer
+            proves nothing: a 5xx, other than a 503 that the service wrote itself, a 408 or a 499.
     """
 
     kind = ErrorKind.REFUSED
@@ -335,6 +377,7 @@ class ApiError(_RequestError):
     error_code: str | None = None
     message: str = ""
     retry_after: float | None = None
+    outcome_unknown: bool = False
 
     def __str__(self) -> str:
         code = f" {self.error_code}" if self.error_code else ""
@@ -346,6 +389,8 @@ class ApiError(_RequestError):
                 "Redirects are not followed with the API key; "
                 "check the base URL (https, host) and that the path ends in '/'"
             )
+        if self.outcome_unknown:
+            advice = "The request may have been carried out all the same; look before you send it again"
         return _sentences(
             f"{self.method} {self.path} was refused with {self.status}{code}{said}", advice, wait, self._tries
         )

@@ -1,6 +1,5 @@
 """Observers of a client's attempts, session events and waiting starts: for telemetry, recordings and logs."""
 
-import asyncio
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
@@ -182,7 +181,9 @@ class Observers:
         for hook in hooks:
             try:
                 take(hook(fact))
-            except (Exception, asyncio.CancelledError):  # noqa: BLE001 - whatever an observer raises
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException:  # noqa: BLE001 - whatever an observer raises
                 observer = getattr(hook, "__self__", hook)
                 if id(observer) not in self._reported:
                     self._reported.add(id(observer))

@@ -59,8 +59,9 @@ TEXTS: list[tuple[AkapuluError, str]] = [
     ),
     (
         ConnectOutcomeUnknownError(scenario_id=ID, avatar_id="other", reason="it broke off."),
-        (f"The connect of scenario {ID} was sent, but its answer was lost: it broke off. The conversation may exist "
-        "and hold a slot until its join timeout; connect again only if that is acceptable."),
+        (f"The connect of scenario {ID} was sent, but its outcome is unknown: it broke off. The conversation may exist "
+        "and hold a slot until its join timeout. Look for it in the dashboard's list of conversations, by time, "
+        "scenario and runtime_vars; connect again only if a second conversation is acceptable."),
     ),
     (InvalidResponseError(**GET, status=200, problem="it is empty"), f"{WHERE} was answered 200, but it is empty."),
     (
@@ -72,7 +73,7 @@ TEXTS: list[tuple[AkapuluError, str]] = [
         f"{WHERE} was answered 200, but it is not JSON. The answer begins: <html>…",
     ),
     (
-        InvalidResponseError(**POST, status=200, problem="it is empty"),
+        InvalidResponseError(**POST, status=200, problem="it is empty", outcome_unknown=True),
         ("POST /conversations/connect/ was answered 200, but it is empty. "
         "The service may have carried out the request."),
     ),
@@ -141,6 +142,11 @@ TEXTS: list[tuple[AkapuluError, str]] = [
     (
         ServerError(**GET, status=503, message="Down", retry_after=0.5),
         f"{WHERE} was refused with 503: Down. Try again later. The service asks to wait 0.5 s.",
+    ),
+    (
+        ServerError(**POST, status=502, message="Bad gateway", outcome_unknown=True),
+        ("POST /conversations/connect/ was refused with 502: Bad gateway. "
+        "The request may have been carried out all the same; look before you send it again."),
     ),
     *(
         (SessionEndedError(reason=reason, session_id=ID), f"Conversation {ID} ended ({reason}): {why}.")
@@ -279,6 +285,25 @@ def test_every_end_has_a_sentence() -> None:
 def test_an_unknown_outcome_is_of_its_own_kind(base: type[Exception]) -> None:
     """A loop that retries transport errors or timeouts does not send a connect twice."""
     assert not issubclass(ConnectOutcomeUnknownError, base)
+
+
+@pytest.mark.parametrize(
+    ("error", "unknown"),
+    [
+        (ConnectOutcomeUnknownError(scenario_id=ID, avatar_id=ID, reason=""), True),
+        (TransportError(**POST, reason="", sent=True), True),
+        (TransportError(**POST, reason="", sent=False), False),
+        (TransportError(**GET, reason="", sent=True), False),
+        (ApiError(**POST, status=500), False),
+        (ApiError(**POST, status=500, outcome_unknown=True), True),
+        (InvalidResponseError(**POST, status=200, problem="", outcome_unknown=True), True),
+        (ConfigurationError(""), False),
+    ],
+    ids=count(),
+)
+def test_each_error_says_whether_the_outcome_is_unknown(error: AkapuluError, unknown: bool) -> None:
+    """Every error says whether its request may have been carried out; a GET changes nothing."""
+    assert error.outcome_unknown is unknown
 
 
 def drawn_tree() -> dict[str, str]:

@@ -164,7 +164,7 @@ async def test_cancelled_attempt() -> None:
 @pytest.mark.parametrize("call", [poll, connect])
 async def test_headers_travel_with_their_attempt(call: Call) -> None:
     """`traceparent` and `tracestate`, and nothing else, are sent with the attempt that they were given for."""
-    script = (reset if call is poll else answer({}, 503), answer(CONNECTION | UPDATE))
+    script = (reset if call is poll else answer({"error": "No."}, 503), answer(CONNECTION | UPDATE))
     observers = [Tracing(), Tracing(TraceState="a=b")]
     async with Server(*script) as server, client_of(server, observers=observers) as client:
         await call(client)
@@ -288,11 +288,12 @@ class Odd(Observer):
     [
         Raising(LookupError("why")),
         Raising(asyncio.CancelledError()),
+        Raising(GeneratorExit()),
         Odd({"traceparent": "a\r\nX-Other: b"}),
         Odd({"traceparent": 5}),
         Odd("traceparent"),
     ],
-    ids=["raises", "cancels", "injects", "number", "text"],
+    ids=["raises", "cancels", "exits", "injects", "number", "text"],
 )
 @both_calls
 async def test_observer_that_raises(observer: Observer, call: Call, caplog: pytest.LogCaptureFixture) -> None:

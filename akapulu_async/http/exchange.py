@@ -18,7 +18,7 @@ from akapulu_async.errors import (
 )
 from akapulu_async.http.aiohttp_session import NEVER_SENT, READ_ERRORS, failure_reason, system_cause
 from akapulu_async.http.limits import Deadline
-from akapulu_async.sansio.http import Request, Response, invalid_response
+from akapulu_async.sansio.http import Request, Response, decoded, invalid_response
 from akapulu_async.sansio.json_body import MAX_JSON_BYTES
 from akapulu_async.sansio.retry import Timeouts
 
@@ -55,7 +55,10 @@ class Exchange:
     """For the error that the deadline raises."""
 
     sent: bool = False
-    """Whether the service may have received it, or, until it begins, an attempt before it. False is certain."""
+    """Whether the service may have received it. False is certain."""
+
+    arrived: bool = False
+    """Whether an attempt before it may have arrived, and was not refused: it stays so for the whole call."""
 
     given_up: bool = attrs.field(init=False, default=False)
     """Whether it must not be sent any more."""
@@ -106,9 +109,8 @@ class Exchange:
 
     def failed(self, kind: type[TransportError], reason: str) -> TransportError:
         """Return the error that says that no complete answer came."""
-        return kind(
-            method=self.request.method, path=self.request.path, reason=reason, sent=self.sent, attempts=self.number
-        )
+        sent = self.sent or self.arrived
+        return kind(method=self.request.method, path=self.request.path, reason=reason, sent=sent, attempts=self.number)
 
     def invalid(self, response: aiohttp.ClientResponse, problem: str) -> InvalidResponseError:
         """Return the error that says that an answer makes no sense, whatever its body."""
@@ -123,9 +125,10 @@ class Exchange:
             failure = self.failure(error)
         else:
             if body is not None:
-                self.answer_body = body
                 # As a value that does not show its body: it may contain a token, and tracebacks may show variables.
-                return Response(response.status, response.headers, body)
+                answer = decoded(Response(response.status, response.headers, body))
+                self.answer_body = answer.body
+                return answer
             failure = self.invalid(response, f"it is larger than {MAX_JSON_BYTES // 2**20} MiB")
         raise failure
 

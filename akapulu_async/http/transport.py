@@ -221,6 +221,10 @@ class Transport:
                         return await run(exchange)
                     except (TransportError, ApiError) as error:
                         number = exchange.number
+                        if exchange.arrived and not request.safe and isinstance(error, ApiError):
+                            error.outcome_unknown = True  # an attempt before it may have been carried out
+                        answered = request.safe or error.outcome_unknown
+                        arrived = error.sent if isinstance(error, TransportError) else answered
                         if number == attempts:
                             raise
                         pause = self._retry.pause(
@@ -234,8 +238,9 @@ class Transport:
                         headers=headers,
                         number=number + 1,
                         doing=f"in the pause before attempt {number + 1}",
-                        # An unsafe request is only tried again if it did not arrive, or did nothing.
-                        sent=exchange.sent and request.safe,
+                        sent=False,
+                        # A refused one did nothing.
+                        arrived=exchange.arrived or arrived,
                     )
                     about = {"session_id": request.session_id}
                     logger.debug("~ %s %s again in %.2f s", request.method, request.path, pause, extra=about)
@@ -276,20 +281,26 @@ class Transport:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await settle((task,), None)
-            if request.on_late_answer is not None and not task.cancelled() and task.exception() is None:
-                request.on_late_answer(task.result())
-            elif waits:
-                logger.warning(
-                    "%s %s was cancelled, and its answer did not come: it may have been done",
-                    request.method,
-                    request.path,
-                    extra={"session_id": request.session_id},
-                )
+            self._tell_late(request, task, sent=waits)
             raise
         try:
             return task.result()
         finally:
             del task  # an error's frames would keep it, and it them
+
+    def _tell_late(self, request: Request[T], task: "asyncio.Task[T]", *, sent: bool) -> None:
+        """Tell how a cancelled exchange ended: pass on its answer, or warn that it may have been carried out."""
+        failure = None if task.cancelled() else task.exception()
+        if not task.cancelled() and failure is None:
+            if request.on_late_answer is not None:
+                request.on_late_answer(task.result())
+        elif sent and (failure is None or not isinstance(failure, AkapuluError) or failure.outcome_unknown):
+            logger.warning(
+                "%s %s was cancelled, and its answer did not come or is unclear: it may have been carried out",
+                request.method,
+                request.path,
+                extra={"session_id": request.session_id},
+            )
 
     async def _open_stream(self, exchange: Exchange) -> Stream:
         """Make one attempt at a stream."""

@@ -38,6 +38,14 @@ class Outcome(Generic[T]):
     error: BaseException | None
     """The error of the start or of the handler; None if there was none."""
 
+    @property
+    def connect_unknown(self) -> bool:
+        """True if the start failed, although its connect may have made a conversation that nobody here knows.
+
+        It holds a slot and costs minutes: count these apart from refusals. See `AkapuluError.outcome_unknown`.
+        """
+        return self.session is None and isinstance(self.error, AkapuluError) and self.error.outcome_unknown
+
     def result(self) -> T:
         """Return the value, or raise the error, like a Future."""
         if self.error is not None:

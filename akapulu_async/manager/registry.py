@@ -6,7 +6,7 @@ from weakref import WeakSet
 
 import attrs
 
-from akapulu_async.errors import ManagerClosedError, MinutesLimitError, StartTimeoutError
+from akapulu_async.errors import AkapuluError, ManagerClosedError, MinutesLimitError, StartTimeoutError
 from akapulu_async.manager.broadcast import Subscription
 from akapulu_async.manager.gate import StartGate
 from akapulu_async.models.connection import ConnectRequest, check_request
@@ -140,6 +140,8 @@ class SessionRegistry:
         try:
             await session.open()
         except BaseException as error:
+            if isinstance(error, AkapuluError) and error.outcome_unknown:
+                self.tally.unknown_connects += 1
             if isinstance(error, MinutesLimitError):
                 self.gate.dismiss(error)  # before the place is freed, so that it admits nobody
             if entry.connecting:

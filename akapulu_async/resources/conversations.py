@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, suppress
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from akapulu_async import converter
 from akapulu_async.checks import check_callable, check_count, check_interval, check_patience, checked_id, shown
 from akapulu_async.converter import PayloadError, structure
 from akapulu_async.errors import (
+    ApiError,
     ConfigurationError,
     ConnectOutcomeUnknownError,
     InvalidResponseError,
@@ -104,7 +106,8 @@ class Conversations:
         """Create a conversation and its room and start the bot. The service answers at once [documented].
 
         The conversation holds one concurrency slot of the account until it ends. The request is repeated only if it
-        surely did not arrive, or was refused before any work (429, 503).
+        surely did not arrive, or after a refusal that the service wrote: 429, or a 503 with a JSON error, or with a
+        `Retry-After` and no web page.
 
         If cancelled after the request was sent, it waits for the answer, shielded and for at most five seconds, and
         passes it to `on_late_answer`. Without an answer by then, the conversation may exist and hold a slot.
@@ -112,38 +115,52 @@ class Conversations:
         Args:
             request: The conversation to create.
             on_late_answer: Called with the connection if this call was cancelled before the answer arrived: the
-                conversation exists and holds a slot. None logs a warning with its id.
+                conversation exists and holds a slot. None logs a warning with its id. If it raises, that is logged with
+                the id, and the cancel continues.
 
         Raises:
             ConcurrencyLimitError: All slots are taken.
             MinutesLimitError: The month's minutes are used up.
-            ConnectOutcomeUnknownError: The request was sent, but its answer was lost: the conversation may hold a slot.
-            InvalidResponseError: The answer is not one that the interface allows: the conversation may hold a slot.
+            ConnectOutcomeUnknownError: The request was sent, and its answer was lost or proves nothing (a 5xx other
+                than such a 503, a 408 or a 499): the conversation may exist and hold a slot.
+            InvalidResponseError: The answer is not one that the interface allows: the conversation may exist and hold a
+                slot. A note has its id, if the answer has one.
         """
         check_request(request)
         on_late_answer = _warn_of_orphan if on_late_answer is None else on_late_answer
         check_callable("on_late_answer", on_late_answer)
         body = encode_json(request.to_json())
+        made: list[str] = []
+
+        def read(payload: object) -> Connection:
+            try:
+                return read_connection(payload)
+            except PayloadError:
+                with suppress(Exception):  # whatever is wrong with it
+                    made.append(converter.uuid(payload["conversation_session_id"], None))  # type: ignore[index]
+                raise
+
         try:
             return await self._transport.send(
                 Request(
                     "POST",
                     "/conversations/connect/",
                     body=body,
-                    read=read_connection,
-                    on_late_answer=on_late_answer,
+                    read=read,
+                    on_late_answer=partial(_pass_on, on_late_answer),
                     confidential=True,
                 )
             )
         except InvalidResponseError as error:
-            error.add_note("The conversation may exist and hold a slot.")
+            if made:
+                error.add_note(f"Conversation {made[-1]} exists and holds a slot until it ends.")
+            elif error.outcome_unknown:
+                error.add_note("The conversation may exist and hold a slot.")
             raise
-        except TransportError as error:
-            if not error.sent:
+        except (ApiError, TransportError) as error:
+            if not error.outcome_unknown:
                 raise
-            raise ConnectOutcomeUnknownError(
-                scenario_id=request.scenario_id, avatar_id=request.avatar_id, reason=error.reason
-            ) from error
+            raise _outcome_unknown(request, error) from error
 
     async def updates(self, session_id: str | UUID, *, attempts: int | None = None) -> ConversationUpdate:
         """Return the progress of a conversation: one poll.
@@ -259,6 +276,36 @@ class Conversations:
             await self.wait_for_recording(session_id, timeout=wait)
         await Download(self._transport, session_id, self._recording_path, file, progress).run(overwrite=overwrite)
         return target
+
+
+def _outcome_unknown(request: ConnectRequest, error: ApiError | TransportError) -> ConnectOutcomeUnknownError:
+    unknown = ConnectOutcomeUnknownError(scenario_id=request.scenario_id, avatar_id=request.avatar_id, reason="")
+    if isinstance(error, TransportError):
+        unknown.reason = error.reason
+    else:
+        unknown.status, unknown.error_code, unknown.message = error.status, error.error_code, error.message
+        code = f" {error.error_code}" if error.error_code else ""
+        said = f" ({error.message})" if error.message else ""
+        unknown.reason = f"it was answered {error.status}{code}{said}, which does not prove that nothing was made"
+    return unknown
+
+
+def _pass_on(on_late_answer: Callable[[Connection], object], connection: Connection) -> None:
+    """Pass on the answer of a cancelled connect. An error of the callback must not replace the cancel."""
+    try:
+        on_late_answer(connection)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever it raises
+        _warn_of_orphan(connection)
+        session_id, kind = connection.conversation_session_id, type(error).__name__
+        logger.warning(
+            "on_late_answer raised %s for conversation %s: %s",
+            kind,
+            session_id,
+            excerpt(str(error), (connection.token,)),  # it may quote the token
+            extra={"session_id": session_id},
+        )
 
 
 def _warn_of_orphan(connection: Connection) -> None:

@@ -14,7 +14,9 @@ import attrs
 
 from akapulu_async.errors import ApiError, TransportError
 from akapulu_async.http.transport import Transport
+from akapulu_async.log import logger
 from akapulu_async.resources.recordings import SESSION_ID, Recording, open_recording, refuses_range
+from akapulu_async.secret import excerpt
 from akapulu_async.tasks import in_thread, settle
 
 if sys.platform != "win32":
@@ -276,10 +278,12 @@ class Download:
                     pieces, unwritten = [], 0
             await written()
             await in_thread(part.write, pieces)
-        except BaseException:
-            with suppress(Exception):  # the first failure is raised
+        except BaseException as error:
+            try:
                 await written()
                 await in_thread(part.write, pieces)
+            except Exception as second:  # noqa: BLE001 - the first failure is raised
+                self._log_second(second, error)
             raise
         self._report(part)
         if part.size is not None and received > part.size:
@@ -292,6 +296,15 @@ class Download:
     async def _write(self, part: _Part, pieces: list[bytes]) -> None:
         await in_thread(part.write, pieces)
         self._report(part)
+
+    def _log_second(self, error: Exception, first: BaseException) -> None:
+        """Log the error of a write or of the progress callback that came when the download was ending already."""
+        if error is not first:
+            logger.warning(
+                "The download of the recording of conversation %s was ending when %s was raised: %s",
+                *(self.session_id, type(error).__name__, excerpt(str(error), self.transport.secrets)),
+                extra={"session_id": self.session_id},
+            )
 
     def _broken(self, reason: str) -> TransportError:
         path = self.template.replace(SESSION_ID, self.session_id)

@@ -21,8 +21,9 @@ from akapulu_async.errors import (
     RateLimitError,
     ServerError,
 )
+from akapulu_async.sansio.compression import decompress
 from akapulu_async.sansio.headers import parse_retry_after
-from akapulu_async.sansio.json_body import parse_json
+from akapulu_async.sansio.json_body import MAX_JSON_BYTES, parse_json
 from akapulu_async.secret import Secret, excerpt
 
 T = TypeVar("T")
@@ -92,6 +93,17 @@ class Response:
     body: bytes = attrs.field(repr=False)
 
 
+def decoded(response: Response) -> Response:
+    """Return an answer without its compression; as it is, if it has none or one that is not decoded here."""
+    encoding = response.headers.get("content-encoding")
+    plain = None if encoding is None else decompress(response.body, encoding, MAX_JSON_BYTES)
+    if plain is None:
+        return response
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    del headers["content-encoding"]
+    return Response(response.status, headers, plain)
+
+
 def decipher(
     request: Request[T],
     response: Response,
@@ -116,7 +128,9 @@ def decipher(
         InvalidResponseError: The interface does not allow the answer.
     """
     if not 200 <= response.status < 300:  # noqa: PLR2004 - the 2xx
-        error_type, error_code, message = _refusal(response, error_types, secrets)
+        error_type, error_code, message, by_service = _refusal(response, error_types, secrets)
+        retry_after = parse_retry_after(response.headers.get("retry-after"), now())
+        refused = by_service or (retry_after is not None and not _is_page(response))
         raise error_type(
             status=response.status,
             method=request.method,
@@ -124,7 +138,8 @@ def decipher(
             error_code=error_code,
             message=message,
             attempts=attempts,
-            retry_after=parse_retry_after(response.headers.get("retry-after"), now()),
+            retry_after=retry_after,
+            outcome_unknown=not request.safe and not _proves_refusal(response.status, error_type, by_service=refused),
         )
     try:
         return request.read(_payload(response))
@@ -137,17 +152,36 @@ def decipher(
 
 def _refusal(
     response: Response, error_types: ErrorTypes, secrets: Collection[Secret]
-) -> tuple[type[ApiError], str | None, str]:
-    """Return class, code and sentence of a refusal [seen]; the beginning of its body if it has neither.
+) -> tuple[type[ApiError], str | None, str, bool]:
+    """Return class, code and sentence of a refusal [seen], and whether it has the service's form.
 
-    Apart from `decipher()`, so that no frame of a traceback has the raw texts.
+    The sentence is the beginning of its body if it has neither. Apart from `decipher()`, so that no frame of a
+    traceback has the raw texts.
     """
-    body = response.body
-    payload = _object(body)
+    payload, encoding = _object(response.body), _compression(response)
     error_code = _first_text(payload or {}, "error_code", "code", "status_code")
-    message = _first_text(payload or {}, "error", "detail", "message") or ("" if payload == {} else _text(body))
+    message = _first_text(payload or {}, "error", "detail")
+    by_service = bool(error_code or message)
+    if message is None:
+        rest = f"its text {_not_decoded(encoding)}" if encoding else "" if payload == {} else _text(response.body)
+        message = _first_text(payload or {}, "message") or rest
     error_type = _error_type(response.status, error_code, {**ERROR_TYPES, **error_types})
-    return error_type, error_code and excerpt(error_code, secrets, limit=80), excerpt(message, secrets)
+    return error_type, error_code and excerpt(error_code, secrets, limit=80), excerpt(message, secrets), by_service
+
+
+def _proves_refusal(status: int, error_type: type[ApiError] = ApiError, *, by_service: bool = False) -> bool:
+    """Return True if a request that was answered so was surely not carried out.
+
+    A gateway also gives 408, 499 and any 5xx after the service has done the work. Of those, only a 503 that the service
+    wrote is a refusal, and a limit of the account, which it checks before anything is made [documented].
+    """
+    if status == 503 or issubclass(error_type, ConcurrencyLimitError | MinutesLimitError):  # noqa: PLR2004
+        return by_service
+    return 300 <= status < 500 and status not in {408, 499}  # noqa: PLR2004 - redirects and the 4xx
+
+
+def _is_page(response: Response) -> bool:
+    return response.body.lstrip()[:1] == b"<" or "html" in response.headers.get("content-type", "").lower()
 
 
 def invalid_response(
@@ -168,6 +202,7 @@ def invalid_response(
         # A problem, and even a field's name, may quote the peer.
         problem=excerpt(problem, secrets),
         field=field and excerpt(field, secrets),
+        outcome_unknown=not request.safe and not _proves_refusal(response.status),
         excerpt=excerpt(_text(response.body), secrets) if quoted and _compression(response) is None else "",
     )
 
@@ -175,6 +210,10 @@ def invalid_response(
 def _compression(response: Response) -> str | None:
     encoding = response.headers.get("content-encoding", "identity")
     return None if encoding.lower() == "identity" else encoding
+
+
+def _not_decoded(encoding: str) -> str:
+    return f"is compressed ({encoding}), which was not asked for, and cannot be decoded"
 
 
 def _payload(response: Response) -> Any:
@@ -185,7 +224,7 @@ def _payload(response: Response) -> Any:
     except ValueError as error:
         encoding = _compression(response)
         if encoding is not None:
-            problem = f"it is compressed ({encoding}), which was not asked for"
+            problem = f"it {_not_decoded(encoding)}"
         elif not response.body:
             problem = "it is empty"
         else:

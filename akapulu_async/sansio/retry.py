@@ -10,8 +10,8 @@ from akapulu_async.errors import AkapuluError, ApiError, ConcurrencyLimitError, 
 RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses after which a GET is retried: the service, or a proxy before it, fails temporarily."""
 
-REFUSED_BEFORE_WORK = frozenset({429, 503})
-"""Statuses after which other requests are retried: the service did nothing."""
+REFUSED_FOR_NOW = frozenset({429, 503})
+"""Statuses after which other requests are retried, if the answer proves that nothing was done."""
 
 
 @attrs.frozen
@@ -35,8 +35,10 @@ class RetryPolicy:
     long, plus a random share of `base` seconds.
 
     A GET is retried if it was not sent, if no complete answer arrived, and after 408, 429, 500, 502, 503 and 504. Any
-    other request, such as a connect, is retried only if it was surely not sent, or after 429 and 503, which refuse
-    before any work. The account's concurrency and minutes limits are never retried here, whatever their status.
+    other request, such as a connect, is retried only if it was surely not sent, or after a refusal that the service
+    wrote: 429, or a 503 with a JSON error, or with a `Retry-After` and no web page. A gateway gives every other 5xx,
+    408 and 499 also after the service has done the work. The account's concurrency and minutes limits are never retried
+    here, whatever their status.
     """
 
     attempts: int = attrs.field(default=3, validator=checked_by(check_count))
@@ -78,5 +80,5 @@ def _worth_another(error: AkapuluError, *, safe: bool) -> bool:
         case ConcurrencyLimitError() | MinutesLimitError():
             return False
         case ApiError():
-            return error.status in (RETRYABLE_STATUSES if safe else REFUSED_BEFORE_WORK)
+            return error.status in (RETRYABLE_STATUSES if safe else REFUSED_FOR_NOW) and not error.outcome_unknown
     return False

@@ -44,6 +44,9 @@ class ManagerStatistics:
     """Starts that wait: for `max_sessions`, the pace of connects, or a slot of the account."""
     started: int
     """Sessions whose connect was sent, or that were attached."""
+    unknown_connects: int
+    """Starts that failed, although their connect may have made a conversation that nobody here knows: it holds a slot
+    and costs minutes. See `AkapuluError.outcome_unknown`; `ended` counts them as `connect_failed`, too."""
     ready: int
     """Sessions whose bot got ready."""
     ended: Mapping[EndReason, int] = attrs.field(hash=False)
@@ -61,6 +64,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.started = 0
+        self.unknown_connects = 0
         self._ready = 0
         self._polls = 0
         self._poll_failures = 0
@@ -87,6 +91,7 @@ class Tally:
             live={state: live.get(state, 0) for state in SessionState if state is not SessionState.ENDED},
             waiting=waiting,
             started=self.started,
+            unknown_connects=self.unknown_connects,
             ready=self._ready,
             ended={reason: self._ended[reason] for reason in EndReason},
             polls=self._polls + polls,

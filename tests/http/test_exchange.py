@@ -8,6 +8,8 @@ import re
 import subprocess
 import sys
 import time
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 
 from akapulu_async import (
     AkapuluClient,
+    ConcurrencyLimitError,
     ConnectOutcomeUnknownError,
     InvalidResponseError,
     RequestTimeoutError,
@@ -273,9 +276,9 @@ INVALID: dict[str, tuple[Behaviour, str | None, str]] = {
     ),
     "NaN": (raw(http(200, JSON, GOOD.replace(b"63.6", b"NaN"))), None, "NaN is not JSON"),
     "compressed": (
-        raw(http(200, {**JSON, "Content-Encoding": "gzip"}, gzip.compress(GOOD))),
+        raw(http(200, {**JSON, "Content-Encoding": "zstd"}, b"(\xb5/\xfd")),
         None,
-        "it is compressed (gzip), which was not asked for",
+        "it is compressed (zstd), which was not asked for, and cannot be decoded",
     ),
     "nested without end": (answer(body=b"[" * 200_000), None, "nested too deeply"),
 }
@@ -294,6 +297,45 @@ async def test_nonsense_is_told_and_not_asked_for_again(
     assert problem in error.problem
     assert error.field == field if field != "" else error.field
     assert len(server.requests) == 1
+
+
+DECODED: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
+    "gzip": ("gzip", gzip.compress),
+    "deflate": ("deflate", zlib.compress),
+    "bare deflate": ("Deflate", lambda body: zlib.compress(body, wbits=-15)),
+}
+
+
+@pytest.mark.parametrize(("encoding", "compress"), DECODED.values(), ids=DECODED)
+@both_calls
+async def test_answer_that_a_gateway_compressed_is_read(
+    encoding: str, compress: Callable[[bytes], bytes], call: Call
+) -> None:
+    """An answer in gzip or deflate, which nobody asked for, is an answer like any other, and so is a refusal."""
+    headers = {"Content-Encoding": encoding}
+    good = answer(headers=headers, body=compress(json.dumps({**UPDATE, **CONNECTION}).encode()))
+    refused = compress(b'{"error": "Full.", "error_code": "CONCURRENCY_LIMIT"}')
+    async with Server(good, answer(status=429, headers=headers, body=refused)) as server, client_of(server) as client:
+        await call(client)
+        error = await error_of(call(client))
+    assert isinstance(error, ConcurrencyLimitError)
+    assert error.message == "Full."
+    assert [seen.headers["accept-encoding"] for seen in server.requests] == ["identity"] * 2
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip"])
+async def test_connect_whose_answer_cannot_be_decoded_is_in_doubt(encoding: str) -> None:
+    """A connect's answer that cannot be decoded names its compression and says that the conversation may exist."""
+    packed = {"Content-Encoding": encoding}
+    script = (answer(headers=packed, body=b"\x0b\x02\x80"), answer(status=503, headers=packed, body=b"\x0b\x02\x80"))
+    async with Server(*script) as server, client_of(server) as client:
+        bad, refused = [await error_of(connect(client)) for _ in range(2)]
+    assert isinstance(bad, InvalidResponseError)
+    assert bad.problem == f"it is compressed ({encoding}), which was not asked for, and cannot be decoded"
+    assert bad.__notes__ == ["The conversation may exist and hold a slot."]
+    assert isinstance(refused, ConnectOutcomeUnknownError)
+    assert f"its text is compressed ({encoding})" in str(refused)
+    assert len(server.requests) == 2
 
 
 async def test_another_conversations_update_is_refused() -> None:

@@ -34,6 +34,7 @@ from tests.support.calls import GOOD, JSON, Call, Marks, both_calls, both_loops,
 from tests.support.managed import soon
 from tests.support.misbehaving import (
     API_KEY,
+    CONNECTION,
     QUICK,
     REQUEST,
     SESSION,
@@ -62,6 +63,12 @@ from tests.support.storing import read, redirect, store
 
 
 ONCE, THRICE = 1, 3
+UNPROVEN = (408, 499, 500, 501, 502, 504, 520, 521, 522, 523, 524, 525, 526, 527)
+
+
+async def post(client: AkapuluClient) -> object:
+    """Send a POST other than a connect."""
+    return await client.request("POST", "/things/", json={})
 
 
 @pytest.mark.parametrize(
@@ -69,6 +76,7 @@ ONCE, THRICE = 1, 3
     [
         *((status, ONCE, ONCE) for status in (400, 401, 403, 404, 409, 410, 501)),
         *((status, THRICE, ONCE) for status in (408, 500, 502, 504)),
+        *((status, ONCE, ONCE) for status in (499, 520, 527)),
         *((status, THRICE, THRICE) for status in (429, 503)),
     ],
 )
@@ -76,16 +84,74 @@ ONCE, THRICE = 1, 3
 async def test_refusal_is_tried_again_only_where_that_is_safe(
     status: int, polls: int, connects: int, retry_after: str | None
 ) -> None:
-    """Each status is tried as often as promised: a GET when the service is unwell, a connect when it did nothing."""
+    """Each status is tried as often as promised: a GET when the service is unwell, a POST when it did nothing."""
     headers = {} if retry_after is None else {"Retry-After": retry_after}
     async with Server(answer({"error": "No."}, status, headers)) as server, client_of(server) as client:
-        for call, times in ((poll, polls), (connect, connects)):
+        for call, times in ((poll, polls), (post, connects)):
             before = len(server.requests)
             error = await error_of(call(client))
             assert isinstance(error, ApiError)
             assert (error.status, error.message, error.attempts) == (status, "No.", times)
             assert error.retry_after == {None: None, "0": 0, "0.01": 0.01, "soon": None}.get(retry_after, 0)
             assert len(server.requests) - before == times
+            unknown = call is post and status in UNPROVEN
+            assert error.outcome_unknown is unknown
+            assert ("may have been carried out" in str(error)) is unknown
+
+
+PAGE = b"<html><h1>Backend fetch failed</h1></html>"
+
+
+@pytest.mark.parametrize("status", UNPROVEN)
+@pytest.mark.parametrize("body", [b'{"error": "No.", "error_code": "E"}', PAGE, b""], ids=["JSON", "page", "empty"])
+async def test_answer_that_proves_nothing_leaves_a_connect_in_doubt(status: int, body: bytes) -> None:
+    """No 5xx, 408 or 499 proves that a connect made nothing: it is sent once, and the error has all that was said."""
+    async with Server(answer(status=status, body=body)) as server, client_of(server) as client:
+        error = await error_of(connect(client))
+    assert isinstance(error, ConnectOutcomeUnknownError)
+    assert (error.status, error.error_code) == (status, "E" if body.startswith(b"{") else None)
+    assert error.message == ("No." if body.startswith(b"{") else body.decode())
+    assert error.outcome_unknown
+    assert "may exist and hold a slot" in str(error)
+    assert f"{status}" in str(error)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("retry_after", [{}, {"Retry-After": "0"}], ids=["plain", "Retry-After"])
+async def test_503_of_a_gateway_leaves_a_connect_in_doubt(retry_after: dict[str, str]) -> None:
+    """A gateway's page with 503, with which Varnish answers for everything behind it, does not repeat a connect."""
+    page = answer(status=503, headers={"Content-Type": "text/html", **retry_after}, body=PAGE)
+    async with Server(page, answer(CONNECTION)) as server, client_of(server) as client:
+        error = await error_of(connect(client))
+        assert await client.request("POST", "/things/", json={}) == CONNECTION
+    assert isinstance(error, ConnectOutcomeUnknownError)
+    assert (error.status, error.message) == (503, PAGE.decode())
+    assert [seen.target for seen in server.requests] == ["/api/conversations/connect/", "/api/things/"]
+
+
+class Stubborn(RetryPolicy):
+    """Tries again whatever happened, as a user's policy may."""
+
+    def pause(self, *_: Any, attempt: int, **__: Any) -> float | None:
+        return 0.0 if attempt < self.attempts else None
+
+
+@pytest.mark.parametrize("first", [reset, answer({}, 502)], ids=["reset", "502"])
+@pytest.mark.parametrize(
+    "second", [answer({"error": "No."}, 401), answer({"error": "No."}, 503), None], ids=["401", "503", "not listening"]
+)
+async def test_doubt_stays_for_the_whole_call(first: Behaviour, second: Behaviour | None) -> None:
+    """Once a connect may have arrived, no later attempt makes its outcome known, not even one that is surely unsent."""
+
+    async def begin(peer: Peer, seen: Seen) -> None:
+        if second is None:
+            server._server.close()
+        await first(peer, seen)
+
+    async with Server(begin, second or hang) as server, client_of(server, retry=Stubborn(attempts=2)) as client:
+        error = await error_of(connect(client))
+    assert isinstance(error, ConnectOutcomeUnknownError)
+    assert getattr(error.__cause__, "attempts", None) == 2
 
 
 async def test_retry_after_is_waited_for() -> None:

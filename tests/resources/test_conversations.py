@@ -107,6 +107,28 @@ def test_requests_name_their_conversation() -> None:
     assert request.template == "/conversations/{session_id}/updates/"
 
 
+async def test_connect_answered_with_nonsense_names_its_conversation() -> None:
+    """If the bad answer has the conversation's id, a note names it; an id that is not a UUID is not quoted."""
+    script = (answer({**CONNECTION, "room_url": 5}), answer({**CONNECTION, "conversation_session_id": "5"}))
+    async with Server(*script) as server, client_of(server) as client:
+        errors = [await error_of(connect(client)) for _ in range(2)]
+    assert [error.__notes__ for error in errors] == [
+        [f"Conversation {SESSION} exists and holds a slot until it ends."],
+        ["The conversation may exist and hold a slot."],
+    ]
+    assert all(isinstance(error, InvalidResponseError) and error.outcome_unknown for error in errors)
+
+
+async def test_connect_refused_at_length_holds_no_slot() -> None:
+    """A refusal that is too large to be read is an invalid answer, but it did nothing."""
+    large = raw(http(403, {}, length=9 * 2**20))
+    async with Server(large) as server, client_of(server) as client:
+        error = await error_of(connect(client))
+    assert isinstance(error, InvalidResponseError)
+    assert not error.outcome_unknown
+    assert not hasattr(error, "__notes__")
+
+
 async def test_connects_damaged_answer_does_not_show_its_token() -> None:
     """The error does not show a token that is in the wrong field."""
     damaged = answer({**CONNECTION, "token": None, "tokn": "room-0123456789"})
@@ -368,20 +390,17 @@ def test_recordings_path_stays_below_the_base_url(path: str) -> None:
 
 async def test_errors_are_freed_at_once() -> None:
     """An unreferenced error is freed without the garbage collector, and its frames with it."""
-    async with Server(answer({"error": "no"}, 401)) as server, client_of(server) as client:
+    script = (*[answer({"error": "no"}, 401)] * 2, answer({"error": "no"}, 500), reset)
+    async with Server(*script) as server, client_of(server) as client:
 
-        async def refused(call: Callable[[AkapuluClient], Awaitable[object]]) -> "weakref.ref[ApiError]":
-            try:
-                await call(client)
-            except ApiError as error:
-                return weakref.ref(error)
-            pytest.fail("it is refused")
+        async def refused(call: Callable[[AkapuluClient], Awaitable[object]]) -> "weakref.ref[Exception]":
+            return weakref.ref(await error_of(call(client)))
 
         gc.collect()
         gc.disable()
         try:
-            references = [await refused(connect), await refused(poll)]
-            assert [reference() for reference in references] == [None, None]
+            references = [await refused(call) for call in (connect, poll, connect, connect)]
+            assert [reference() for reference in references] == [None] * 4
         finally:
             gc.enable()
 
@@ -403,3 +422,55 @@ async def test_cancelled_connects_answer_is_not_lost() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
     assert [connection.conversation_session_id for connection in late] == [SESSION]
+
+
+class Unusual(BaseException):
+    """An error that is not an Exception, as some test tools raise."""
+
+
+@pytest.mark.parametrize("kind", [LookupError, asyncio.CancelledError, Unusual])
+async def test_failing_callback_does_not_hide_the_cancel(
+    kind: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    """If `on_late_answer` raises, error and conversation are logged, without the token, and the cancel continues."""
+
+    def fail(connection: Connection) -> None:
+        raise kind(f"I dislike {connection.join_url}")
+
+    gate = asyncio.Event()
+    body = json.dumps(CONNECTION).encode()
+    async with Server(gated(b"", gate, http(200, {}, body))) as server, client_of(server) as client:
+        task = asyncio.create_task(client.conversations.connect(REQUEST, on_late_answer=fail))
+        await server.seen(1)
+        task.cancel()
+        gate.set()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+    assert "dislike" not in str(caught.value)
+    orphan, failure = caplog.records
+    assert f"Conversation {SESSION} was connected by a call that was cancelled" in orphan.getMessage()
+    assert f"on_late_answer raised {kind.__name__} for conversation {SESSION}: I dislike" in failure.getMessage()
+    assert {record.session_id for record in caplog.records} == {SESSION}  # type: ignore[attr-defined]
+    assert TOKEN not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("late", "warned"),
+    [(http(400, {}, b'{"error": "No."}'), False), (http(502), True), (http(200, {}, b"<html>"), True), (b"", True)],
+    ids=["refused", "502", "junk", "none"],
+)
+async def test_cancelled_connect_that_may_exist_is_logged(
+    late: bytes, warned: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cancelled connect without a conversation is warned of, unless it was surely refused."""
+    monkeypatch.setattr("akapulu_async.http.transport.LATE_ANSWER", 5.0 if late else 0.01)
+    gate = asyncio.Event()
+    async with Server(gated(b"", gate, late)) as server, client_of(server) as client:
+        task = asyncio.create_task(connect(client))
+        await server.seen(1)
+        task.cancel()
+        if late:
+            gate.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert ["it may have been carried out" in record.getMessage() for record in caplog.records] == [True] * warned

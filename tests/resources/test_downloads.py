@@ -509,6 +509,29 @@ async def test_failing_callback_does_not_hide_a_cancel(target: Path) -> None:
             await task
 
 
+async def test_failing_callback_of_a_write_under_way_does_not_hide_a_cancel(
+    target: Path, waiting_pool: WaitingPool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If a write is under way when the download is cancelled, its callback's error is logged, and the cancel raised."""
+    asyncio.get_running_loop().set_default_executor(waiting_pool)
+
+    def fail(received: int, _: int | None) -> None:
+        if received:
+            raise LookupError("mine")
+
+    async with Server(store()) as server, client_of(server) as client:
+        task = asyncio.create_task(download(client, target, progress=fail))
+        await waiting_pool.begun.wait()
+        task.cancel()
+        await turns()
+        waiting_pool.released.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    (record,) = caplog.records
+    text = f"The download of the recording of conversation {SESSION} was ending when LookupError was raised: mine"
+    assert record.getMessage() == text
+
+
 async def test_existing_file_is_untouched(target: Path) -> None:
     """An existing file is not replaced, and nothing is requested, without `overwrite`."""
     target.write_bytes(b"mine")

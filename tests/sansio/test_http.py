@@ -26,7 +26,16 @@ from akapulu_async.errors import (
     ServerError,
 )
 from akapulu_async.resources.conversations import detail_request, read_connection, update_request
-from akapulu_async.sansio.http import Request, Response, check_error_types, decipher, invalid_response, not_ready_text
+from akapulu_async.sansio.http import (
+    Request,
+    Response,
+    check_error_types,
+    decipher,
+    decoded,
+    invalid_response,
+    not_ready_text,
+)
+from akapulu_async.sansio.json_body import MAX_JSON_BYTES
 from akapulu_async.secret import MASK, Secret
 
 ID = "33333333-3333-4333-8333-333333333333"
@@ -189,6 +198,88 @@ def test_refusals_that_are_not_json(body: bytes, message: str) -> None:
     assert (error.error_code, error.message.split()) == (None, message.split())
 
 
+def test_a_refusal_that_cannot_be_decoded_names_its_compression() -> None:
+    """The text of a refusal is not shown compressed; the compression is named, without a secret."""
+    error = refusal(403, b"\x0b\x02", headers={"content-encoding": f"br, {KEY}"}, secrets=[Secret(KEY)])
+    assert type(error) is PermissionDeniedError
+    assert error.message == f"its text is compressed (br, {MASK}), which was not asked for, and cannot be decoded"
+
+
+def test_compressed_answers_are_decoded() -> None:
+    """An answer in gzip or deflate becomes the plain answer, without the header; anything else stays as it is."""
+    whole = gzip.compress(b'{"error": "No"}')
+    plain = decoded(Response(400, {"content-encoding": "gzip", "retry-after": "1"}, whole))
+    assert (plain.status, plain.headers, plain.body) == (400, {"retry-after": "1"}, b'{"error": "No"}')
+    for headers in ({}, {"content-encoding": "br"}, {"content-encoding": "deflate"}):
+        untouched = Response(400, headers, whole)
+        assert decoded(untouched) is untouched
+    assert decoded(Response(200, {"content-encoding": "gzip"}, gzip.compress(bytes(MAX_JSON_BYTES)))).body
+    bomb = Response(200, {"content-encoding": "gzip"}, gzip.compress(bytes(MAX_JSON_BYTES + 1)))
+    assert decoded(bomb) is bomb
+
+
+ERROR, PAGE = b'{"error": "No"}', b"\n<html>Unavailable</html>"
+WAIT, HTML = {"retry-after": "5"}, {"content-type": "text/html; charset=utf-8"}
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "proven"),
+    [
+        (ERROR, {}, True),
+        (b'{"detail": "No"}', {}, True),
+        (b'{"error_code": "BUSY"}', {}, True),
+        (b"", WAIT, True),
+        (b"{}", WAIT, True),
+        (b"Busy", {"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, True),
+        (ERROR, HTML, True),
+        (b"", {}, False),
+        (b"{}", {}, False),
+        (b"[]", {}, False),
+        (b"Service Unavailable", {}, False),
+        (b'{"message": "Service Unavailable"}', {}, False),
+        (PAGE, {}, False),
+        (PAGE, WAIT, False),
+        (PAGE, WAIT | HTML, False),
+        (b"", WAIT | HTML, False),
+        (b"", {"retry-after": "soon"}, False),
+    ],
+    ids=count(),
+)
+def test_which_503_the_service_wrote(body: bytes, headers: dict[str, str], proven: bool) -> None:
+    """A 503 is a refusal with a JSON error, or with a Retry-After and no web page, since gateways send those too."""
+    error = refusal(503, body, request=CONNECT, headers=headers)
+    assert error.outcome_unknown is not proven
+    assert not refusal(503, body, headers=headers).outcome_unknown, "a GET does nothing"
+
+
+bodies = st.sampled_from([b"", b"{}", ERROR, PAGE, b"text", b'{"error": "E", "error_code": "OTHER"}'])
+headers_of_refusals = st.fixed_dictionaries({}, optional={"retry-after": st.just("5"), "content-type": st.text()})
+
+
+@given(
+    st.integers(100, 599).filter(lambda status: not 200 <= status < 300 and status != 503), bodies, headers_of_refusals
+)
+def test_which_statuses_prove_that_nothing_was_done(status: int, body: bytes, headers: dict[str, str]) -> None:
+    """Redirects and 4xx but 408 and 499 are refusals; no other status is, whatever comes with it."""
+    refused = 300 <= status < 500 and status not in {408, 499}
+    assert refusal(status, body, request=CONNECT, headers=headers).outcome_unknown is not refused
+    assert not refusal(status, body, headers=headers).outcome_unknown
+
+
+@given(st.integers(300, 599), st.sampled_from(["CONCURRENCY_LIMIT", "MINUTES_LIMIT_REACHED"]))
+def test_a_limit_is_a_refusal(status: int, code: str) -> None:
+    """A limit of the account is checked before anything is made, whatever its status."""
+    assert not refusal(status, json.dumps({"error_code": code}).encode(), request=CONNECT).outcome_unknown
+
+
+@given(st.sampled_from(["POST", "PUT", "PATCH", "DELETE", "GET", "HEAD"]), st.integers(100, 599))
+def test_which_bad_answers_prove_that_nothing_was_done(method: str, status: int) -> None:
+    """An answer that makes no sense leaves a request that changes something in doubt, unless its status refuses it."""
+    error = invalid_response(Request(method, "/"), Response(status, {}, b""), "too large")
+    refused = 300 <= status < 500 and status not in {408, 499}
+    assert error.outcome_unknown is (method not in {"GET", "HEAD"} and not refused)
+
+
 def test_a_refusal_tells_how_often_it_was_tried() -> None:
     """The error says to what, how often, and for how long to wait."""
     error = refusal(429, b'{"error": "No"}', request=CONNECT, headers={"retry-after": "12"}, attempts=3)
@@ -214,8 +305,14 @@ NOT_JSON: list[tuple[bytes, Mapping[str, str], str]] = [
         b"\xff{}", {},
         "it is not JSON (no content type): 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte",
     ),
-    (gzip.compress(b"{}"), {"content-encoding": "gzip"}, "it is compressed (gzip), which was not asked for"),
-    (b"x", {"content-encoding": "BR"}, "it is compressed (BR), which was not asked for"),
+    (
+        gzip.compress(b"{}"), {"content-encoding": "gzip"},
+        "it is compressed (gzip), which was not asked for, and cannot be decoded",
+    ),
+    (
+        b"x", {"content-encoding": "BR"},
+        "it is compressed (BR), which was not asked for, and cannot be decoded",
+    ),
     (b"", {"content-encoding": "Identity"}, "it is empty"),
 ]  # fmt: skip
 

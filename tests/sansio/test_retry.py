@@ -31,8 +31,10 @@ draws = st.floats(0, 1)
 seconds = st.floats(0, 1e9)
 
 
-def refused(status: int, kind: type[ApiError] = ApiError, retry_after: float | None = None) -> ApiError:
-    return kind(**WHERE, status=status, retry_after=retry_after)
+def refused(
+    status: int, kind: type[ApiError] = ApiError, retry_after: float | None = None, *, unknown: bool = False
+) -> ApiError:
+    return kind(**WHERE, status=status, retry_after=retry_after, outcome_unknown=unknown)
 
 
 def pause(policy: RetryPolicy, error: AkapuluError = BROKEN, **options: Any) -> float | None:
@@ -56,6 +58,8 @@ OUTCOMES: list[tuple[AkapuluError, bool, bool]] = [
     (RequestTimeoutError(**WHERE, reason="", sent=True), True, False),
     (refused(429, RateLimitError), True, True),
     (refused(503, ServerError), True, True),
+    (refused(503, ServerError, 1.0, unknown=True), False, False),
+    (refused(429, RateLimitError, unknown=True), False, False),
     (refused(401, AuthenticationError), False, False),
     (refused(402, ConcurrencyLimitError), False, False),
     (refused(429, ConcurrencyLimitError), False, False),
@@ -71,7 +75,7 @@ OUTCOMES: list[tuple[AkapuluError, bool, bool]] = [
 
 @pytest.mark.parametrize(("error", "when_safe", "when_not"), OUTCOMES, ids=count())
 def test_which_errors_are_worth_another_attempt(error: AkapuluError, *, when_safe: bool, when_not: bool) -> None:
-    """An unsafe request is retried only if it was surely not sent or was refused before any work; limits never are."""
+    """What may have been carried out is never retried, and limits never are."""
     policy = RetryPolicy()
     assert (pause(policy, error) is not None) is when_safe
     assert (pause(policy, error, safe=False) is not None) is when_not

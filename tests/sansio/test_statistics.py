@@ -68,6 +68,7 @@ def test_first_statistics() -> None:
         live={SessionState.CONNECTING: 0, SessionState.ROOM_JOINED: 0, SessionState.BOT_READY: 0},
         waiting=0,
         started=0,
+        unknown_connects=0,
         ready=0,
         ended=dict.fromkeys(EndReason, 0),
         polls=0,
@@ -80,13 +81,14 @@ def test_sums() -> None:
     """Ended and live sessions are added up; the time to ready of an attached one is not measured."""
     tally = Tally()
     tally.started = 4
+    tally.unknown_connects = 1
     tally.count_ready(ready(2.0), seen_from_start=True)
     tally.count_ready(ready(500.0), seen_from_start=False)
     tally.count_end(EndReason.LEFT, polls=10, poll_failures=3)
     tally.count_end(EndReason.LEFT, polls=5, poll_failures=0)
     figures = tally.statistics({SessionState.CONNECTING: 2, SessionState.ENDED: 7}, waiting=9, polls=4, poll_failures=1)
     assert figures.live == {SessionState.CONNECTING: 2, SessionState.ROOM_JOINED: 0, SessionState.BOT_READY: 0}
-    assert (figures.waiting, figures.started, figures.ready) == (9, 4, 2)
+    assert (figures.waiting, figures.started, figures.unknown_connects, figures.ready) == (9, 4, 1, 2)
     assert figures.ended == {**dict.fromkeys(EndReason, 0), EndReason.LEFT: 2}
     assert (figures.polls, figures.poll_failures) == (19, 4)
     assert figures.time_to_ready == pytest.approx({"p50": 2.0, "p90": 2.0, "p99": 2.0}, rel=0.01)

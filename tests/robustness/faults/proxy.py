@@ -56,6 +56,8 @@ class Fault:
     again: bool = False
     """Send the whole answer a second time, a little later."""
     bytes_per_second: float | None = None
+    gateway: int | None = None
+    """Send a gateway's page with this status instead of the answer, when the service has done it."""
     latency: float = 0.0
     """Seconds that the request and each piece of the answer take, randomly up to half more or less."""
 
@@ -188,6 +190,8 @@ class Proxy:
         await self._delay(fault)
         answer_head, answer_body = await self._ask(head + body)
         _strike(fault, Point.REQUEST)
+        if fault.gateway is not None:
+            answer_head, answer_body = _page(fault.gateway)
         await self._pass_back(peer, fault, answer_head, answer_body)
 
     async def _ask(self, request: bytes) -> tuple[bytes, bytes]:
@@ -264,6 +268,13 @@ def _strike(fault: Fault, point: Point) -> None:
 def _content_length(head: bytes) -> int:
     found = re.search(rb"(?i)\r\ncontent-length: *([0-9]+)\r\n", head)
     return int(found[1]) if found else 0
+
+
+def _page(status: int) -> tuple[bytes, bytes]:
+    """Return head and body of a gateway's page; `Retry-After` is in Varnish's."""
+    body = b"<html><h1>No answer from the backend</h1></html>"
+    lines = f"HTTP/1.1 {status} Gateway", "Content-Type: text/html", "Retry-After: 0", f"Content-Length: {len(body)}"
+    return "\r\n".join((*lines, "", "")).encode(), body
 
 
 def _bound(port: int) -> socket.socket:

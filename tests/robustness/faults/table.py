@@ -74,6 +74,14 @@ PASSING = (
     Row("reset after the answer", _once(Point.ANSWER), _all_got()),
     Row("answer cut short, connection closed", _once(Point.BODY, Deed.CLOSE), _IN_THE_BODY),
     Row("answer's body comes twice", struck(Fault(doubled=True), FINE), _AFTER_IT_IS_DONE),
+    *(
+        Row(
+            f"a gateway answers {status} with a page and `Retry-After`, after the request was handled",
+            struck(Fault(gateway=status), FINE),
+            _AFTER_IT_IS_DONE,
+        )
+        for status in (500, 502, 503, 504)
+    ),
     Row(
         "silence once the connection is made",
         _once(Point.ACCEPT, Deed.SILENCE),
