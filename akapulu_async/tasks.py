@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import anyio
 
+from akapulu_async.limits import TURNS
+
 T = TypeVar("T")
 
 
@@ -17,11 +19,19 @@ async def settle(futures: Collection["asyncio.Future[Any]"], grace: float | None
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + (math.inf if grace is None else grace)
+    turns = TURNS if grace else 0
     cancelled: asyncio.CancelledError | None = None
     with anyio.CancelScope(shield=True):
-        while (pending := [future for future in futures if not future.done()]) and (left := deadline - loop.time()) > 0:
+        while pending := [future for future in futures if not future.done()]:
+            left = deadline - loop.time()
+            if left <= 0 and not turns:
+                break
             try:
-                await asyncio.wait(pending, timeout=None if left == math.inf else left)
+                if left > 0:
+                    await asyncio.wait(pending, timeout=None if left == math.inf else left)
+                else:
+                    turns -= 1
+                    await asyncio.sleep(0)
             except asyncio.CancelledError as error:
                 cancelled = error
     if cancelled is not None:

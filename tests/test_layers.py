@@ -21,6 +21,7 @@ WINGS = [
     "converter",
     "sansio",
     "log",
+    "limits",
     "tasks",
     "leak_warnings",
     "observing",

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 
 import anyio
 import pytest
@@ -40,6 +41,24 @@ async def test_grace() -> None:
     assert not future.done()
     future.set_result(None)
     assert await settle([future], 0)
+
+
+async def test_done_in_time_on_a_loop_that_is_late() -> None:
+    """What only has to be seen to be done counts as done, if the loop was blocked until after the grace."""
+    begun, done = asyncio.Event(), asyncio.get_running_loop().create_future()
+
+    async def work() -> None:
+        begun.set()
+        for _ in range(3):
+            await asyncio.shield(done)
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(work())
+    await begun.wait()
+    loop = asyncio.get_running_loop()
+    loop.call_soon(done.set_result, None)
+    loop.call_soon(time.sleep, 0.1)
+    assert await settle([task], 0.05)
 
 
 @pytest.mark.parametrize("cancels", [1, 3])

@@ -17,7 +17,7 @@ from akapulu_async.errors import (
     TransportError,
 )
 from akapulu_async.http.aiohttp_session import NEVER_SENT, READ_ERRORS, failure_reason, system_cause
-from akapulu_async.http.limits import Deadline
+from akapulu_async.limits import Deadline
 from akapulu_async.sansio.http import Request, Response, decoded, invalid_response
 from akapulu_async.sansio.json_body import MAX_JSON_BYTES
 from akapulu_async.sansio.retry import Timeouts
@@ -95,9 +95,9 @@ class Exchange:
         self.sent = not never  # whatever the body knows: only our own giving up leaves that in no doubt
         kind, reason = TransportError, failure_reason(error)
         if isinstance(error, TimeoutError):
-            limit = self.timeouts.connect if never else self.timeouts.total
-            what = "no connection was made" if never else "nothing came"
-            kind, reason = RequestTimeoutError, what if limit is None else f"{what} in {limit:g} s"
+            kind = RequestTimeoutError
+            if never:
+                reason = f"no connection was made in {self.timeouts.connect:g} s"
         failure = self.failed(kind, reason)
         failure.__cause__ = system_cause(error)
         return failure
@@ -106,6 +106,10 @@ class Exchange:
         """Return the error that says that the deadline passed, during what, and how the attempt before it failed."""
         reason = f"{self.timeouts.total:g} s passed {self.doing}"
         return self.failed(RequestTimeoutError, f"{reason}; before that: {before}" if before else reason)
+
+    def nothing_came(self) -> TransportError:
+        """Return the error that says that no further piece of a stream came in time."""
+        return self.failed(RequestTimeoutError, f"nothing came in {self.timeouts.total:g} s")
 
     def failed(self, kind: type[TransportError], reason: str) -> TransportError:
         """Return the error that says that no complete answer came."""
@@ -158,12 +162,12 @@ class Stream:
             InvalidResponseError: It is longer.
             TransportError: It broke off, or was not complete after the timeouts' total.
         """
-        limit = asyncio.timeout(self._exchange.timeouts.total)  # the call's own deadline is over
+        limit = self._exchange.deadline.again()  # the call's own is over
         try:
-            async with limit:
+            with limit:
                 return await self._exchange.read(self._response)
         except TimeoutError:
-            if not limit.expired():
+            if not limit.expired:
                 raise
         raise self._exchange.too_late()
 
@@ -177,10 +181,12 @@ class Stream:
         Raises:
             TransportError: It broke off, or nothing came for the timeouts' total.
         """
+        limit = self._exchange.deadline.again()  # aiohttp's own would pass before it reads what has come
         try:
-            piece = await self._response.content.readany()
+            with limit:
+                piece = await self._response.content.readany()
         except READ_ERRORS as error:
-            failure = self._exchange.failure(error)
+            failure = self._exchange.nothing_came() if limit.expired else self._exchange.failure(error)
         else:
             if piece:
                 return piece

@@ -23,9 +23,9 @@ from akapulu_async.http.aiohttp_session import (
     without_credentials,
 )
 from akapulu_async.http.exchange import NO_HEADERS, Body, Exchange, Headers, Stream
-from akapulu_async.http.limits import Deadline, Deadlines
 from akapulu_async.http.reused_request import ReusedRequest, free_requests
 from akapulu_async.leak_warnings import warn_unless_closed
+from akapulu_async.limits import Deadline, Deadlines
 from akapulu_async.log import logger
 from akapulu_async.observing import Attempt, ExchangeRecord, Observers
 from akapulu_async.sansio.http import ERROR_TYPES, ErrorTypes, Request, decipher
@@ -108,9 +108,8 @@ class Transport:
         # With each request, not as a session's own: aiohttp would send those to a proxy, too.
         self._headers = Headers(self._foreign_headers, Authorization=f"Bearer {api_key.reveal()}")
         self._unsafe_headers = Headers(self._headers, Connection="close")
-        # aiohttp only times the making of a connection: the whole has our deadline.
+        # aiohttp only times the making of a connection: the rest has our deadlines, which read what has come first.
         self._call_timeout = aiohttp.ClientTimeout(sock_connect=timeouts.connect)
-        self._stream_timeout = aiohttp.ClientTimeout(sock_connect=timeouts.connect, sock_read=timeouts.total)
 
     async def open(self) -> None:
         """Make the session, unless one is borrowed. Sends nothing; does nothing if it is open.
@@ -281,8 +280,10 @@ class Transport:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await settle((task,), None)
-            self._tell_late(request, task, sent=waits)
-            raise
+            if task.cancelled() or not exchange.deadline.cancelled_alone:
+                self._tell_late(request, task, sent=waits)
+                raise
+            # Else it was done at the last moment.
         try:
             return task.result()
         finally:
@@ -380,14 +381,14 @@ class Transport:
             response = await exchange.begin(get.send(exchange.url, exchange.headers))
             free.append(get)
         else:
-            response = await exchange.begin(self._sending(exchange, self._call_timeout))
+            response = await exchange.begin(self._sending(exchange))
         answer = await exchange.read(response)
         del response  # it shows its headers, as tracebacks may show variables
         return self._decipher(exchange.request, answer, attempts=exchange.number)
 
     async def _ask_in_pieces(self, exchange: Exchange) -> aiohttp.ClientResponse:
         """Send a GET, and return the beginning of its answer."""
-        response = await exchange.begin(self._sending(exchange, self._stream_timeout))
+        response = await exchange.begin(self._sending(exchange))
         if 200 <= response.status < 300 or response.status in _REDIRECTS:  # noqa: PLR2004 - the 2xx
             return response
         if exchange.foreign:
@@ -398,7 +399,7 @@ class Transport:
         self._decipher(exchange.request, answer, attempts=exchange.number)
         return response
 
-    def _sending(self, exchange: Exchange, timeout: aiohttp.ClientTimeout) -> Awaitable[aiohttp.ClientResponse]:
+    def _sending(self, exchange: Exchange) -> Awaitable[aiohttp.ClientResponse]:
         """Return the sending of a request, made anew; a foreign host is asked without credentials."""
         http, safe, foreign = self._open_http(), exchange.request.safe, exchange.foreign
         return http.request(
@@ -408,7 +409,7 @@ class Transport:
             # These two in no variable: tools show those, and here is the API key, or a password.
             headers=self._headers_of(exchange),
             proxy=environment_proxy(str(exchange.url)) if foreign and http is not self._borrowed else self._proxy,
-            timeout=timeout,
+            timeout=self._call_timeout,
             middlewares=(without_credentials,) if foreign else None,
             # A name of its own in the pool, see the class.
             server_hostname=None if safe else exchange.url.raw_host,

@@ -11,6 +11,7 @@ from uuid import UUID
 from akapulu_async.checks import check_count, check_kind, check_limit, check_patience, checked_id, refuse, refuse_kind
 from akapulu_async.errors import ManagerClosedError
 from akapulu_async.leak_warnings import warn_unless_closed
+from akapulu_async.limits import patience
 from akapulu_async.log import logger
 from akapulu_async.manager.broadcast import EVENT_BUFFER, ManagerEvent, Subscription
 from akapulu_async.manager.fan_out import CLOSE_GRACE, FanOut, Handler
@@ -139,7 +140,7 @@ class SessionManager:
         check_patience("timeout", timeout)
         self._refuse_more()
         try:
-            async with asyncio.timeout(timeout):
+            with patience(timeout):
                 await self._registry.emptied()
         except TimeoutError:
             return False

@@ -1,12 +1,14 @@
 """The sessions of a manager: their start, their events and their end."""
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from weakref import WeakSet
 
 import attrs
 
 from akapulu_async.errors import AkapuluError, ManagerClosedError, MinutesLimitError, StartTimeoutError
+from akapulu_async.limits import patience
 from akapulu_async.manager.broadcast import Subscription
 from akapulu_async.manager.gate import StartGate
 from akapulu_async.models.connection import ConnectRequest, check_request
@@ -103,7 +105,8 @@ class SessionRegistry:
         task = entry.task
         assert task is not None
         try:
-            await asyncio.wait((task,), timeout=timeout)
+            with suppress(TimeoutError), patience(timeout):
+                await asyncio.wait((task,))
         finally:
             entry.abandoned = not task.done()
             if entry.abandoned and not entry.connecting:

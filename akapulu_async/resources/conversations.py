@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
-import anyio
-
 from akapulu_async import converter
 from akapulu_async.checks import check_callable, check_count, check_interval, check_patience, checked_id, shown
 from akapulu_async.converter import PayloadError, structure
@@ -24,6 +22,7 @@ from akapulu_async.errors import (
     TransportError,
 )
 from akapulu_async.http.transport import Transport
+from akapulu_async.limits import patience
 from akapulu_async.log import logger
 from akapulu_async.models.connection import Connection, ConnectRequest, check_request
 from akapulu_async.models.conversation import (
@@ -223,16 +222,20 @@ class Conversations:
         check_interval("interval", interval)
         status_text = ""
         once = timeout is not None and timeout <= 0
-        with anyio.move_on_after(None if once else timeout):  # 0 would end before the check
-            while True:
-                detail = await self.detail(session_id)
-                if detail.recording.is_ready:
-                    return detail
-                status_text = excerpt(detail.recording.status_text, self._transport.secrets)
-                del detail  # an error's frames would keep it, with the transcript
-                if once:
-                    break
-                await asyncio.sleep(interval)
+        try:
+            with patience(None if once else timeout) as limit:  # 0 would end before the check
+                while True:
+                    detail = await self.detail(session_id)
+                    if detail.recording.is_ready:
+                        return detail
+                    status_text = excerpt(detail.recording.status_text, self._transport.secrets)
+                    del detail  # an error's frames would keep it, with the transcript
+                    if once:
+                        break
+                    await asyncio.sleep(interval)
+        except TimeoutError:
+            if not limit.expired:  # it is a call's
+                raise
         raise RecordingTimeoutError(session_id=session_id, status_text=status_text)
 
     async def download_recording(

@@ -22,6 +22,12 @@ from akapulu_async.session.settings import SessionSettings
 from akapulu_async.session.view import SessionView
 from akapulu_async.tasks import settle
 
+LATE_LOOP = 0.02
+"""Seconds by which a timer is late if the event loop was blocked."""
+
+LATE_POLL = 5.0
+"""Seconds that a poll may take if `ready_timeout` passed while the event loop was blocked."""
+
 LEAVE_GRACE = 5.0
 """Seconds that a participant may take to leave the room before it is cancelled."""
 
@@ -173,7 +179,8 @@ class ConversationSession(SessionView):
             left = self._lifecycle.began + self._settings.ready_timeout - self._now()
             # A session attached too late may be ready all the same: the first poll decides.
             if left > 0:
-                self._end_callbacks.append(loop.call_later(left, self._ready_timed_out).cancel)
+                due = self._now() + left
+                self._end_callbacks.append(loop.call_later(left, self._ready_timed_out, due).cancel)
 
     async def _keep_polling(self) -> None:
         lifecycle, turn = self._lifecycle, self._settings.turn
@@ -251,7 +258,16 @@ class ConversationSession(SessionView):
         self._log(logging.WARNING, "conversation %s: its participant did not leave in time and is cancelled")
         task.cancel()
 
-    def _ready_timed_out(self) -> None:
+    def _ready_timed_out(self, due: float) -> None:
+        if self._lifecycle.ready or self._now() - due <= LATE_LOOP:
+            self._give_up()
+            return
+        # The loop was blocked, and the bot may have got ready meanwhile. The poll that is under way or due decides, in
+        # `_polled()`, unless it takes too long.
+        self._poll_now()
+        self._end_callbacks.append(asyncio.get_running_loop().call_later(LATE_POLL, self._give_up).cancel)
+
+    def _give_up(self) -> None:
         self._lifecycle.receive_ready_timeout(self._now())
         self._publish()
 

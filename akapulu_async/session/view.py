@@ -1,6 +1,5 @@
 """The reading side of a session: its state, its events and waits for them."""
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime
@@ -11,6 +10,7 @@ import attrs
 
 from akapulu_async.checks import check_patience, shown
 from akapulu_async.errors import ClosedError, ConfigurationError, SessionEndedError, WaitTimeoutError
+from akapulu_async.limits import patience
 from akapulu_async.models.connection import Connection
 from akapulu_async.sansio.lifecycle import EndReason, Lifecycle, Progress, SessionEvent, SessionState
 from akapulu_async.sansio.snapshot import SessionSnapshot
@@ -188,9 +188,8 @@ class SessionView:
         """
         state = _checked_state(state)
         check_patience("timeout", timeout)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                return await self._reached(state)
+        with suppress(TimeoutError), patience(timeout):
+            return await self._reached(state)
         raise WaitTimeoutError(
             session_id=self._lifecycle.session_id,
             awaited=state,

@@ -235,7 +235,7 @@ async def test_no_ready_timeout_after_ready(monkeypatch: pytest.MonkeyPatch) -> 
         await session.bot_ready.wait()
         clock.now += 1000
         await world.polled(2)
-        session._ready_timed_out()
+        session._ready_timed_out(due=0)
         assert session.end_reason is None
 
 

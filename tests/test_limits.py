@@ -1,13 +1,14 @@
-"""Deadlines: each passes in time, and no cancel is mistaken for another."""
+"""Limits of time: each passes in time, reads what came before, and no cancel is mistaken for another."""
 
 import asyncio
 import math
+import time
 from collections.abc import Callable
 
 import anyio
 import pytest
 
-from akapulu_async.http.limits import Deadline, Deadlines
+from akapulu_async.limits import TURNS, Deadline, Deadlines, patience
 
 LOOPS = pytest.mark.parametrize(
     "anyio_backend", [("asyncio", {"debug": False}), ("asyncio", {"use_uvloop": True})], ids=["asyncio", "uvloop"]
@@ -185,3 +186,82 @@ async def test_the_task_is_let_go() -> None:
     with deadline:
         assert deadline.task is asyncio.current_task()
     assert deadline.task is None
+
+
+@LOOPS
+async def test_what_was_done_in_time_is_kept() -> None:
+    """A block that only has to take its result when the loop, blocked until then, looks at the deadline, takes it."""
+    deadline, done = Deadline(Deadlines(0.05)), asyncio.get_running_loop().create_future()
+
+    async def chain(links: int) -> str:
+        """Wait for a task that waits for a task ..., each of which takes turns of the loop."""
+        return await (asyncio.create_task(chain(links - 1)) if links else done)
+
+    with deadline:
+        task = asyncio.create_task(chain(5))
+        await turn()
+        loop = asyncio.get_running_loop()
+        loop.call_soon(done.set_result, "done")
+        loop.call_soon(time.sleep, 0.1)
+        assert await task == "done"
+    assert not deadline.expired
+
+
+async def test_an_endless_chain_of_turns_passes_it() -> None:
+    """A block that never waits for anything but its next turn is ended."""
+    turns = 0
+
+    async def spin() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    with pytest.raises(TimeoutError), Deadline(Deadlines(0.01)):
+        await spin()
+    assert turns >= TURNS
+
+
+async def test_it_says_who_cancelled() -> None:
+    """Within the block, it tells its own cancel from one that came from outside too."""
+    deadline, seen = Deadline(Deadlines(0.01)), list[bool]()
+
+    async def wait(begun: asyncio.Event) -> None:
+        with deadline:
+            assert not deadline.cancelled_alone
+            for _ in range(2):
+                try:
+                    await wait_for_ever()
+                except asyncio.CancelledError:
+                    seen.append(deadline.cancelled_alone)
+                    begun.set()
+
+    begun = asyncio.Event()
+    task = asyncio.create_task(wait(begun))
+    await begun.wait()
+    task.cancel()
+    await asyncio.wait((task,))
+    assert seen == [True, False]
+
+
+async def test_another_of_its_length() -> None:
+    """A deadline gives others of the same length, with the same timer."""
+    deadlines = Deadlines(60)
+    with Deadline(deadlines) as first, first.again() as second:
+        assert 59 < second.remaining() <= 60
+        assert list(deadlines.running) == [first, second]
+
+
+@LOOPS
+async def test_patience() -> None:
+    """It ends a block in time, says that it did, and leaves no timer; None and a block that is quick are not ended."""
+    with pytest.raises(TimeoutError), patience(0.01) as limit:
+        await wait_for_ever()
+    assert limit.expired
+    for seconds in (None, 60, 0):
+        with patience(seconds) as limit:
+            await asyncio.sleep(0)
+        assert not limit.expired
+        assert limit._deadlines._timer is None
+    with pytest.raises(LookupError), patience(60):
+        raise LookupError
