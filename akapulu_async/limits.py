@@ -9,7 +9,7 @@ from typing import Self
 
 TURNS = 32
 """Turns of the loop between the moment that a time limit passes and the judgement. If the loop was blocked meanwhile,
-everything that came in time is read and handled in them: an answer takes about ten, and one more for each 256 KiB."""
+everything that came in time is read and handled in them: an answer takes about five, and a few for each 256 KiB."""
 
 
 class Deadline:

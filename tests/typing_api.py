@@ -194,9 +194,11 @@ async def managers(client: AkapuluClient, request: ConnectRequest) -> None:
                 assert_type(outcome.result(), float | None)
                 assert_type(outcome.error, BaseException | None)
                 assert_type(outcome.session, ConversationSession | None)
+                assert_type(outcome.connect_unknown, bool)
         assert_type(manager.sessions, tuple[ConversationSession, ...])
         assert_type(manager.get(SCENARIO), ConversationSession | None)
         assert_type(manager.statistics(), ManagerStatistics)
+        assert_type(manager.statistics().unknown_connects, int)
         assert_type(manager.events(), AsyncIterator[ManagerEvent])
         async for event in manager.events(buffer=10):
             assert_type(event, StateChanged | ProgressChanged | EventsMissed)
@@ -232,6 +234,7 @@ class Telemetry(Observer):
 def kinds(error: AkapuluError) -> None:
     """Every error has a kind to branch on."""
     assert_type(error.kind, ErrorKind)
+    assert_type(error.outcome_unknown, bool)
 
 
 def errors(
@@ -252,6 +255,9 @@ def errors(
     assert_type(broken.reason, str)
     assert_type(broken.sent, bool)
     assert_type(unknown.scenario_id, str)
+    assert_type(unknown.status, int | None)
+    assert_type(unknown.error_code, str | None)
+    assert_type(unknown.message, str | None)
     assert_type(invalid.field, str | None)
     assert_type(invalid.excerpt, str)
     assert_type(unready.status_text, str)

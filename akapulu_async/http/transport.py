@@ -297,9 +297,10 @@ class Transport:
                 request.on_late_answer(task.result())
         elif sent and (failure is None or not isinstance(failure, AkapuluError) or failure.outcome_unknown):
             logger.warning(
-                "%s %s was cancelled, and its answer did not come or is unclear: it may have been carried out",
+                "%s %s was cancelled, and its answer did not come or proves nothing (%s): it may have been carried out",
                 request.method,
                 request.path,
+                "none" if failure is None else type(failure).__name__,
                 extra={"session_id": request.session_id},
             )
 

@@ -63,7 +63,7 @@ async def test_unknown_outcomes_of_a_handler_are_the_handlers() -> None:
 async def test_a_compressed_refusal_is_waited_out() -> None:
     """A gateway that compresses answers does not hide that the account is full: `when_full="wait"` waits."""
     refused = gzip.compress(b'{"error": "Full.", "error_code": "CONCURRENCY_LIMIT"}')
-    script = [answer(status=503, headers={"Content-Encoding": "gzip"}, body=refused), answer(CONNECTION)]
+    script = [answer(status=402, headers={"Content-Encoding": "gzip"}, body=refused), answer(CONNECTION)]
 
     async def connect(peer: Peer, seen: Seen) -> None:
         await script.pop(0)(peer, seen)
