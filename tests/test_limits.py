@@ -189,8 +189,8 @@ async def test_the_task_is_let_go() -> None:
 
 
 @LOOPS
-async def test_what_was_done_in_time_is_kept() -> None:
-    """A block that only has to take its result when the loop, blocked until then, looks at the deadline, takes it."""
+async def test_a_result_that_came_in_time_is_kept() -> None:
+    """If the loop was blocked until the deadline had passed, the block still gets a result that came before."""
     deadline, done = Deadline(Deadlines(0.05)), asyncio.get_running_loop().create_future()
 
     async def chain(links: int) -> str:

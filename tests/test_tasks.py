@@ -44,7 +44,7 @@ async def test_grace() -> None:
 
 
 async def test_done_in_time_on_a_loop_that_is_late() -> None:
-    """What only has to be seen to be done counts as done, if the loop was blocked until after the grace."""
+    """If the loop was blocked until the grace had passed, work that was about to be done still counts as done."""
     begun, done = asyncio.Event(), asyncio.get_running_loop().create_future()
 
     async def work() -> None:

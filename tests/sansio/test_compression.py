@@ -33,7 +33,7 @@ formats = pytest.mark.parametrize(("encoding", "compress"), FORMATS)
 
 @formats
 @given(st.binary(max_size=LIMIT))
-def test_what_was_compressed_comes_back(encoding: str, compress: Callable[[bytes], bytes], body: bytes) -> None:
+def test_compressed_bodies_come_back(encoding: str, compress: Callable[[bytes], bytes], body: bytes) -> None:
     """Each format gives the body back, the empty one and one as long as the limit included."""
     assert decompress(compress(body), encoding, len(body)) == body
 
