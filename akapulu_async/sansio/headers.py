@@ -1,6 +1,7 @@
 """Parse the headers `Retry-After` and `Content-Range` of answers."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -8,21 +9,32 @@ MAX_RETRY_AFTER = 10.0**9
 """Seconds (30 years): the upper limit of a `Retry-After`, so that no number overflows."""
 
 
-def parse_retry_after(value: str | None, now: datetime) -> float | None:
+def parse_retry_after(value: str | None, date: str | None, now: Callable[[], datetime]) -> float | None:
     """Return the seconds that a `Retry-After` asks to wait, never negative.
 
     Reads both forms, seconds and an HTTP date. None if the header is missing or neither.
+
+    Args:
+        value: The header.
+        date: The answer's `Date`, from which a date is counted: the sender's clock may differ from this machine's.
+        now: Returns the time, aware; used if there is no such `Date`, or none that can be read.
     """
     value = (value or "").strip()
     if re.fullmatch(r"[0-9]+(\.[0-9]*)?", value, re.ASCII):
         return min(float(value[:400]), MAX_RETRY_AFTER)
+    moment = _parse_date(value)
+    if moment is None:
+        return None
+    return min(max(0.0, (moment - (_parse_date(date or "") or now())).total_seconds()), MAX_RETRY_AFTER)
+
+
+def _parse_date(value: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(value)
     except (ValueError, OverflowError):
         return None
-    if moment.tzinfo is None:  # "-0000": HTTP dates are always GMT
-        moment = moment.replace(tzinfo=UTC)
-    return min(max(0.0, (moment - now).total_seconds()), MAX_RETRY_AFTER)
+    # "-0000" gives no time zone: HTTP dates are always GMT.
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 _CONTENT_RANGE = r"(?ai)bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)"

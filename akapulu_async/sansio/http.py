@@ -118,7 +118,7 @@ def decipher(
     Args:
         request: The request.
         response: Its answer.
-        now: Returns the time, aware; for a `Retry-After` that is a date.
+        now: Returns the time, aware; for a `Retry-After` that is a date, in an answer without a `Date`.
         error_types: Win over all other rules.
         attempts: How many attempts were made, for the errors.
         secrets: Secrets that no error may show.
@@ -129,8 +129,6 @@ def decipher(
     """
     if not 200 <= response.status < 300:  # noqa: PLR2004 - the 2xx
         error_type, error_code, message, by_service = _refusal(response, error_types, secrets)
-        retry_after = parse_retry_after(response.headers.get("retry-after"), now())
-        refused = by_service or (retry_after is not None and not _is_page(response))
         raise error_type(
             status=response.status,
             method=request.method,
@@ -138,8 +136,8 @@ def decipher(
             error_code=error_code,
             message=message,
             attempts=attempts,
-            retry_after=retry_after,
-            outcome_unknown=not request.safe and not _proves_refusal(response.status, error_type, by_service=refused),
+            retry_after=parse_retry_after(response.headers.get("retry-after"), response.headers.get("date"), now),
+            outcome_unknown=not request.safe and not _proves_refusal(response.status, error_type, by_service=by_service),
         )
     try:
         return request.read(_payload(response))
@@ -178,10 +176,6 @@ def _proves_refusal(status: int, error_type: type[ApiError] = ApiError, *, by_se
     if status == 503 or issubclass(error_type, ConcurrencyLimitError | MinutesLimitError):  # noqa: PLR2004
         return by_service
     return 300 <= status < 500 and status not in {408, 499}  # noqa: PLR2004 - redirects and the 4xx
-
-
-def _is_page(response: Response) -> bool:
-    return response.body.lstrip()[:1] == b"<" or "html" in response.headers.get("content-type", "").lower()
 
 
 def invalid_response(

@@ -9,7 +9,8 @@ Pass facts to the `receive_*()` methods and collect what followed with `events_r
 once, none is skipped on the way to `bot_ready`, and facts that arrive after `ended` are dropped.
 """
 
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
@@ -79,9 +80,9 @@ class _Event:
     """The conversation; None until its connect is answered."""
 
     at: datetime
-    """When, in UTC."""
+    """When, in UTC, by the wall clock of this machine."""
     elapsed: float
-    """Seconds since the connect was sent; see `Lifecycle.began`."""
+    """Seconds since the connect was sent, by a monotonic clock; see `Lifecycle.began`."""
 
     def _json(self, kind: str) -> dict[str, Any]:
         return {
@@ -148,10 +149,13 @@ class Lifecycle:
     Args:
         signals: Interprets updates.
         max_failures: How many polls in a row may fail; None for any number.
+        wall_clock: Returns the time in UTC. Read at each event: a monotonic clock stands still while the machine
+            sleeps.
     """
 
     _signals: Signals
     _max_failures: int | None
+    _wall_clock: Callable[[], datetime]
 
     session_id: str | None = attrs.field(default=None, init=False)
     """The conversation; None until its connect is answered."""
@@ -202,32 +206,34 @@ class Lifecycle:
         events, self._events = self._events, []
         return events
 
-    def receive_connecting(self, now: float, at: datetime) -> None:
+    def receive_connecting(self, now: float, at: datetime | None = None) -> None:
         """The connect is about to be sent, for the first time or again, or a conversation is attached.
 
         The state is entered once; durations count from the last call.
 
         Args:
             now: The clock.
-            at: The same as a time in UTC. Later times are computed from this one by the clock.
+            at: The same as a time in UTC; None: the wall clock's.
         """
         if self.began_at is None or (self.state is SessionState.CONNECTING and self.session_id is None):
+            at = at or self._wall_clock()
             self.began, self.began_at, self.rose = now, at, now
-        self.receive_reached(SessionState.CONNECTING, now)
+        self.receive_reached(SessionState.CONNECTING, now, at)
 
     def receive_connected(self, session_id: str) -> None:
         """The connect was answered, or the conversation was connected elsewhere."""
         self.session_id = session_id
 
-    def receive_reached(self, state: SessionState, now: float) -> None:
+    def receive_reached(self, state: SessionState, now: float, at: datetime | None = None) -> None:
         """A state other than `ended` was reached: somebody joined the room, or a snapshot says so.
 
-        Enters first the states before it that were not entered. Does nothing if it was entered.
+        Enters first the states before it that were not entered. Does nothing if it was entered. `at` is the same as
+        `now`, as a time in UTC; None: the wall clock's.
         """
         if self.end_reason is None and state not in self._entered:
             for passed in PATH[: PATH.index(state) + 1]:
                 if passed not in self._entered:
-                    self._enter(passed, now)
+                    self._enter(passed, now, at)
 
     def receive_update(self, update: ConversationUpdate, now: float) -> None:
         """A poll was answered."""
@@ -241,7 +247,7 @@ class Lifecycle:
             self.rose = now
         if percent != before.percent or text != before.text:
             self.progress = Progress(percent, text)
-            self._add(ProgressChanged, now, percent=percent, text=text)
+            self._add(ProgressChanged, now, None, percent=percent, text=text)
         if update.call_is_ready:
             self.receive_reached(SessionState.BOT_READY, now)
         elif SessionState.ROOM_JOINED not in self._entered and self._signals.reads_as_join(text):
@@ -268,11 +274,13 @@ class Lifecycle:
         if not self.ready:
             self.receive_ended(EndReason.READY_TIMEOUT, now)
 
-    def receive_ended(self, reason: EndReason, now: float, cause: BaseException | None = None) -> None:
-        """The session ended."""
+    def receive_ended(
+        self, reason: EndReason, now: float, cause: BaseException | None = None, at: datetime | None = None
+    ) -> None:
+        """The session ended. See `receive_reached()` for `at`."""
         if self.end_reason is None:
             self.end_reason, self.cause = reason, cause
-            self._enter(SessionState.ENDED, now)
+            self._enter(SessionState.ENDED, now, at)
 
     def _meaning(self, error: AkapuluError) -> EndReason | None:
         """Return why a failed poll ends the session; None if it does not."""
@@ -289,14 +297,12 @@ class Lifecycle:
         allowed = self._max_failures is None or self.failures <= self._max_failures
         return None if allowed else EndReason.FAILED
 
-    def _enter(self, state: SessionState, now: float) -> None:
+    def _enter(self, state: SessionState, now: float, at: datetime | None) -> None:
         """Change the state. The one place that does."""
-        self._entered[state] = self._add(StateChanged, now, state=state, end_reason=self.end_reason, cause=self.cause)
+        event = self._add(StateChanged, now, at, state=state, end_reason=self.end_reason, cause=self.cause)
+        self._entered[state] = event
 
-    def _add(self, kind: type[E], now: float, **facts: Any) -> E:
-        assert self.began_at is not None  # `receive_connecting()` comes first
-        elapsed = now - self.began
-        at = self.began_at + timedelta(seconds=elapsed)
-        event = kind(session_id=self.session_id, at=at, elapsed=elapsed, **facts)
+    def _add(self, kind: type[E], now: float, at: datetime | None, **facts: Any) -> E:
+        event = kind(session_id=self.session_id, at=at or self._wall_clock(), elapsed=now - self.began, **facts)
         self._events.append(event)
         return event

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, Self
 from uuid import UUID
@@ -88,10 +88,11 @@ class SessionSnapshot:
         lifecycle.receive_connecting(began, self.began_at)
         lifecycle.receive_connected(self.session_id)
         for state, seconds in self.elapsed.items():
+            entered_at = self.began_at + timedelta(seconds=seconds)
             if state is SessionState.ENDED:
-                lifecycle.receive_ended(self.end_reason or EndReason.FAILED, began + seconds)
+                lifecycle.receive_ended(self.end_reason or EndReason.FAILED, began + seconds, at=entered_at)
             else:
-                lifecycle.receive_reached(state, began + seconds)
+                lifecycle.receive_reached(state, began + seconds, entered_at)
 
     def to_json(self) -> dict[str, Any]:
         """Return the snapshot as `json.dumps()` takes it."""

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Self
 
 from akapulu_async.errors import AkapuluError, ClosedError, ConcurrencyLimitError
@@ -55,6 +56,7 @@ class ConversationSession(SessionView):
 
     # Not the loop's time: uvloop's has whole milliseconds and is read once an iteration.
     _now = staticmethod(time.monotonic)
+    _wall_clock = staticmethod(partial(datetime.now, UTC))
 
     def __init__(
         self,
@@ -70,7 +72,7 @@ class ConversationSession(SessionView):
         `listener` is called with events as they happen; its owner closes the session. `try_again` is awaited when the
         account is full: it returns True once the connect may be sent again.
         """
-        super().__init__(Lifecycle(settings.signals, settings.poll.max_failures))
+        super().__init__(Lifecycle(settings.signals, settings.poll.max_failures, self._wall_clock))
         self._conversations = conversations
         self._start = start
         self._settings = settings
@@ -123,10 +125,10 @@ class ConversationSession(SessionView):
                 self._warn_of_orphan()
                 raise self._ended_error()
         elif isinstance(self._start, SessionSnapshot):
-            self._start.restore(self._lifecycle, self._now(), datetime.now(UTC))
+            self._start.restore(self._lifecycle, self._now(), self._wall_clock())
         else:
             self._lifecycle.receive_connected(self._start)
-            self._lifecycle.receive_connecting(self._now(), datetime.now(UTC))
+            self._lifecycle.receive_connecting(self._now())
         self._publish()
         if self.end_reason is None:
             self._begin()
@@ -134,7 +136,7 @@ class ConversationSession(SessionView):
     async def _connect(self, request: ConnectRequest) -> None:
         try:
             while self._connection is None:
-                self._lifecycle.receive_connecting(self._now(), datetime.now(UTC))
+                self._lifecycle.receive_connecting(self._now())
                 self._publish()
                 try:
                     self._connected(await self._conversations.connect(request, on_late_answer=self._connected))

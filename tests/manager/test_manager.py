@@ -945,7 +945,6 @@ async def test_a_full_account_is_not_seen_in_the_events() -> None:
         assert second.snapshot().began_at > began, "it was refused five times before"
         [ready] = [event for event in seen if event.state is BOT_READY and event.session_id == second.id]
         assert second.time_to_ready == ready.elapsed
-        assert ready.elapsed == pytest.approx((ready.at - second.snapshot().began_at).total_seconds(), abs=1e-5)
         assert second.time_to_connection is not None
         assert second.time_to_connection <= second.time_to_ready
         assert [event.state for event in seen if event.session_id == first.id][-1] is ENDED

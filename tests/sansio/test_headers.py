@@ -37,23 +37,40 @@ NOW = datetime(2026, 3, 10, 18, 10, 2, tzinfo=UTC)
 )  # fmt: skip
 def test_retry_after(value: str | None, seconds: float | None) -> None:
     """Seconds and dates are read; the past is 0, the maximum is 30 years, and anything else is None."""
-    assert parse_retry_after(value, NOW) == seconds
+    assert parse_retry_after(value, None, lambda: NOW) == seconds
 
 
 @given(st.integers(0, 10**9), st.sampled_from(["GMT", "+0000"]))
 def test_dates_count_from_now(seconds: int, zone: str) -> None:
     """A date becomes the seconds until then."""
     text = format_datetime(NOW + timedelta(seconds=seconds)).replace("+0000", zone)
-    assert parse_retry_after(text, NOW) == seconds
+    assert parse_retry_after(text, None, lambda: NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("date", "seconds"),
+    [
+        ("Tue, 10 Mar 2026 18:20:02 GMT", 30.0),  # the service's clock is ten minutes ahead
+        ("Tue, 10 Mar 2026 18:20:02 -0000", 30.0),
+        ("Tue, 10 Mar 2026 18:21:02 GMT", 0.0),
+        (None, 630.0), ("", 630.0), ("soon", 630.0), ("Tue, 32 Mar 2026 18:20:02 GMT", 630.0),
+    ],
+    ids=count(),
+)  # fmt: skip
+def test_a_date_counts_from_the_answers_own(date: str | None, seconds: float) -> None:
+    """A date counts from the answer's `Date`; this machine's clock counts only if there is none to be read."""
+    assert parse_retry_after("Tue, 10 Mar 2026 18:20:32 GMT", date, lambda: NOW) == seconds
+    assert parse_retry_after("7", date, lambda: NOW) == 7.0, "seconds are seconds"
 
 
 @given(st.text(st.characters(), max_size=60) | st.from_regex(r"\w{3}, \d+ \w{3} \d+ \d+:\d+:\d+ [+-]?\w*"))
 @example("Mon, 01 Jan 0001 00:00:00 +2359")
 @example("Fri, 31 Dec 9999 23:59:59 -2359")
 def test_any_retry_after(value: str) -> None:
-    """Any text becomes a valid number of seconds or None."""
-    seconds = parse_retry_after(value, NOW)
-    assert seconds is None or 0.0 <= seconds <= MAX_RETRY_AFTER
+    """Any text becomes a valid number of seconds or None, and so does a date that counts from any text."""
+    in_an_hour = format_datetime(NOW + timedelta(hours=1))
+    for seconds in (parse_retry_after(value, None, lambda: NOW), parse_retry_after(in_an_hour, value, lambda: NOW)):
+        assert seconds is None or 0.0 <= seconds <= MAX_RETRY_AFTER
 
 
 @pytest.mark.parametrize(

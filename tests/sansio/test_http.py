@@ -286,6 +286,14 @@ def test_a_refusal_tells_how_often_it_was_tried() -> None:
     assert (error.method, error.path, error.attempts, error.retry_after) == ("POST", CONNECT.path, 3, 12.0)
 
 
+def test_a_date_to_retry_after_counts_from_the_answers_date() -> None:
+    """A clock that is wrong on one side changes no pause: the date to wait for counts from the answer's own date."""
+    late = {"retry-after": "Tue, 10 Mar 2026 18:20:32 GMT", "date": "Tue, 10 Mar 2026 18:20:02 GMT"}
+    assert refusal(503, headers=late).retry_after == 30.0
+    del late["date"]
+    assert refusal(503, headers=late).retry_after == 630.0
+
+
 NOT_JSON: list[tuple[bytes, Mapping[str, str], str]] = [
     (b"", {}, "it is empty"),
     (

@@ -885,6 +885,24 @@ async def test_attached_ready_timeout() -> None:
         assert (session.elapsed(ENDED) or 0) >= 3600
 
 
+async def test_events_after_a_suspended_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events have the wall clock's time, also after a suspend, which durations leave out; a snapshot keeps both."""
+    clock, here = Clock(monkeypatch, ConversationSession), datetime(2026, 3, 10, 18, 10, 2, tzinfo=UTC)
+    monkeypatch.setattr(ConversationSession, "_wall_clock", staticmethod(lambda: here))
+    began_at = here
+    async with steered() as world, world.client.session(REQUEST) as session:
+        here += timedelta(hours=1, seconds=5)
+        clock.now += 5
+        world.service.says(**READY)
+        await soon(session.bot_ready.wait())
+        assert (session.entered_at(BOT_READY), session.time_to_ready) == (here, 5.0)
+        snapshot = session.snapshot()
+        assert (snapshot.began_at, snapshot.elapsed[BOT_READY]) == (began_at, 5.0)
+        async with world.client.attach(snapshot) as again:
+            assert again.snapshot() == snapshot
+            assert again.entered_at(BOT_READY) == began_at + timedelta(seconds=5)
+
+
 async def test_the_pause_counts_from_the_start_of_a_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     """A poll that takes three of ten seconds is followed by a pause of seven."""
     clock, pauses, second = Clock(monkeypatch, ConversationSession), list[float](), asyncio.Event()

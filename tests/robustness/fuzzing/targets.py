@@ -94,7 +94,7 @@ def use_update(update: ConversationUpdate) -> None:
     """Use an update in every way, also in a session's machine."""
     assert 0.0 <= update.completion_percent <= 100.0
     assert pickle.loads(pickle.dumps(update)) == update  # noqa: S301 - our own
-    lifecycle = Lifecycle(UpdateSignals(), 3)
+    lifecycle = Lifecycle(UpdateSignals(), 3, lambda: NOW)
     lifecycle.receive_connecting(0.0, NOW)
     lifecycle.receive_connected(ID)
     lifecycle.receive_update(update, 1.0)
@@ -142,8 +142,9 @@ def moment(data: bytes) -> None:
 
 
 def retry_after(data: bytes) -> None:
-    """Read seconds or an HTTP date."""
-    seconds = parse_retry_after(header_text(data), NOW)
+    """Read seconds or an HTTP date, and the date from which it counts."""
+    value, _, date = header_text(data).partition("\n")
+    seconds = parse_retry_after(value, date, lambda: NOW)
     assert seconds is None or 0.0 <= seconds <= MAX_RETRY_AFTER
 
 
@@ -207,7 +208,7 @@ def snapshot(data: bytes) -> None:
         assert len(str(error)) < LONGEST_ERROR
         return
     assert SessionSnapshot.from_json(json.loads(json.dumps(read.to_json()))) == read
-    lifecycle = Lifecycle(UpdateSignals(), 3)
+    lifecycle = Lifecycle(UpdateSignals(), 3, lambda: NOW)
     read.restore(lifecycle, 77.0, NOW)
     for state in SessionState:
         lifecycle.entered_at(state)
