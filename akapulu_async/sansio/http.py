@@ -137,6 +137,7 @@ def decipher(
             message=message,
             attempts=attempts,
             retry_after=parse_retry_after(response.headers.get("retry-after"), response.headers.get("date"), now),
+            from_service=by_service and not 300 <= response.status < 400,  # noqa: PLR2004 - the redirects
             outcome_unknown=not request.safe and not _proves_refusal(response.status, error_type, by_service=by_service),
         )
     try:

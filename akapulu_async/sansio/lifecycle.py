@@ -18,7 +18,6 @@ import attrs
 
 from akapulu_async.errors import AkapuluError, ApiError, InvalidResponseError, TransportError
 from akapulu_async.models.conversation import ConversationUpdate
-from akapulu_async.sansio.retry import RETRYABLE_STATUSES
 
 
 class SessionState(StrEnum):
@@ -138,8 +137,8 @@ class Signals(Protocol):
     def reads_as_end(self, text: str) -> EndReason | None:
         """Return why the conversation ended if the text reports an end. `COMPLETED` for no special reason."""
 
-    def gone(self, *, ready: bool) -> EndReason | None:
-        """Return what a 404 or 410 means. None: it is a failed poll like any other."""
+    def refused(self, error: ApiError, *, ready: bool) -> EndReason | None:
+        """Return why the conversation ended if a refused poll means that. None: it is a failed poll like any other."""
 
 
 @attrs.define(eq=False)
@@ -285,13 +284,9 @@ class Lifecycle:
     def _meaning(self, error: AkapuluError) -> EndReason | None:
         """Return why a failed poll ends the session; None if it does not."""
         if isinstance(error, ApiError):
-            if error.status in {404, 410}:
-                reason = self._signals.gone(ready=self.ready)
-                if reason is not None:
-                    return reason
-            # By status: an error code about a limit says nothing about a conversation that already has its slot.
-            elif error.status not in RETRYABLE_STATUSES and error.status < 500:  # noqa: PLR2004 - the 5xx
-                return EndReason.FAILED
+            reason = self._signals.refused(error, ready=self.ready)
+            if reason is not None:
+                return reason
         elif not isinstance(error, TransportError | InvalidResponseError):
             return EndReason.FAILED
         allowed = self._max_failures is None or self.failures <= self._max_failures

@@ -1,10 +1,12 @@
-"""The meaning of an update: all assumptions about the service's texts and 404s, in one value."""
+"""The meaning of polls: all assumptions about the service's texts and refusals, in one value."""
 
 import re
 
 import attrs
 
+from akapulu_async.errors import ApiError
 from akapulu_async.sansio.lifecycle import EndReason
+from akapulu_async.sansio.retry import RETRYABLE_STATUSES
 
 LONGEST_TEXT = 1000
 """Characters: longer texts are ignored. Those seen have three words, and a pattern's search time may grow faster than
@@ -13,11 +15,15 @@ the text, while the event loop waits."""
 
 @attrs.frozen
 class UpdateSignals:
-    """How the service's texts and 404s are read. Replace any part: `UpdateSignals(ended=re.compile(...))`.
+    """How the service's texts and refusals are read. Replace any part: `UpdateSignals(ended=re.compile(...))`.
 
     Akapulu documents neither its status texts nor its answer after an end. So a text that no pattern matches means
     nothing, and no text makes a session ready: only `call_is_ready` does [documented]. A pattern may match anywhere in
     a text of up to 1,000 characters.
+
+    A refusal that the service did not write (`ApiError.from_service`), such as a gateway's web page, an empty body or a
+    redirect, says nothing about the conversation: it is a failed poll, and so are 408, 429 and 5xx. Any other refusal
+    ends the session as failed, except the ones below. `PollPolicy.max_failures` limits failed polls.
     """
 
     joined: re.Pattern[str] = re.compile(r"(?i)\bjoined\b.*\broom\b")
@@ -35,9 +41,12 @@ class UpdateSignals:
     )
     """The conversation ended: the whole text says only that. Assumed."""
 
-    gone_before_ready: EndReason | None = EndReason.FAILED
-    """The end reason for a 404 or 410 before the bot was ready. Assumed: the service does not know the conversation.
-    None counts it as a failed poll."""
+    gone_before_ready: EndReason | None = None
+    """The end reason for a 404 or 410 before the bot is ready. None counts it as a failed poll. Assumed: a conversation
+    that was just made may not be visible everywhere yet."""
+
+    passing_before_ready: frozenset[int] = frozenset({403, 409, 423, 425, 499})
+    """Other statuses that count as failed polls before the bot is ready. Assumed, for the same reason."""
 
     gone_after_ready: EndReason | None = EndReason.COMPLETED
     """The end reason for a 404 or 410 after the bot was ready. Assumed: the conversation is over. None as above."""
@@ -56,6 +65,15 @@ class UpdateSignals:
             return EndReason.PARTICIPANT_JOIN_TIMEOUT
         return EndReason.COMPLETED if self.ended.search(text) else None
 
-    def gone(self, *, ready: bool) -> EndReason | None:
-        """Return the end reason for a 404 or 410; None counts it as a failed poll."""
-        return self.gone_after_ready if ready else self.gone_before_ready
+    def refused(self, error: ApiError, *, ready: bool) -> EndReason | None:
+        """Return the end reason for a refused poll; None counts it as a failed poll.
+
+        By status: an error code about a limit says nothing about a conversation that already has its slot.
+        """
+        if not error.from_service:
+            return None
+        if error.status in {404, 410}:
+            return self.gone_after_ready if ready else self.gone_before_ready
+        temporary = error.status in RETRYABLE_STATUSES or error.status >= 500  # noqa: PLR2004 - the 5xx
+        passing = not ready and error.status in self.passing_before_ready
+        return None if temporary or passing else EndReason.FAILED

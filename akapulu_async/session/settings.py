@@ -21,7 +21,7 @@ READY_TIMEOUT = 100.0
 
 
 def _check_signals(_: object, __: object, signals: object) -> None:
-    for name in ("reads_as_join", "reads_as_end", "gone"):
+    for name in ("reads_as_join", "reads_as_end", "refused"):
         if not callable(getattr(signals, name, None)):
             raise ConfigurationError(
                 f"signals must be an UpdateSignals or have its methods; {type(signals).__name__} has no {name}()"

@@ -99,7 +99,7 @@ async def test_a_failed_connect(still: Simulator, capsys: pytest.CaptureFixture[
 
 @pytest.mark.parametrize(
     ("status", "times", "code"),
-    [(401, 1, ExitCode.NOT_AUTHORISED), (404, 1, ExitCode.NOT_FOUND), (500, None, ExitCode.UNREACHABLE)],
+    [(401, 1, ExitCode.NOT_AUTHORISED), (404, None, ExitCode.NOT_FOUND), (500, None, ExitCode.UNREACHABLE)],
 )
 async def test_a_bad_end(
     still: Simulator, capsys: pytest.CaptureFixture[str], status: int, times: int | None, code: ExitCode
@@ -119,7 +119,7 @@ async def test_a_bad_end(
 
 async def test_an_end_before_ready(still: Simulator) -> None:
     """A conversation that ends before its bot is ready has a code of its own."""
-    async with AkapuluClient(still.api_key, base_url=still.base_url, poll=PollPolicy(0.02)) as client:
+    async with AkapuluClient(still.api_key, base_url=still.base_url, poll=PollPolicy(0.02, max_failures=1)) as client:
         session = client.session(ConnectRequest(ID, ID))
         await follow(session, Screen(), connected=lambda _: still.end(session.id))
         assert await verdict(session) is ExitCode.NOT_READY

@@ -278,6 +278,17 @@ def test_which_bad_answers_prove_that_nothing_was_done(method: str, status: int)
     error = invalid_response(Request(method, "/"), Response(status, {}, b""), "too large")
     refused = 300 <= status < 500 and status not in {408, 499}
     assert error.outcome_unknown is (method not in {"GET", "HEAD"} and not refused)
+@pytest.mark.parametrize(
+    ("status", "body", "from_service"),
+    [
+        (404, b'{"error": "No"}', True), (404, b"{}", True), (500, b'{"detail": "No"}', True),
+        (404, b"<html>", False), (404, b"", False), (401, b'{"error": "No', False), (404, b'["No"]', False),
+        (403, b'"No"', False), (302, b'{"error": "No"}', False), (304, b"", False), (399, b"{}", False),
+    ],
+)  # fmt: skip
+def test_who_wrote_a_refusal(status: int, body: bytes, from_service: bool) -> None:
+    """Only a JSON object that is not a redirect has the form of the service's refusals."""
+    assert refusal(status, body).from_service is from_service
 
 
 def test_a_refusal_tells_how_often_it_was_tried() -> None:

@@ -97,7 +97,7 @@ class AnyFacts(RuleBasedStateMachine):
 
     @initialize(max_failures=st.none() | st.integers(0, 3), patient=st.booleans())
     def begin(self, max_failures: int | None, *, patient: bool) -> None:
-        signals = UpdateSignals(gone_before_ready=None, gone_after_ready=None) if patient else UpdateSignals()
+        signals = UpdateSignals(gone_after_ready=None) if patient else UpdateSignals(gone_before_ready=EndReason.FAILED)
         self.machine = Lifecycle(signals, max_failures, lambda: self.wall_clock)
         self.now, self.wall_clock = START, EPOCH
         self.events: list[SessionEvent] = []
@@ -365,24 +365,23 @@ def test_ready_timeout() -> None:
 
 @pytest.mark.parametrize("status", [404, 410])
 def test_gone(status: int) -> None:
-    """A 404 or 410 is a failure with that cause before ready, and the completion after it."""
-    error = refusal(status)
-    before, after = connected(), ready()
-    before.receive_poll_failure(error, START + 6)
-    after.receive_poll_failure(error, START + 6)
-    assert (before.end_reason, before.cause) == (EndReason.FAILED, error)
-    assert (after.end_reason, after.cause) == (EndReason.COMPLETED, None)
-
-
-@pytest.mark.parametrize("status", [404, 410])
-def test_gone_as_a_failed_poll(status: int) -> None:
-    """If signals give no meaning to a 404 or 410, it is a failed poll like others."""
-    machine = ready(UpdateSignals(gone_after_ready=None), max_failures=2)
-    for _ in range(2):
-        machine.receive_poll_failure(refusal(status), START + 6)
-        assert machine.state is BOT_READY
+    """A 404 or 410 after ready is the completion, without a cause."""
+    machine = ready()
     machine.receive_poll_failure(refusal(status), START + 6)
-    assert machine.end_reason is EndReason.FAILED
+    assert (machine.end_reason, machine.cause) == (EndReason.COMPLETED, None)
+
+
+@pytest.mark.parametrize("status", [404, 410, 403, 409])
+def test_gone_as_a_failed_poll(status: int) -> None:
+    """If signals do not take a refusal for the end, it is a failed poll like others, and the last is the cause."""
+    patient = UpdateSignals(gone_after_ready=None)
+    for machine in (connected(), ready(patient) if status in {404, 410} else connected()):
+        before, error = machine.state, refusal(status)
+        for _ in range(2):
+            machine.receive_poll_failure(error, START + 6)
+            assert machine.state is before
+        machine.receive_poll_failure(error, START + 6)
+        assert (machine.end_reason, machine.cause) == (EndReason.FAILED, error)
 
 
 @pytest.mark.parametrize(
@@ -494,7 +493,7 @@ class OwnSignals:
     def reads_as_end(self, text: str) -> EndReason | None:
         return EndReason.LEFT if text == "weg" else None
 
-    def gone(self, *, ready: bool) -> EndReason | None:
+    def refused(self, error: ApiError, *, ready: bool) -> EndReason | None:
         return EndReason.DURATION_LIMIT_REACHED if ready else EndReason.PARTICIPANT_JOIN_TIMEOUT
 
 

@@ -1,4 +1,4 @@
-"""The meaning of the service's texts and 404s, each part of it replaceable."""
+"""The meaning of the service's texts and refusals, each part of it replaceable."""
 
 import pickle
 import re
@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from akapulu_async.errors import ApiError
 from akapulu_async.sansio.lifecycle import EndReason, Signals
 from akapulu_async.sansio.signals import LONGEST_TEXT, UpdateSignals
 
@@ -68,10 +69,31 @@ def test_end(text: str, reason: EndReason | None) -> None:
     assert SIGNALS.reads_as_end(text) is reason
 
 
-def test_gone() -> None:
-    """By default a conversation that is gone has failed before readiness, and is completed after it."""
-    assert SIGNALS.gone(ready=False) is EndReason.FAILED
-    assert SIGNALS.gone(ready=True) is EndReason.COMPLETED
+def refusal(status: int, *, from_service: bool = True) -> ApiError:
+    return ApiError(method="GET", path="/", status=status, from_service=from_service)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "before_ready", "after_ready"),
+    [
+        ((404, 410), None, EndReason.COMPLETED),
+        ((403, 409, 423, 425, 499), None, EndReason.FAILED),
+        ((400, 401, 402, 405, 422), EndReason.FAILED, EndReason.FAILED),
+        ((408, 429, 500, 501, 502, 503, 504, 520), None, None),
+    ],
+)
+def test_refusals(statuses: tuple[int, ...], before_ready: EndReason | None, after_ready: EndReason | None) -> None:
+    """A 404 or 410 after ready is a completion. Before it, whatever a young conversation may get is a failed poll."""
+    for status in statuses:
+        assert SIGNALS.refused(refusal(status), ready=False) is before_ready
+        assert SIGNALS.refused(refusal(status), ready=True) is after_ready
+
+
+@given(st.integers(300, 599), st.booleans())
+def test_refusals_that_the_service_did_not_write(status: int, ready: bool) -> None:
+    """An answer that a gateway may have written says nothing about the conversation, whatever its status."""
+    signals = UpdateSignals(gone_before_ready=EndReason.FAILED)
+    assert signals.refused(refusal(status, from_service=False), ready=ready) is None
 
 
 @given(st.text())
@@ -104,8 +126,12 @@ def test_every_part_can_be_replaced() -> None:
         changed = attrs.evolve(SIGNALS, **part)
         assert changed.reads_as_end("xyz") is reason
         assert changed.reads_as_end("conversation ended") is (None if name == "ended" else EndReason.COMPLETED)
-    assert UpdateSignals(gone_before_ready=None).gone(ready=False) is None
-    assert UpdateSignals(gone_after_ready=EndReason.LEFT).gone(ready=True) is EndReason.LEFT
+    strict = UpdateSignals(
+        gone_before_ready=EndReason.FAILED, gone_after_ready=EndReason.LEFT, passing_before_ready=frozenset()
+    )
+    assert strict.refused(refusal(404), ready=False) is EndReason.FAILED
+    assert strict.refused(refusal(410), ready=True) is EndReason.LEFT
+    assert strict.refused(refusal(403), ready=False) is EndReason.FAILED
 
 
 def test_is_a_value() -> None:

@@ -20,6 +20,7 @@ import pytest
 
 from akapulu_async import (
     AkapuluClient,
+    ApiError,
     AuthenticationError,
     ClosedError,
     ConcurrencyLimitError,
@@ -362,6 +363,45 @@ async def test_too_many_failures() -> None:
         world.service.update = close
         await session.ended.wait()
         assert isinstance(session.cause, TransportError)
+
+
+NOT_THE_SERVICE: list[Behaviour] = [
+    answer(body=b"<html>404 Not Found</html>", status=404, headers={"Content-Type": "text/html"}),
+    answer(body=b"", status=410),
+    answer(body=b"<html>Sign in</html>", status=401),
+    answer({"error": "moved"}, 302, {"Location": "/login"}),
+    answer(body=b"", status=304),
+    answer(body=b"<html>It works!</html>"),
+]
+
+
+async def test_answers_that_the_service_did_not_write() -> None:
+    """A gateway that answers in the service's place for a while ends no session, before ready or after it."""
+    async with steered(poll=attrs.evolve(QUICK_POLL, max_failures=len(NOT_THE_SERVICE))) as world:
+        world.service.follows(*NOT_THE_SERVICE, answer({**UPDATE, **READY}))
+        async with world.client.session(REQUEST) as session:
+            await soon(session.bot_ready.wait())
+            assert (session.polls, session.poll_failures) == (len(NOT_THE_SERVICE) + 1, len(NOT_THE_SERVICE))
+            world.service.follows(*NOT_THE_SERVICE, answer({**UPDATE, **READY, "latest_update_text": "still here"}))
+            await until(lambda: session.progress.text == "still here")
+            assert session.poll_failures == 2 * len(NOT_THE_SERVICE)
+            world.service.follows(NOT_THE_SERVICE[0])
+            await soon(session.ended.wait())
+            assert session.end_reason is EndReason.FAILED
+            assert isinstance(session.cause, NotFoundError)
+
+
+async def test_a_conversation_that_is_not_visible_everywhere_yet() -> None:
+    """Before ready, a conversation that a part of the service does not know yet is polled again."""
+    async with steered(poll=attrs.evolve(QUICK_POLL, max_failures=7)) as world:
+        refusals = [answer({"error": "no"}, status) for status in (404, 410, 403, 409, 423, 425, 499)]
+        world.service.follows(*refusals, answer({**UPDATE, **READY}))
+        async with world.client.session(REQUEST) as session:
+            await soon(session.bot_ready.wait())
+            assert session.poll_failures == 7
+            world.service.refuses(404)
+            await soon(session.ended.wait())
+            assert session.end_reason is EndReason.COMPLETED
 
 
 async def test_poller_cancelled_from_outside() -> None:
@@ -720,7 +760,7 @@ async def test_participant_raises_a_base_exception() -> None:
 class Buggy(UpdateSignals):
     """Signals with a bug."""
 
-    def gone(self, *, ready: bool) -> EndReason | None:
+    def refused(self, error: ApiError, *, ready: bool) -> EndReason | None:
         raise LookupError
 
 

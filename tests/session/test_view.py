@@ -332,7 +332,7 @@ class RaisingSignals(UpdateSignals):
     def reads_as_end(self, text: str) -> EndReason | None:
         raise LookupError(text)
 
-    def gone(self, *, ready: bool) -> EndReason | None:
+    def refused(self, error: ApiError, *, ready: bool) -> EndReason | None:
         raise LookupError(str(ready))
 
 
