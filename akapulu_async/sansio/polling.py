@@ -8,7 +8,10 @@ import attrs
 from akapulu_async.checks import LARGEST, check_count, check_interval, check_share, checked_by, is_number, refuse
 
 LONGEST_FAILURE_PAUSE = 8.0
-"""Longest pause between failing polls, in seconds, unless the interval itself is longer."""
+"""Longest pause between failing polls once the bot is ready, in seconds, unless the interval itself is longer."""
+
+LONGEST_STARTING_FAILURE_PAUSE = 2.0
+"""The same until the bot is ready: somebody waits for it."""
 
 LONGEST_RETRY_AFTER = 60.0
 """Longest delay of a poll, in seconds, when the service asks for a longer one."""
@@ -31,8 +34,8 @@ class PollPolicy:
     """Random variation of an interval, as a share of it, so that sessions do not poll in step."""
 
     max_failures: int | None = attrs.field(default=10, validator=checked_by(check_count, 0, "any number"))
-    """Number of polls in a row that may fail, with growing pauses; about a minute by default. The next failure ends the
-    session. None for any number."""
+    """Number of polls in a row that may fail. Their pauses grow to 2 s until the bot is ready, and to 8 s after that: by
+    default, about 20 s and 80 s in all. The next failure ends the session. None for any number."""
 
     def first_pause(self, rng: Callable[[], float]) -> float:
         """Return the seconds from the connect to the first poll: a random share of the first interval."""
@@ -80,8 +83,9 @@ class PollPolicy:
         """
         if failures:
             interval = self.live_interval if ready else self.interval
+            longest = LONGEST_FAILURE_PAUSE if ready else LONGEST_STARTING_FAILURE_PAUSE
             # Bounded: a float overflows at an exponent of 1024.
-            interval = min(interval * 2.0 ** min(failures, 60), max(interval, LONGEST_FAILURE_PAUSE))
+            interval = min(interval * 2.0 ** min(failures, 60), max(interval, longest))
         else:
             interval = self.live_interval if ready else self._until_ready(percent, elapsed, still)
         spread = interval * (1 + self.jitter * (2 * rng() - 1))

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from akapulu_async.errors import ConfigurationError
-from akapulu_async.sansio.polling import LONGEST_FAILURE_PAUSE, LONGEST_RETRY_AFTER, PollPolicy, ProgressPollPolicy
+from akapulu_async.sansio.polling import (
+    LONGEST_FAILURE_PAUSE,
+    LONGEST_RETRY_AFTER,
+    LONGEST_STARTING_FAILURE_PAUSE,
+    PollPolicy,
+    ProgressPollPolicy,
+)
 from tests.support.settings import ABOVE_0, NO_NUMBERS, check_setting, check_table
 
 draws = st.floats(0, 1)
@@ -54,13 +60,13 @@ def test_the_first_poll_is_somewhere_in_the_first_interval(interval: float, rng:
 
 
 def test_polls_slow_down_when_ready_and_when_failing() -> None:
-    """There is one interval before readiness and one after; failures double it, up to 8 s or its own length."""
+    """There is one interval before readiness and one after; failures double it, up to 2 s, 8 s or its own length."""
     policy = PollPolicy(interval=0.5, live_interval=5.0)
 
     def pauses(*, ready: bool) -> list[float]:
         return [poll_pause(policy, ready=ready, failures=failures) for failures in range(7)]
 
-    assert pauses(ready=False) == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
+    assert pauses(ready=False) == [0.5, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0]
     assert pauses(ready=True) == [5.0, 8.0, 8.0, 8.0, 8.0, 8.0, 8.0]
     assert poll_pause(PollPolicy(interval=20.0), failures=3) == 20.0
 
@@ -75,11 +81,19 @@ def test_polls_are_jittered_and_obey(
     policy = PollPolicy(interval=interval, live_interval=interval, jitter=jitter)
     drawn = poll_pause(policy, ready=ready, failures=failures, rng=rng, retry_after=asked)
     asked = None if asked is None else min(asked, LONGEST_RETRY_AFTER)
-    longest = max(interval, LONGEST_FAILURE_PAUSE) if failures else interval
+    bound = LONGEST_FAILURE_PAUSE if ready else LONGEST_STARTING_FAILURE_PAUSE
+    longest = max(interval, bound) if failures else interval
     assert max(interval * (1 - jitter), asked or 0.0) * 0.999 <= drawn
     assert drawn <= max(longest * (1 + jitter), asked or 0.0) * 1.001
     if asked is not None:
         assert drawn >= asked
+
+
+@given(st.floats(0.001, 2.0), draws, draws, st.integers(0, 10**9))
+def test_an_outage_delays_readiness_by_two_seconds(interval: float, jitter: float, rng: float, failures: int) -> None:
+    """However long an outage lasts, a waiting session polls within 2 s of its end, and the jitter."""
+    policy = PollPolicy(interval, jitter=jitter)
+    assert poll_pause(policy, failures=failures, rng=rng) <= 2.0 * (1 + jitter) * 1.001
 
 
 @pytest.mark.parametrize(("asked", "waited"), [(5.0, 8.0), (30.0, 30.0), (60.0, 60.0), (86_400.0, 60.0)])
