@@ -345,13 +345,23 @@ class RecordingNotReadyError(AkapuluError):
         return _sentences(f"The recording of conversation {self.session_id} is not ready{said}", self.advice)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class RecordingTimeoutError(RecordingNotReadyError, TimeoutError):
-    """The recording did not become ready within the caller's timeout."""
+    """The recording did not become ready within the caller's timeout. `__cause__` is the failure of the last check.
+
+    Attributes:
+        because: How the last check failed, in words; empty if it was answered.
+    """
+
+    because: str = ""
 
     advice = (
         "It becomes ready some time after the conversation has ended, "
         "and only if the conversation was connected with record_conversation=True"
     )
+
+    def __str__(self) -> str:
+        return _sentences(super().__str__(), self.because and f"The last check failed: {self.because}")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -91,6 +91,12 @@ TEXTS: list[tuple[AkapuluError, str]] = [
         "Wait with wait_for_recording() or download_recording(wait=...)."),
     ),
     (
+        RecordingTimeoutError(session_id=ID, because="GET /x was refused with 503"),
+        (f"The recording of conversation {ID} is not ready. It becomes ready some time after the "
+        "conversation has ended, and only if the conversation was connected with record_conversation=True. "
+        "The last check failed: GET /x was refused with 503."),
+    ),
+    (
         RecordingTimeoutError(session_id=ID, status_text="Processing"),
         (f"The recording of conversation {ID} is not ready: Processing. It becomes ready some time after the "
         "conversation has ended, and only if the conversation was connected with record_conversation=True."),

@@ -14,10 +14,12 @@ from akapulu_async import converter
 from akapulu_async.checks import check_callable, check_count, check_interval, check_patience, checked_id, shown
 from akapulu_async.converter import PayloadError, structure
 from akapulu_async.errors import (
+    AkapuluError,
     ApiError,
     ConfigurationError,
     ConnectOutcomeUnknownError,
     InvalidResponseError,
+    RecordingNotReadyError,
     RecordingTimeoutError,
     TransportError,
 )
@@ -35,6 +37,7 @@ from akapulu_async.models.conversation import (
 from akapulu_async.resources.recordings import SESSION_ID, Recording, open_recording
 from akapulu_async.sansio.http import Request
 from akapulu_async.sansio.json_body import encode_json
+from akapulu_async.sansio.retry import is_temporary
 from akapulu_async.sansio.urls import check_path
 from akapulu_async.secret import excerpt
 from akapulu_async.tasks import in_thread
@@ -209,34 +212,48 @@ class Conversations:
     ) -> ConversationDetail:
         """Wait until a recording is ready, and return the conversation's detail.
 
+        Until the timeout, a check may fail if a later one may succeed: no answer arrived, or none that the service
+        wrote, or it was refused with 408, 429 or 5xx.
+
         Args:
             session_id: The conversation.
-            timeout: Maximum seconds to wait; 0 checks once, None waits without limit.
-            interval: Seconds between two checks.
+            timeout: Maximum seconds to wait; 0 checks once. None waits without limit, but a check that fails in spite
+                of the client's retries ends the wait with its error: nothing else would.
+            interval: Seconds between two checks; more if the service asks for it.
 
         Raises:
-            RecordingTimeoutError: The recording did not become ready in time (also a `TimeoutError`).
+            RecordingTimeoutError: The recording did not become ready in time (also a `TimeoutError`). If the last check
+                failed, `__cause__` is its error.
         """
         session_id = checked_id("session_id", session_id)
         check_patience("timeout", timeout)
         check_interval("interval", interval)
-        status_text = ""
+        status_text, failure = "", None
         once = timeout is not None and timeout <= 0
         try:
             with patience(None if once else timeout) as limit:  # 0 would end before the check
                 while True:
-                    detail = await self.detail(session_id)
-                    if detail.recording.is_ready:
-                        return detail
-                    status_text = excerpt(detail.recording.status_text, self._transport.secrets)
-                    del detail  # an error's frames would keep it, with the transcript
-                    if once:
-                        break
-                    await asyncio.sleep(interval)
+                    pause = interval
+                    try:
+                        detail = await self.detail(session_id)
+                    except AkapuluError as error:
+                        if once or timeout is None or not is_temporary(error):
+                            raise
+                        pause = max(pause, getattr(error, "retry_after", None) or 0.0)
+                        failure = error.with_traceback(None)  # its frames would keep this one
+                    else:
+                        if detail.recording.is_ready:
+                            return detail
+                        status_text, failure = excerpt(detail.recording.status_text, self._transport.secrets), None
+                        del detail  # an error's frames would keep it, with the transcript
+                        if once:
+                            break
+                    await asyncio.sleep(pause)
         except TimeoutError:
             if not limit.expired:  # it is a call's
                 raise
-        raise RecordingTimeoutError(session_id=session_id, status_text=status_text)
+        because = "" if failure is None else str(failure)
+        raise RecordingTimeoutError(session_id=session_id, status_text=status_text, because=because) from failure
 
     async def download_recording(
         self,
@@ -257,7 +274,8 @@ class Conversations:
             session_id: The conversation.
             path: The file; its folder must exist. A relative path counts from the folder that is current at the call.
                 Behind a symlink, the file that it names is written.
-            wait: Maximum seconds to wait until the recording is ready; 0 checks once, None does not wait.
+            wait: Maximum seconds to wait until the recording is ready, and within which a failed download is resumed
+                if a later request may succeed; 0 checks once, None does not wait.
             progress: Called in the event loop with the bytes written and the size (None if unknown), about once per
                 MiB.
             overwrite: True replaces an existing file, if it is a regular one.
@@ -275,10 +293,21 @@ class Conversations:
         if progress is not None:
             check_callable("progress", progress)
         file = await in_thread(check_target, target, overwrite)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + (wait or 0.0)
         if wait is not None:
-            await self.wait_for_recording(session_id, timeout=wait)
-        await Download(self._transport, session_id, self._recording_path, file, progress).run(overwrite=overwrite)
-        return target
+            await self.wait_for_recording(session_id, timeout=wait, interval=RECORDING_INTERVAL)
+        while True:
+            download = Download(self._transport, session_id, self._recording_path, file, progress)
+            try:
+                await download.run(overwrite=overwrite)
+            except AkapuluError as error:
+                pause = min(RECORDING_INTERVAL, deadline - loop.time())
+                if pause <= 0 or not (isinstance(error, RecordingNotReadyError) or is_temporary(error)):
+                    raise
+            else:
+                return target
+            await asyncio.sleep(pause)
 
 
 def _outcome_unknown(request: ConnectRequest, error: ApiError | TransportError) -> ConnectOutcomeUnknownError:

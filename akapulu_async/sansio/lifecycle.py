@@ -16,8 +16,9 @@ from typing import Any, Protocol, TypeVar
 
 import attrs
 
-from akapulu_async.errors import AkapuluError, ApiError, InvalidResponseError, TransportError
+from akapulu_async.errors import AkapuluError, ApiError
 from akapulu_async.models.conversation import ConversationUpdate
+from akapulu_async.sansio.retry import is_temporary
 
 
 class SessionState(StrEnum):
@@ -287,7 +288,7 @@ class Lifecycle:
             reason = self._signals.refused(error, ready=self.ready)
             if reason is not None:
                 return reason
-        elif not isinstance(error, TransportError | InvalidResponseError):
+        elif not is_temporary(error):
             return EndReason.FAILED
         allowed = self._max_failures is None or self.failures <= self._max_failures
         return None if allowed else EndReason.FAILED

@@ -34,8 +34,8 @@ class PollPolicy:
     """Random variation of an interval, as a share of it, so that sessions do not poll in step."""
 
     max_failures: int | None = attrs.field(default=10, validator=checked_by(check_count, 0, "any number"))
-    """Number of polls in a row that may fail. Their pauses grow to 2 s until the bot is ready, and to 8 s after that: by
-    default, about 20 s and 80 s in all. The next failure ends the session. None for any number."""
+    """Number of polls in a row that may fail. Their pauses grow to 2 s until the bot is ready, and to 8 s after that:
+    by default, about 20 s and 80 s in all. The next failure ends the session. None for any number."""
 
     def first_pause(self, rng: Callable[[], float]) -> float:
         """Return the seconds from the connect to the first poll: a random share of the first interval."""

@@ -5,13 +5,27 @@ from collections.abc import Callable
 import attrs
 
 from akapulu_async.checks import check_count, check_limit, check_pause, checked_by
-from akapulu_async.errors import AkapuluError, ApiError, ConcurrencyLimitError, MinutesLimitError, TransportError
+from akapulu_async.errors import (
+    AkapuluError,
+    ApiError,
+    ConcurrencyLimitError,
+    InvalidResponseError,
+    MinutesLimitError,
+    TransportError,
+)
 
 RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses after which a GET is retried: the service, or a proxy before it, fails temporarily."""
 
 REFUSED_FOR_NOW = frozenset({429, 503})
 """Statuses after which other requests are retried, if the answer proves that nothing was done."""
+
+
+def is_temporary(error: AkapuluError) -> bool:
+    """Return True if a later request may succeed: no answer of the service came, or a refusal that passes."""
+    if isinstance(error, ApiError):
+        return not error.from_service or error.status in RETRYABLE_STATUSES or error.status >= 500  # noqa: PLR2004
+    return isinstance(error, TransportError | InvalidResponseError)
 
 
 @attrs.frozen

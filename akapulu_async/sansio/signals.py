@@ -6,7 +6,7 @@ import attrs
 
 from akapulu_async.errors import ApiError
 from akapulu_async.sansio.lifecycle import EndReason
-from akapulu_async.sansio.retry import RETRYABLE_STATUSES
+from akapulu_async.sansio.retry import is_temporary
 
 LONGEST_TEXT = 1000
 """Characters: longer texts are ignored. Those seen have three words, and a pattern's search time may grow faster than
@@ -70,10 +70,8 @@ class UpdateSignals:
 
         By status: an error code about a limit says nothing about a conversation that already has its slot.
         """
-        if not error.from_service:
+        if is_temporary(error):
             return None
         if error.status in {404, 410}:
             return self.gone_after_ready if ready else self.gone_before_ready
-        temporary = error.status in RETRYABLE_STATUSES or error.status >= 500  # noqa: PLR2004 - the 5xx
-        passing = not ready and error.status in self.passing_before_ready
-        return None if temporary or passing else EndReason.FAILED
+        return EndReason.FAILED if ready or error.status not in self.passing_before_ready else None

@@ -16,6 +16,7 @@ import pytest
 from akapulu_async import (
     AkapuluClient,
     ApiError,
+    AuthenticationError,
     ConcurrencyLimitError,
     ConfigurationError,
     Connection,
@@ -25,6 +26,8 @@ from akapulu_async import (
     NotFoundError,
     RecordingTimeoutError,
     RequestTimeoutError,
+    RetryPolicy,
+    ServerError,
     Timeouts,
     TransportError,
 )
@@ -36,14 +39,17 @@ from tests.support.misbehaving import (
     CONNECTION,
     DETAIL,
     OTHER_SESSION,
+    PATIENCE,
     QUICK,
     REQUEST,
     SESSION,
     TOKEN,
     UPDATE,
+    Behaviour,
     Server,
     answer,
     client_of,
+    close,
     connect,
     gated,
     hang,
@@ -289,6 +295,62 @@ async def test_unusable_waits_are_told(options: dict[str, Any], words: str) -> N
     assert type(error) is ConfigurationError
     assert str(error).startswith(words)
     assert server.requests == []
+
+
+OUTAGE: list[Behaviour] = [
+    close,
+    answer(body=b"<html>502 Bad Gateway</html>", status=502),
+    answer({"error": "slow down"}, 429, {"Retry-After": "0"}),
+    answer({"error": "unavailable"}, 503),
+    answer(body=b"", status=404),
+    answer(body=b"<html>We'll be back soon</html>"),
+]
+
+
+async def test_wait_outlasts_an_outage(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checks, and the download after them, may fail until the timeout."""
+    monkeypatch.setattr(module, "RECORDING_INTERVAL", 0.01)
+    film = raw(http(200, {"Content-Type": "video/mp4"}, b"film"))
+    once = RetryPolicy(attempts=1)
+    async with Server(answer(NOT_YET), *OUTAGE, answer(DETAIL)) as server, client_of(server, retry=once) as client:
+        detail = await client.conversations.wait_for_recording(SESSION, timeout=PATIENCE, interval=0.01)
+        assert detail.recording.is_ready
+        assert len(server.requests) == len(OUTAGE) + 2
+    script = [*OUTAGE, answer(DETAIL), *OUTAGE, answer({"status_text": "almost"}), film]
+    async with Server(*script) as server, client_of(server, retry=once) as client:
+        await client.conversations.download_recording(SESSION, target, wait=PATIENCE)
+        assert len(server.requests) == len(script)
+    assert target.read_bytes() == b"film"  # noqa: ASYNC240
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, AuthenticationError), (404, NotFoundError)])
+async def test_a_final_refusal_ends_the_wait(status: int, kind: type[ApiError], target: Path) -> None:
+    """A refusal that the service wrote, and that no later check changes, is raised at once."""
+    async with Server(answer({"error": "no"}, status)) as server, client_of(server) as client:
+        assert type(await error_of(client.conversations.wait_for_recording(SESSION, timeout=None))) is kind
+        assert type(await error_of(client.conversations.wait_for_recording(SESSION, timeout=PATIENCE))) is kind
+    async with Server(answer(DETAIL), answer({"error": "no"}, status)) as server, client_of(server) as client:
+        wait = client.conversations.download_recording(SESSION, target, wait=PATIENCE)
+        assert type(await error_of(wait)) is kind
+        assert len(server.requests) == 2
+
+
+async def test_wait_that_ends_in_an_outage() -> None:
+    """A wait that ends in an outage names the last failure; one that was answered after it does not."""
+    down, once = answer({"error": "maintenance"}, 503), RetryPolicy(attempts=1)
+    async with Server(answer(NOT_YET), down) as server, client_of(server, retry=once) as client:
+        error = await error_of(client.conversations.wait_for_recording(SESSION, timeout=1, interval=0.01))
+        assert type(error) is RecordingTimeoutError
+        assert type(error.__cause__) is ServerError
+        assert error.status_text == "Processing"
+        assert "The last check failed: GET " in str(error)
+        assert "maintenance" in str(error)
+        for timeout in (0, None):  # once, or without an end: nothing would tell of the failure
+            wait = client.conversations.wait_for_recording(SESSION, timeout=timeout)
+            assert type(await error_of(wait)) is ServerError
+    async with Server(down, answer(NOT_YET)) as server, client_of(server, retry=once) as client:
+        error = await error_of(client.conversations.wait_for_recording(SESSION, timeout=1, interval=0.01))
+        assert (type(error), error.__cause__, "check failed" in str(error)) == (RecordingTimeoutError, None, False)
 
 
 async def test_wait_ends_during_a_call() -> None:
