@@ -378,8 +378,9 @@ class ApiError(_RequestError):
         retry_after: Seconds that the service asks to wait; None if it did not say.
         outcome_unknown: See `AkapuluError.outcome_unknown`. True where the request changes something and the answer
             proves nothing: a 5xx, other than a 503 that the service wrote itself, a 408 or a 499.
-        from_service: True if the answer has the form that the service's refusals have [seen]: a JSON object, and not a
-            redirect. Anything else, such as a web page or an empty body, may be a proxy's or a gateway's.
+        from_service: True if the answer has the form of the service's refusals [seen]: a JSON object with a text or a
+            code, and not a redirect. Anything else, such as a web page or an empty body, may be a proxy's or a
+            gateway's.
     """
 
     kind = ErrorKind.REFUSED
