@@ -7,6 +7,8 @@ changes, calls take longer or are retried less; none is sent twice, and none fai
 `http_exceptions` (here)                           looked up by name: without its parser in C, aiohttp raises them raw
 `TCPConnector.connect()`, `protocol.should_close`  without them, a kept connection is used although something came on it
 (`CleanConnector`)                                 unasked; the check of an answer's id then finds the wrong answer
+attributes of a `ClientRequest` and a protocol     a GET whose kept connection was closed is not sent again
+(`CleanConnector`, `sent_once()`)
 the first step of `connector.close()`              a client that was never closed may leave sockets to the system
 (`close_at_once()`)
 `server_hostname` as a key of the pool             POSTs may go over kept connections; one that breaks is not retried
@@ -56,20 +58,26 @@ NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aioh
 
 
 class CleanConnector(aiohttp.TCPConnector):
-    """Never reuses a kept connection on which something came unasked.
+    """Never reuses a kept connection on which something came unasked, nor any for a request that must have a new one.
 
     A service, or a proxy, that sends an answer twice would else have the second read as the answer to the next request,
     and so on for as long as the connection is kept.
     """
 
-    async def connect(self, *args: Any, **options: Any) -> Any:
-        """Return a connection, new or kept."""
-        connection = await super().connect(*args, **options)
+    async def connect(self, req: Any, *args: Any, **options: Any) -> Any:
+        """Return a connection, new or kept, and note on the request which of the two."""
+        connection = await super().connect(req, *args, **options)
         for _ in range(self.limit):  # as many may be kept
-            if not getattr(connection.protocol, "should_close", False):
+            protocol = connection.protocol
+            kept = getattr(protocol, "was_used", False)
+            if not (getattr(protocol, "should_close", False) or (kept and getattr(req, "wants_new", False))):
                 break
             connection.close()
-            connection = await super().connect(*args, **options)
+            connection = await super().connect(req, *args, **options)
+        try:  # noqa: SIM105 - each poll comes here, and suppress() takes longer
+            req.over_kept, protocol.was_used = kept, True
+        except AttributeError:  # aiohttp changed, so that stale connections cost polls
+            pass
         return connection
 
 
@@ -133,13 +141,25 @@ class BrokenConnectionError(aiohttp.ClientConnectionError):
 
 
 async def sent_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Keep aiohttp from sending a request again by itself: the retry policy says how often it is tried."""
+    """Keep aiohttp from sending a request again by itself: the retry policy says how often it is tried.
+
+    Except a GET whose kept connection was closed before the answer, as servers do that restart: it is sent once more,
+    at once and over a new connection.
+    """
     try:
         return await handler(request)
     except aiohttp.ClientConnectorError:
         raise
     except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-        raise BrokenConnectionError(str(error)) from error
+        again: Any = request
+        stale = request.method == "GET" and getattr(again, "over_kept", False) and not hasattr(again, "wants_new")
+        if not stale:
+            raise BrokenConnectionError(str(error)) from error
+    again.wants_new = True
+    try:
+        return await sent_once(request, handler)
+    finally:
+        del again.wants_new
 
 
 async def without_credentials(

@@ -44,7 +44,7 @@ class ReusedRequest:
         request.url = request.original_url = url
         if headers or self._added:
             self._set_headers(request, headers)
-        return handler(request)
+        return sent_once(request, handler)
 
     def _set_headers(self, request: aiohttp.ClientRequest, headers: Mapping[str, str]) -> None:
         for name in self._added:

@@ -57,7 +57,8 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 class Transport:
     """Sends requests on an aiohttp session, its own or a borrowed one.
 
-    With its own session, an attempt is one request on the wire. A borrowed one may send a GET a second time by
+    With its own session, an attempt is one request on the wire; a GET whose kept connection was closed before the
+    answer is sent once more within it, see `sent_once()`. A borrowed one may send a GET a second time by
     itself when a connection breaks, as aiohttp does. Every other method gets a connection of its own, since a kept
     one may be closing at that moment, and then nobody could tell whether the request arrived.
 

@@ -171,7 +171,7 @@ async def test_prepared_get_is_made_once(monkeypatch: pytest.MonkeyPatch) -> Non
         for path in ("/first", "/second", "/third"):
             try:
                 response = await get.send(URL(server.url + path), {})
-            except aiohttp.ServerDisconnectedError:
+            except BrokenConnectionError:
                 assert path == "/third"
             else:
                 assert await response.json() == UPDATE

@@ -323,6 +323,54 @@ async def test_stale_connection_does_not_fail_a_poll() -> None:
     assert len(server.requests) == 4
 
 
+NO_RETRY = RetryPolicy(attempts=1)
+
+
+@both_loops
+@pytest.mark.parametrize("end", [close, reset])
+async def test_get_whose_kept_connection_is_closed_is_sent_again(end: Behaviour) -> None:
+    """A GET whose kept connection is closed before the answer is sent once more at once, over a new connection."""
+    script = [answer(UPDATE), end, answer(UPDATE), answer(UPDATE)]
+    async with Server(*script) as server, client_of(server, retry=NO_RETRY) as client:
+        for _ in range(3):
+            await poll(client)
+    assert [seen.connection for seen in server.requests] == [1, 1, 2, 2]
+    assert len({seen.target for seen in server.requests}) == 1
+
+
+async def test_get_that_is_sent_again_uses_no_other_kept_connection() -> None:
+    """The other kept connections may be closing, too: a new one is made."""
+    gate = asyncio.Event()
+    together = gated(b"", gate, http(200, JSON, GOOD))
+    script = [together, together, close, answer(UPDATE)]
+    async with Server(*script) as server, client_of(server, retry=NO_RETRY) as client:
+        polls = asyncio.gather(poll(client), poll(client))
+        await server.seen(2)
+        gate.set()
+        await polls
+        await poll(client)
+    assert server.requests[-1].connection == 3
+
+
+@pytest.mark.parametrize(
+    ("script", "call", "requests"),
+    [
+        ((answer(UPDATE), close), poll, 3),
+        ((close,), poll, 1),
+        ((answer(UPDATE), raw(http(200, length=5))), poll, 2),
+        ((answer(UPDATE), close), connect, 2),
+    ],
+    ids=["twice in a row", "a new connection", "in the answer", "a POST"],
+)
+async def test_what_is_not_sent_again(script: tuple[Behaviour, ...], call: Call, requests: int) -> None:
+    """Only a GET over a kept connection that was closed before the answer is sent again, and only once."""
+    async with Server(*script) as server, client_of(server, retry=NO_RETRY) as client:
+        if len(script) > 1:
+            await poll(client)
+        assert isinstance(await error_of(call(client)), TransportError | ConnectOutcomeUnknownError)
+    assert len(server.requests) == requests
+
+
 @both_loops
 async def test_answer_that_comes_twice_is_not_taken_for_the_next() -> None:
     """When answers come again later, their connections are not used again, and each call gets what it asked for."""

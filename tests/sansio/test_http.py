@@ -281,7 +281,8 @@ def test_which_bad_answers_prove_that_nothing_was_done(method: str, status: int)
 @pytest.mark.parametrize(
     ("status", "body", "from_service"),
     [
-        (404, b'{"error": "No"}', True), (500, b'{"detail": "No"}', True), (404, b'{"code": "NO"}', True), (404, b"{}", False),
+        (404, b'{"error": "No"}', True), (500, b'{"detail": "No"}', True), (404, b'{"code": "NO"}', True),
+        (404, b"{}", False),
         (403, b'{"message": "Forbidden"}', False),
         (404, b"<html>", False), (404, b"", False), (401, b'{"error": "No', False), (404, b'["No"]', False),
         (403, b'"No"', False), (302, b'{"error": "No"}', False), (304, b"", False), (399, b"{}", False),
