@@ -21,7 +21,7 @@
         ├── PermissionDeniedError              403
         ├── NotFoundError                      404, 410
         ├── ConcurrencyLimitError              by its error code: all slots of the account are taken
-        ├── MinutesLimitError                  by its error code: the month's minutes are used up
+        ├── MinutesLimitError                  402, or by its error code: the month's minutes are used up
         ├── RateLimitError                     429
         └── ServerError                        5xx
 

@@ -68,12 +68,14 @@ def requests() -> None:
         record_conversation=True,
         wait_for_client_ready=False,
         voice_only_mode=None,
-        extra={"show_ai_label": True, "later": [1]},
+        show_ai_label=True,
+        extra={"later": [1]},
     )
     ConnectRequest(SCENARIO, SCENARIO, stt_keywords=(word for word in ("a", "b")), voice_only_mode=True)
     assert_type(request.scenario_id, str)
     assert_type(request.stt_keywords, tuple[str, ...])
     assert_type(request.voice_only_mode, bool | None)
+    assert_type(request.wait_for_client_ready, bool | None)
     assert_type(request.to_json(), dict[str, Any])
     ConnectRequest(7, SCENARIO)  # type: ignore[arg-type]
     ConnectRequest(SCENARIO)  # type: ignore[call-arg]
@@ -108,6 +110,7 @@ async def calls(client: AkapuluClient, request: ConnectRequest) -> None:
     connection = await client.conversations.connect(request)
     assert_type(connection, Connection)
     assert_type(connection.token, Secret)
+    assert_type(connection.to_browser(), dict[str, str])
     assert_type(connection.token.reveal(), str)
     assert_type(connection.room_url, str)
     assert_type(connection.join_url, str)

@@ -47,6 +47,9 @@ def connect(
     var: _Variables = None,
     record: Annotated[bool, typer.Option("--record", help="Record the conversation.")] = False,
     voice_only: Annotated[bool, typer.Option("--voice-only", help="Without video.")] = False,
+    show_ai_label: Annotated[
+        bool, typer.Option("--show-ai-label", help="With a label that says that the avatar is an AI.")
+    ] = False,
     ready_timeout: ReadyTimeout = READY_TIMEOUT,
     show_link: Annotated[
         bool, typer.Option("--show-link", help="Show the link to join. Keep it secret: it contains a token.")
@@ -70,6 +73,7 @@ def connect(
         runtime_vars=variables,
         record_conversation=record,
         voice_only_mode=voice_only or None,
+        show_ai_label=show_ai_label or None,
     )
     limit = None if math.isinf(ready_timeout) else ready_timeout
 

@@ -16,6 +16,7 @@ FIELDS: Mapping[str, str] = {
     "record_conversation": "record_conversation",
     "wait_for_client_ready": "wait_for_client_ready",
     "voice_only_mode": "voice_only_mode",
+    "show_ai_label": "show_ai_label",
     "extra": "extra",
 }
 """The fields of a line, and their names in `ConnectRequest`."""

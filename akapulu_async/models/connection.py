@@ -78,8 +78,10 @@ class ConnectRequest:
         stt_keywords: Hints for speech recognition, at most five; a single comma-separated text is split [documented].
         record_conversation: True records the conversation [documented].
         wait_for_client_ready: True: the bot is ready only once the client in the room has sent the RTVI `client-ready`
-            message. False: once bot and participant are in the room [documented].
+            message, which a plain Daily page opened by `join_url` never does. False: once bot and participant are in
+            the room [documented]. None leaves it to the service: older pages say True, the newest does not list it.
         voice_only_mode: True omits the video [documented in older pages]. None leaves it to the service.
+        show_ai_label: Whether a label says that the avatar is an AI [seen]. None leaves it to the service.
         extra: Fields that this library does not know yet, sent as given. It must not contain a named field.
 
     Raises:
@@ -91,8 +93,9 @@ class ConnectRequest:
     runtime_vars: Mapping[str, str] = attrs.field(factory=dict, converter=_runtime_vars, kw_only=True, hash=False)
     stt_keywords: tuple[str, ...] = attrs.field(default=(), converter=_stt_keywords, kw_only=True)
     record_conversation: bool = attrs.field(default=False, validator=_flag, kw_only=True)
-    wait_for_client_ready: bool = attrs.field(default=True, validator=_flag, kw_only=True)
+    wait_for_client_ready: bool | None = attrs.field(default=None, validator=_flag, kw_only=True)
     voice_only_mode: bool | None = attrs.field(default=None, validator=_flag, kw_only=True)
+    show_ai_label: bool | None = attrs.field(default=None, validator=_flag, kw_only=True)
     extra: Mapping[str, Any] = attrs.field(factory=dict, converter=_extra, kw_only=True, hash=False)
 
     def __attrs_post_init__(self) -> None:
@@ -144,3 +147,14 @@ class Connection:
         parts = urlsplit(self.room_url)
         token = f"t={quote(self.token.reveal(), safe='')}"
         return parts._replace(query=f"{parts.query}&{token}" if parts.query else token).geturl()
+
+    def to_browser(self) -> dict[str, str]:
+        """Return the JSON that Akapulu's React provider expects of a backend [documented].
+
+        It contains the token in plain text: send it to the browser of that user only, over https, and do not log it.
+        """
+        return {
+            "room_url": self.room_url,
+            "token": self.token.reveal(),
+            "conversation_session_id": self.conversation_session_id,
+        }

@@ -35,16 +35,18 @@ ErrorTypes = Mapping[str, type[ApiError]]
 ERROR_TYPES: ErrorTypes = {"AUTH_INVALID": AuthenticationError}
 """The known error codes [seen]."""
 
-# The codes of these limits are not documented; these are parts that such codes are assumed to contain.
+# The codes of these limits are not documented; these are parts that such codes are assumed to contain. Minutes were
+# called credits until September 2026.
 _CODE_PARTS = (
     ("(?i)CONCURREN", ConcurrencyLimitError),
     # But not RATE_LIMIT_PER_MINUTE and the like, which is over in a minute, not in a month.
-    ("(?i)^(?!.*(RATE|PER.?MINUTE)).*(MINUTE|USAGE)", MinutesLimitError),
+    ("(?i)^(?!.*(RATE|PER.?MINUTE)).*(MINUTE|USAGE|CREDIT)", MinutesLimitError),
 )
 
 _STATUS_TYPES: Mapping[int, type[ApiError]] = {
     400: BadRequestError,
     401: AuthenticationError,
+    402: MinutesLimitError,  # assumed: nothing else is paid for
     403: PermissionDeniedError,
     404: NotFoundError,
     410: NotFoundError,

@@ -26,8 +26,9 @@ class UpdateSignals:
     ends the session as failed, except the ones below. `PollPolicy.max_failures` limits failed polls.
     """
 
-    joined: re.Pattern[str] = re.compile(r"(?i)\bjoined\b.*\broom\b")
-    """Somebody joined the room. `bot joined daily room` was seen; similar texts for other joins are assumed."""
+    joined: re.Pattern[str] = re.compile(r"(?i)\bjoined\b.*\broom\b|^conversation engine joined the call\b")
+    """Somebody joined the room. `bot joined daily room` and a text that begins with `Conversation engine joined the
+    call` were seen; similar texts for other joins are assumed."""
 
     duration_limit_reached: re.Pattern[str] = re.compile(r"(?i)\bduration[ _]limit[ _]reached\b")
     """The conversation reached its maximum duration. The name is documented for the React package's timeouts; its use

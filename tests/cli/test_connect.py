@@ -50,15 +50,26 @@ async def test_the_link_only_when_asked_for() -> None:
 
 
 async def test_options_reach_the_service(sim: Simulator) -> None:
-    """Variables, recording and voice-only reach the service."""
+    """Variables, recording, voice-only and the AI label reach the service."""
     done = await run(
-        "connect", *IDS, "--var", "user_name=A=B", "--var", "x=", "--record", "--voice-only", "--transcript", sim=sim
+        "connect",
+        *IDS,
+        "--var",
+        "user_name=A=B",
+        "--var",
+        "x=",
+        "--record",
+        "--voice-only",
+        "--show-ai-label",
+        "--transcript",
+        sim=sim,
     )
     assert done.code == 0
     [conversation] = sim.conversations.values()
     assert conversation.request.raw["runtime_vars"] == {"user_name": "A=B", "x": ""}
     assert conversation.request.raw["record_conversation"] is True
     assert conversation.request.raw["voice_only_mode"] is True
+    assert conversation.request.raw["show_ai_label"] is True
     assert '"customer":"A=B"' in done.out
     assert "--show-link" in done.err
 

@@ -34,7 +34,8 @@ def test_lines_become_requests(write: Any) -> None:
         "record_conversation": True,
         "wait_for_client_ready": False,
         "voice_only_mode": True,
-        "extra": {"show_ai_label": True},
+        "show_ai_label": False,
+        "extra": {"later": 1},
     }
     assert full.keys() == FIELDS.keys()
     assert read_requests(write(f"{json.dumps(LINE)}\n\n  \n{json.dumps(full)}\n")) == (
@@ -47,7 +48,8 @@ def test_lines_become_requests(write: Any) -> None:
             record_conversation=True,
             wait_for_client_ready=False,
             voice_only_mode=True,
-            extra={"show_ai_label": True},
+            show_ai_label=False,
+            extra={"later": 1},
         ),
     )
 

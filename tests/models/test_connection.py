@@ -43,13 +43,8 @@ def test_ids_are_checked() -> None:
 
 
 def test_the_least_request() -> None:
-    """Unset fields are left to the service, except the two documented defaults."""
-    assert request().to_json() == {
-        "scenario_id": SCENARIO,
-        "avatar_id": AVATAR,
-        "record_conversation": False,
-        "wait_for_client_ready": True,
-    }
+    """Unset fields are left to the service, except whether to record."""
+    assert request().to_json() == {"scenario_id": SCENARIO, "avatar_id": AVATAR, "record_conversation": False}
 
 
 def test_the_full_request() -> None:
@@ -60,7 +55,8 @@ def test_the_full_request() -> None:
         record_conversation=True,
         wait_for_client_ready=False,
         voice_only_mode=False,
-        extra={"show_ai_label": True, "later": {"a": [1, 2.5, None, "x"]}},
+        show_ai_label=True,
+        extra={"later": {"a": [1, 2.5, None, "x"]}},
     )
     assert full.to_json() == {
         "scenario_id": SCENARIO,
@@ -127,8 +123,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"record_conversation": 10**5000}, "record_conversation must be True or False, not <int>"),
     ({"record_conversation": "yes"}, "record_conversation must be True or False, not 'yes'"),
     ({"record_conversation": None}, "record_conversation must be True or False, not None"),
-    ({"wait_for_client_ready": None}, "wait_for_client_ready must be True or False, not None"),
-    ({"wait_for_client_ready": 0}, "wait_for_client_ready must be True or False, not 0"),
+    ({"show_ai_label": "no"}, "show_ai_label must be True, False or None, not 'no'"),
+    ({"wait_for_client_ready": 0}, "wait_for_client_ready must be True, False or None, not 0"),
     ({"voice_only_mode": 0}, "voice_only_mode must be True, False or None, not 0"),
     ({"extra": [1]}, "extra must be a mapping of field names to values, not list"),
     ({"extra": None}, "extra must be a mapping of field names to values, not NoneType"),
@@ -226,10 +222,11 @@ requests = st.builds(
     ),
     stt_keywords=st.lists(texts, max_size=MAX_STT_KEYWORDS) | texts.filter(lambda text: text.count(",") < 5),
     record_conversation=st.booleans(),
-    wait_for_client_ready=st.booleans(),
+    wait_for_client_ready=st.none() | st.booleans(),
     voice_only_mode=st.none() | st.booleans(),
+    show_ai_label=st.none() | st.booleans(),
     extra=st.dictionaries(texts.filter(lambda name: name not in named_fields), json_values, max_size=3)
-    | st.fixed_dictionaries({"show_ai_label": st.booleans(), "custom_rtvi_connection": st.booleans()}),
+    | st.fixed_dictionaries({"custom_rtvi_connection": st.booleans()}),
 )
 
 
@@ -276,6 +273,15 @@ def test_a_connection_does_not_show_its_token() -> None:
     assert "eyJ" not in f"{CONNECTION!r} {CONNECTION} {CONNECTION.raw} {attrs.asdict(CONNECTION)}"
     with pytest.raises(TypeError, match="not pickled"):
         pickle.dumps(CONNECTION)
+
+
+def test_what_a_browser_needs() -> None:
+    """A browser gets room, token in plain text and id, as JSON, under the names that the vendor's page reads."""
+    assert json.loads(json.dumps(CONNECTION.to_browser())) == {
+        "room_url": "https://x.daily.co/room",
+        "token": TOKEN,
+        "conversation_session_id": AVATAR,
+    }
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ async def test_conversation_from_connect_to_recording(tmp_path: Path) -> None:
 
 async def test_connect_sends_what_was_asked() -> None:
     """A connect's body has the request's fields, and its answer becomes a Connection."""
-    request = attrs.evolve(REQUEST, runtime_vars={"name": "Ada"}, extra={"show_ai_label": True})
+    request = attrs.evolve(REQUEST, runtime_vars={"name": "Ada"}, show_ai_label=True, extra={"later": 1})
     async with Server(answer(CONNECTION)) as server, client_of(server) as client:
         connection = await client.conversations.connect(request)
     (seen,) = server.requests
@@ -94,6 +94,8 @@ async def test_connect_sends_what_was_asked() -> None:
     assert seen.headers["content-type"] == "application/json"
     assert b'"runtime_vars": {"name": "Ada"}' in seen.body
     assert b'"show_ai_label": true' in seen.body
+    assert b'"later": 1' in seen.body
+    assert b"wait_for_client_ready" not in seen.body, "the service's default may change"
     assert connection.token.reveal() == TOKEN
     assert connection.conversation_session_id == SESSION
 

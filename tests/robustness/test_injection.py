@@ -45,7 +45,7 @@ def body_of(seen: Seen) -> Any:
 
 def in_body(made: Callable[[str], dict[str, Any]]) -> Belongs:
     """Return a check that a connect has the text in that member of its body and nowhere else."""
-    usual = {"scenario_id", "avatar_id", "record_conversation", "wait_for_client_ready"}
+    usual = {"scenario_id", "avatar_id", "record_conversation"}
 
     def belongs(seen: Seen, text: str) -> bool:
         further = {name: value for name, value in body_of(seen).items() if name not in usual}

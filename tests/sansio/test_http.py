@@ -89,7 +89,7 @@ def test_no_content_is_none() -> None:
     ("status", "kind"),
     [
         (100, ApiError), (199, ApiError), (300, ApiError), (301, ApiError), (304, ApiError), (308, ApiError),
-        (400, BadRequestError), (401, AuthenticationError), (402, ApiError), (403, PermissionDeniedError),
+        (400, BadRequestError), (401, AuthenticationError), (402, MinutesLimitError), (403, PermissionDeniedError),
         (404, NotFoundError), (405, ApiError), (408, ApiError), (409, ApiError), (410, NotFoundError),
         (413, ApiError), (422, ApiError), (429, RateLimitError), (499, ApiError),
         (500, ServerError), (501, ServerError), (502, ServerError), (503, ServerError), (504, ServerError),
@@ -115,6 +115,8 @@ def test_without_a_code_the_status_tells(status: int, kind: type[ApiError]) -> N
         ("MINUTES_LIMIT_REACHED", MinutesLimitError),
         ("no_minutes_left", MinutesLimitError),
         ("Usage_Exceeded", MinutesLimitError),
+        ("INSUFFICIENT_CREDITS", MinutesLimitError),
+        ("no_credit_left", MinutesLimitError),
     ],
 )
 def test_the_code_goes_before_the_status(status: int, code: str, kind: type[ApiError]) -> None:
@@ -124,7 +126,9 @@ def test_the_code_goes_before_the_status(status: int, code: str, kind: type[ApiE
     assert (error.status, error.error_code) == (status, code)
 
 
-@pytest.mark.parametrize("code", ["RATE_LIMIT_PER_MINUTE", "minute_rate_exceeded", "TOO_MANY_REQUESTS_PER_MINUTE"])
+@pytest.mark.parametrize(
+    "code", ["RATE_LIMIT_PER_MINUTE", "minute_rate_exceeded", "TOO_MANY_REQUESTS_PER_MINUTE", "BAD_CREDENTIALS"]
+)
 @pytest.mark.parametrize(("status", "kind"), [(429, RateLimitError), (503, ServerError), (400, BadRequestError)])
 def test_a_rate_is_not_the_months_minutes(status: int, kind: type[ApiError], code: str) -> None:
     """A code that speaks of so many a minute says nothing of the month's minutes: the status decides."""

@@ -21,6 +21,10 @@ SIGNALS = UpdateSignals()
     [
         ("bot joined daily room", True),  # seen
         ("Bot joined Daily room.", True),
+        ("Conversation engine joined the call", True),  # seen
+        ("Conversation engine joined the call, waiting for you", True),
+        ("the Conversation engine joined the call", False),
+        ("conversation engine joined the callback", False),
         ("participant joined daily room", True),  # assumed
         ("user has joined the room", True),
         ("joined, and now in the room", True),
