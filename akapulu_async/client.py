@@ -170,7 +170,9 @@ class AkapuluClient(AsyncContextManagerMixin):
     ) -> ConversationSession:
         """Return a conversation that was connected elsewhere: by another worker, or before a restart.
 
-        It has the same states and events as there. Its room and token are unknown here.
+        It has the same states and events as there. Its room and token are unknown here. Entering it sends the first
+        poll, and raises `NotFoundError` if only the id is given and there is no such conversation, or it is over (404,
+        410). If it is over later, but was never seen ready, it ends with `EndReason.UNKNOWN`.
 
         Args:
             session: Its id; or a `session.snapshot()`, or the result of the snapshot's `to_json()`: then the states

@@ -245,6 +245,7 @@ class SessionEndedError(AkapuluError):
         "connect_failed": "its connect was refused or got no answer",
         "failed": "the service, the network or its participant failed",
         "cancelled": "the task that followed it was cancelled",
+        "unknown": "it is over, and nobody here saw whether it completed",
     }
 
     reason: str
@@ -434,7 +435,7 @@ class NotFoundError(ApiError):
     """Nothing exists under this id, or no longer does (404, 410)."""
 
     kind = ErrorKind.NOT_FOUND
-    advice = "Check the id, and that the API key belongs to its account"
+    advice = "It does not exist, or is over: check the id, and that the API key belongs to its account"
 
 
 class ConcurrencyLimitError(ApiError):

@@ -128,7 +128,8 @@ TEXTS: list[tuple[AkapuluError, str]] = [
     ),
     (
         NotFoundError(**GET, status=404),
-        f"{WHERE} was refused with 404. Check the id, and that the API key belongs to its account.",
+        (f"{WHERE} was refused with 404. It does not exist, or is over: check the id, and that the API key belongs to "
+        "its account."),
     ),
     (
         ConcurrencyLimitError(**POST, status=402),

@@ -14,7 +14,7 @@ from akapulu_async.cli.screen import Screen, paragraph
 from akapulu_async.cli.streams import complain, plain
 from akapulu_async.errors import SessionEndedError
 from akapulu_async.models.conversation import ConversationDetail
-from akapulu_async.sansio.lifecycle import SessionEvent, SessionState, StateChanged
+from akapulu_async.sansio.lifecycle import EndReason, SessionEvent, SessionState, StateChanged
 from akapulu_async.session import ConversationSession
 
 STYLES: Mapping[str, str] = {"connecting": "", "room_joined": "cyan", "bot_ready": "green", "ended": "bold"}
@@ -119,6 +119,8 @@ async def _show_all(events: AsyncIterator[SessionEvent], display: Display) -> No
 
 async def verdict(session: ConversationSession) -> ExitCode:
     """Return the exit code of a session that ended, and print the error if it ended badly."""
+    if session.end_reason is EndReason.UNKNOWN:
+        return ExitCode.OK  # over, like a conversation that was over before it was watched
     try:
         await session.bot_ready.wait()
         async for _ in session.events():

@@ -232,11 +232,14 @@ class SessionManager:
     async def attach(self, session: str | UUID | SessionSnapshot | Mapping[str, Any]) -> ConversationSession:
         """Attach to a conversation that was connected elsewhere; see `AkapuluClient.attach()`.
 
-        If the manager has a session of it already, started or attached, returns that one: all callers share it.
+        If the manager has a session of it already, started or attached, returns that one: all callers share it. Else it
+        sends the first poll and waits for its outcome, unless a snapshot is given. If this is cancelled meanwhile, the
+        session still lives in the manager.
 
         Raises:
-            ManagerClosedError: The manager is not open.
+            ManagerClosedError: The manager is not open, or was closed meanwhile.
             ConfigurationError: The argument is neither an id nor a snapshot.
+            NotFoundError: Only the id was given, and there is no such conversation, or it is over.
         """
         return await self._registry.attach(as_start(session))
 

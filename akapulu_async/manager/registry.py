@@ -49,6 +49,7 @@ class SessionRegistry:
         self.gate = gate
         self.entries: set[Entry] = set()  # all that wait, connect or run
         self.live: dict[str, ConversationSession] = {}  # the connected ones, by id
+        self._attaching: dict[str, Entry] = {}  # those whose first poll is under way, by id
         self.closers: set[asyncio.Task[None]] = set()  # wait for the tasks of ended sessions
         self.listeners: WeakSet[Subscription] = WeakSet()
         self.tally = Tally()
@@ -74,16 +75,25 @@ class SessionRegistry:
     async def attach(self, start: SessionSnapshot | str) -> ConversationSession:
         """Return the session of a conversation that was connected elsewhere: an existing one, or a new one."""
         self.check_open()
-        known = self.live.get(start if isinstance(start, str) else start.session_id)
+        session_id = start if isinstance(start, str) else start.session_id
+        known = self.live.get(session_id)
         if known is not None:
             return known
-        entry = Entry(attached=True, connecting=True)
+        entry = self._attaching.get(session_id)
+        if entry is None:
+            entry = self._attaching[session_id] = Entry(attached=True, connecting=True)
+            self.entries.add(entry)
+            self.tally.started += 1
+            entry.task = asyncio.get_running_loop().create_task(self._attach(entry, start), name="akapulu attach")
+            entry.task.add_done_callback(partial(self._on_started, entry))
+            entry.task.add_done_callback(lambda _: self._attaching.pop(session_id))
+        return await self.wait(entry, None, keep=True)
+
+    async def _attach(self, entry: Entry, start: SessionSnapshot | str) -> ConversationSession:
         session = entry.session = ConversationSession(
             self._conversations, start, self.settings, listener=partial(self._on_events, entry)
         )
-        await session.open()  # without a pause; if it fails with a bug, nothing is left
-        self.entries.add(entry)
-        self.tally.started += 1
+        await session.open()
         self._settle(entry, session)
         return session
 

@@ -54,6 +54,9 @@ class EndReason(StrEnum):
     participant could not join."""
     CANCELLED = "cancelled"
     """The task that held the session was cancelled."""
+    UNKNOWN = "unknown"
+    """The conversation is over, and nobody here saw whether it completed: an attached session was told so without ever
+    having seen its bot ready."""
 
 
 PATH = (SessionState.CONNECTING, SessionState.ROOM_JOINED, SessionState.BOT_READY)
@@ -159,6 +162,8 @@ class Lifecycle:
 
     session_id: str | None = attrs.field(default=None, init=False)
     """The conversation; None until its connect is answered."""
+    attached: bool = attrs.field(default=False, init=False)
+    """True if the conversation was connected elsewhere, so that it may have been ready before."""
     end_reason: EndReason | None = attrs.field(default=None, init=False)
     """Why it ended; None while it has not."""
     cause: BaseException | None = attrs.field(default=None, init=False)
@@ -182,6 +187,7 @@ class Lifecycle:
     # By state, in the order in which they were entered.
     _entered: dict[SessionState, StateChanged] = attrs.field(factory=dict, init=False)
     _events: list[SessionEvent] = attrs.field(factory=list, init=False)
+    _unconfirmed: bool = attrs.field(default=False, init=False)  # nothing has shown yet that the conversation exists
 
     @property
     def state(self) -> SessionState:
@@ -221,8 +227,12 @@ class Lifecycle:
         self.receive_reached(SessionState.CONNECTING, now, at)
 
     def receive_connected(self, session_id: str) -> None:
-        """The connect was answered, or the conversation was connected elsewhere."""
+        """The connect was answered."""
         self.session_id = session_id
+
+    def receive_attached(self, session_id: str, *, confirmed: bool) -> None:
+        """The conversation was connected elsewhere. `confirmed` is False if only its id is known."""
+        self.session_id, self.attached, self._unconfirmed = session_id, True, not confirmed
 
     def receive_reached(self, state: SessionState, now: float, at: datetime | None = None) -> None:
         """A state other than `ended` was reached: somebody joined the room, or a snapshot says so.
@@ -241,6 +251,7 @@ class Lifecycle:
             return
         self.polls += 1
         self.failures = 0
+        self._unconfirmed = False
         before, text = self.progress, update.latest_update_text
         percent = 100.0 if update.call_is_ready else max(before.percent, update.completion_percent)
         if percent > before.percent:
@@ -254,7 +265,8 @@ class Lifecycle:
             self.receive_reached(SessionState.ROOM_JOINED, now)
         reason = self._signals.reads_as_end(text)
         if reason is EndReason.COMPLETED and not self.ready:
-            reason = EndReason.FAILED  # there was nothing to complete
+            # There was nothing to complete; but an attached conversation may have been ready before.
+            reason = EndReason.UNKNOWN if self.attached else EndReason.FAILED
         if reason is not None:
             self.receive_ended(reason, now)
 
@@ -284,14 +296,18 @@ class Lifecycle:
 
     def _meaning(self, error: AkapuluError) -> EndReason | None:
         """Return why a failed poll ends the session; None if it does not."""
+        gone = isinstance(error, ApiError) and error.from_service and error.status in {404, 410}
+        if gone and self._unconfirmed:
+            return EndReason.UNKNOWN
         if isinstance(error, ApiError):
             reason = self._signals.refused(error, ready=self.ready)
-            if reason is not None:
-                return reason
-        elif not is_temporary(error):
-            return EndReason.FAILED
-        allowed = self._max_failures is None or self.failures <= self._max_failures
-        return None if allowed else EndReason.FAILED
+        else:
+            reason = None if is_temporary(error) else EndReason.FAILED
+        if reason is None and self._max_failures is not None and self.failures > self._max_failures:
+            reason = EndReason.FAILED
+        if reason is EndReason.FAILED and gone and self.attached and not self.ready:
+            return EndReason.UNKNOWN
+        return reason
 
     def _enter(self, state: SessionState, now: float, at: datetime | None) -> None:
         """Change the state. The one place that does."""

@@ -86,7 +86,7 @@ class SessionSnapshot:
         """
         began = now - max((at - self.began_at).total_seconds(), 0.0, *self.elapsed.values())
         lifecycle.receive_connecting(began, self.began_at)
-        lifecycle.receive_connected(self.session_id)
+        lifecycle.receive_attached(self.session_id, confirmed=True)
         for state, seconds in self.elapsed.items():
             entered_at = self.began_at + timedelta(seconds=seconds)
             if state is SessionState.ENDED:

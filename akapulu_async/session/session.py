@@ -4,16 +4,16 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 from akapulu_async.errors import AkapuluError, ClosedError, ConcurrencyLimitError
 from akapulu_async.leak_warnings import warn_unless_closed
 from akapulu_async.log import logger
 from akapulu_async.models.connection import Connection, ConnectRequest
-from akapulu_async.models.conversation import ConversationDetail
+from akapulu_async.models.conversation import ConversationDetail, ConversationUpdate
 from akapulu_async.resources.conversations import Conversations
 from akapulu_async.sansio.lifecycle import EndReason, Lifecycle, SessionEvent, SessionState
 from akapulu_async.sansio.snapshot import SessionSnapshot
@@ -28,6 +28,8 @@ LATE_LOOP = 0.02
 
 LATE_POLL = 5.0
 """Seconds that a poll may take if `ready_timeout` passed while the event loop was blocked."""
+
+_Poll = Callable[[], Coroutine[Any, Any, ConversationUpdate]]
 
 LEAVE_GRACE = 5.0
 """Seconds that a participant may take to leave the room before it is cancelled."""
@@ -52,6 +54,10 @@ class ConversationSession(SessionView):
     If the connect fails, entering raises the errors of `Conversations.connect()`. If entering is cancelled, it waits
     for the connect's answer, up to five seconds, so that the conversation is known: a note on the `CancelledError` and
     a warning in the log name it.
+
+    Entering an attached session sends the first poll. If only the id is known and the service knows no such
+    conversation, or says that it is over (404, 410), entering raises `NotFoundError`. Any other failure of that poll
+    counts like that of a later one.
     """
 
     # Not the loop's time: uvloop's has whole milliseconds and is read once an iteration.
@@ -115,7 +121,8 @@ class ConversationSession(SessionView):
     async def open(self) -> None:
         """Connect or attach, and start polling: the entry of `async with`, for owners that call `close()` themselves.
 
-        Raises the errors of `Conversations.connect()`, and `SessionEndedError` if the session was ended meanwhile.
+        Raises the errors of `Conversations.connect()`, `NotFoundError` if there is no conversation to attach to, and
+        `SessionEndedError` if the session was ended meanwhile.
         """
         if self._lifecycle.began_at is not None:
             raise ClosedError("a session can be entered once; create another with client.session() or client.attach()")
@@ -127,11 +134,11 @@ class ConversationSession(SessionView):
         elif isinstance(self._start, SessionSnapshot):
             self._start.restore(self._lifecycle, self._now(), self._wall_clock())
         else:
-            self._lifecycle.receive_connected(self._start)
+            self._lifecycle.receive_attached(self._start, confirmed=False)
             self._lifecycle.receive_connecting(self._now())
         self._publish()
         if self.end_reason is None:
-            self._begin()
+            await self._begin()
 
     async def _connect(self, request: ConnectRequest) -> None:
         try:
@@ -164,11 +171,18 @@ class ConversationSession(SessionView):
             "conversation %s was connected, but its session was cancelled or ended meanwhile; it holds a slot",
         )
 
-    def _begin(self) -> None:
+    async def _begin(self) -> None:
         loop = asyncio.get_running_loop()
+        poll = self._conversations.poller(self.id)
+        # A conversation that was just connected has no news; an attached one may be ready.
+        pause = self._settings.poll.first_pause(self._settings.rng) if self._connection is not None else 0.0
+        if isinstance(self._start, str):
+            pause = await self._attach(poll)
+            if self.end_reason is not None:
+                return
         if self._listener is None:
             self._closes = warn_unless_closed(self, "ConversationSession", "use `async with`, or end()")
-        self._poller = loop.create_task(self._keep_polling(), name=f"akapulu poll {self.id}")
+        self._poller = loop.create_task(self._keep_polling(poll, pause), name=f"akapulu poll {self.id}")
         if self._settings.participant is not None and self._connection is not None:
             self._attendance = Attendance(
                 self._settings.participant,
@@ -184,30 +198,46 @@ class ConversationSession(SessionView):
                 due = self._now() + left
                 self._end_callbacks.append(loop.call_later(left, self._ready_timed_out, due).cancel)
 
-    async def _keep_polling(self) -> None:
-        lifecycle, turn = self._lifecycle, self._settings.turn
+    async def _attach(self, poll: _Poll) -> float:
+        """Send the first poll. Returns how many seconds to wait before the next."""
         try:
-            poll = self._conversations.poller(self.id)
-            # A conversation that was just connected has no news; an attached one may be ready.
-            pause = self._settings.poll.first_pause(self._settings.rng) if self._connection is not None else 0.0
-            while lifecycle.end_reason is None:
+            pause = await self._poll(poll)
+        except asyncio.CancelledError:
+            self._finish(EndReason.CANCELLED)
+            raise
+        except Exception as error:
+            self._finish(EndReason.FAILED, error)
+            raise
+        if self.end_reason is EndReason.UNKNOWN and self.cause is not None:
+            raise self.cause
+        if not self.polls:
+            raise self._ended_error()
+        return pause
+
+    async def _keep_polling(self, poll: _Poll, pause: float) -> None:
+        try:
+            while self._lifecycle.end_reason is None:
                 await self._pause(pause)
-                if turn is not None:
-                    await turn()
-                began, retry_after = self._now(), None
-                try:
-                    update = await poll()
-                except AkapuluError as error:
-                    retry_after = getattr(error, "retry_after", None)
-                    lifecycle.receive_poll_failure(error, self._now())
-                else:
-                    lifecycle.receive_update(update, self._now())
-                pause = self._polled(began, retry_after)
+                pause = await self._poll(poll)
         except BaseException as error:
             # Whatever it is: nobody polls any more, and the watchers must learn that.
             self._finish(EndReason.FAILED, error)
             if not isinstance(error, Exception):
                 raise
+
+    async def _poll(self, poll: _Poll) -> float:
+        """Poll once. Returns how many seconds to wait before the next poll."""
+        if self._settings.turn is not None:
+            await self._settings.turn()
+        began, retry_after = self._now(), None
+        try:
+            update = await poll()
+        except AkapuluError as error:
+            retry_after = getattr(error, "retry_after", None)
+            self._lifecycle.receive_poll_failure(error, self._now())
+        else:
+            self._lifecycle.receive_update(update, self._now())
+        return self._polled(began, retry_after)
 
     async def _pause(self, seconds: float) -> None:
         """Wait until the next poll is due, or a participant reports that the bot is ready."""

@@ -203,8 +203,8 @@ class SessionView:
 
         It starts from the first event, runs at its reader's pace, and closes after the `ended` event. If the session
         failed (`EndReason.FAILED`), it raises `SessionEndedError` instead of closing, so that no failure looks like
-        a clean end. It may be called before the session is entered. All state changes are kept, and the latest 512 to
-        1,024 progress events.
+        a clean end; for an unknown end (`EndReason.UNKNOWN`), it closes. It may be called before the session is
+        entered. All state changes are kept, and the latest 512 to 1,024 progress events.
         """
         return Watcher(self._event_log, self._is_over)
 

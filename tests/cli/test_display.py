@@ -125,6 +125,19 @@ async def test_an_end_before_ready(still: Simulator) -> None:
         assert await verdict(session) is ExitCode.NOT_READY
 
 
+async def test_an_unknown_end(still: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
+    """A conversation that was attached and is over, whether it completed or not, is no failure."""
+    still.add_fault(Fault(route="updates", after=1, status=404, times=None))
+    async with AkapuluClient(still.api_key, base_url=still.base_url, poll=PollPolicy(0.02, max_failures=1)) as client:
+        connection = await client.conversations.connect(ConnectRequest(ID, ID))
+        session = client.attach(connection.conversation_session_id)
+        await follow(session, Screen())
+        assert await verdict(session) is ExitCode.OK
+    captured = capsys.readouterr()
+    assert captured.out.endswith("ended (unknown)\n")
+    assert captured.err == ""
+
+
 def detail(*rows: TranscriptRow) -> ConversationDetail:
     return ConversationDetail(
         ID, datetime.now(UTC), "", "", Avatar(ID, "", ""), ID, RecordingStatus(False, False, ""), rows

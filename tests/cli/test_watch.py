@@ -57,7 +57,7 @@ async def test_ctrl_c(still: Simulator) -> None:
     """Ctrl-C ends the watching, not the conversation."""
     session_id = await connected(still)
     async with running("watch", session_id, sim=still) as process:
-        await still.wait_for_request("updates", count=2, timeout=HANG)
+        await still.wait_for_request("updates", count=3, timeout=HANG)
         process.send_signal(signal.SIGINT)
         done = await rest_of(process)
     assert done.code == 130

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 import logging
 import math
 import sys
@@ -31,6 +32,7 @@ from akapulu_async import (
     ManagerClosedError,
     ManagerEvent,
     MinutesLimitError,
+    NotFoundError,
     Observer,
     SessionEndedError,
     SessionEvent,
@@ -58,7 +60,7 @@ from tests.support.managed import (
     starting,
     until,
 )
-from tests.support.misbehaving import API_KEY, PATIENCE, REQUEST, SESSION, UPDATE, answer
+from tests.support.misbehaving import API_KEY, PATIENCE, REQUEST, SESSION, UPDATE, answer, gated, hang, http
 from tests.support.steered import Clock, session_tasks, steered
 
 CONNECTING, ROOM_JOINED, BOT_READY, ENDED = SessionState
@@ -1516,14 +1518,48 @@ async def test_attaching_to_an_ended_session() -> None:
 
 
 async def test_attaching_to_an_unknown_conversation() -> None:
-    """A conversation that the service does not know ends as failed, and affects no other session."""
+    """Attaching to a conversation that the service does not know raises its refusal, and affects no other session."""
     async with managed() as (_, manager):
         session = await manager.start(REQUEST)
-        attached = await manager.attach(uuid4())
-        with pytest.raises(SessionEndedError):
-            await soon(attached.bot_ready.wait())
-        assert attached.end_reason is EndReason.FAILED
+        unknown = uuid4()
+        attaching = [asyncio.create_task(manager.attach(unknown)) for _ in range(2)]
+        for outcome in await asyncio.gather(*attaching, return_exceptions=True):
+            assert isinstance(outcome, NotFoundError)
         assert manager.sessions == (session,)
+        figures = manager.statistics()
+        assert (figures.started, figures.ended[EndReason.UNKNOWN]) == (2, 1)
+        await session.end()
+        assert await manager.drain(timeout=PATIENCE) is True
+
+
+async def test_attach_awaits_the_first_poll() -> None:
+    """All attaches wait for one first poll; a cancel of one of them leaves it and the others alone."""
+    async with steered() as world, SessionManager(world.client) as manager:
+        gate, body = asyncio.Event(), json.dumps(UPDATE).encode()
+        world.service.update = gated(b"", gate, http(200, {"Content-Type": "application/json"}, body))
+        first, second = (asyncio.create_task(manager.attach(SESSION)) for _ in range(2))
+        await world.server.until(lambda: world.polls == 1)
+        assert manager.sessions == ()
+        assert manager.statistics().live[CONNECTING] == 1
+        first.cancel()
+        await asyncio.wait((first,))
+        gate.set()
+        session = await soon(second)
+        assert (session.polls, session.id) == (1, SESSION)
+        assert manager.sessions == (session,)
+
+
+async def test_closed_while_attaching() -> None:
+    """Closing the manager ends an attach whose first poll is under way."""
+    async with steered() as world, SessionManager(world.client) as manager:
+        world.service.update = hang
+        attaching = asyncio.create_task(manager.attach(SESSION))
+        await world.server.until(lambda: world.polls == 1)
+        await soon(manager.aclose())
+        with pytest.raises(ManagerClosedError):
+            await attaching
+        await world.server.abandoned()
+        assert session_tasks() == []
 
 
 # Bugs of others

@@ -220,6 +220,7 @@ def test_states_compare_as_texts() -> None:
         "connect_failed",
         "failed",
         "cancelled",
+        "unknown",
     ]
 
 
@@ -344,6 +345,61 @@ def test_ended_by_text(text: str, before_ready: EndReason, after_ready: EndReaso
         machine.receive_update(update(text), START + 9)
         assert machine.end_reason is reason
         assert machine.cause is None
+
+
+def attached(*, confirmed: bool = False, max_failures: int | None = 2) -> Lifecycle:
+    """Return a machine whose conversation was connected elsewhere, with its events fetched."""
+    machine = Lifecycle(UpdateSignals(), max_failures, lambda: EPOCH)
+    machine.receive_attached(SESSION, confirmed=confirmed)
+    machine.receive_connecting(START)
+    machine.events_received()
+    return machine
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_an_id_without_a_conversation(status: int) -> None:
+    """An id that no poll has confirmed is not followed any more once the service does not know it."""
+    machine, later = attached(), attached()
+    machine.receive_poll_failure(refusal(status), START + 1)
+    later.receive_poll_failure(UNREACHABLE, START + 1)
+    assert later.state is CONNECTING
+    later.receive_poll_failure(refusal(status), START + 1)
+    for each in (machine, later):
+        assert each.end_reason is EndReason.UNKNOWN
+        assert isinstance(each.cause, NotFoundError)
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+@pytest.mark.parametrize("status", [404, 410])
+def test_a_conversation_that_existed(status: int, confirmed: bool) -> None:
+    """A conversation that was seen before is polled again; if it stays gone, nobody saw whether it completed."""
+    machine = attached(confirmed=confirmed)
+    if not confirmed:
+        machine.receive_update(update(), START + 1)
+    for _ in range(2):
+        machine.receive_poll_failure(refusal(status), START + 2)
+        assert machine.state is CONNECTING
+    machine.receive_poll_failure(refusal(status), START + 2)
+    assert machine.end_reason is EndReason.UNKNOWN
+
+
+def test_other_ends_of_an_attached_session() -> None:
+    """The end of an attached session is unknown only if the service reports it without having been seen ready."""
+    by_text, special, refused, completed, page = (attached() for _ in range(5))
+    by_text.receive_update(update("conversation ended"), START + 1)
+    special.receive_update(update("duration_limit_reached"), START + 1)
+    refused.receive_poll_failure(refusal(401), START + 1)
+    completed.receive_update(update(ready=True), START + 1)
+    completed.receive_poll_failure(refusal(404), START + 1)
+    for _ in range(3):
+        page.receive_poll_failure(NotFoundError(method="GET", path="/", status=404, from_service=False), START + 1)
+    assert [machine.end_reason for machine in (by_text, special, refused, completed, page)] == [
+        EndReason.UNKNOWN,
+        EndReason.DURATION_LIMIT_REACHED,
+        EndReason.FAILED,
+        EndReason.COMPLETED,
+        EndReason.FAILED,
+    ]
 
 
 def test_ready_and_ended_in_one_update() -> None:

@@ -249,9 +249,14 @@ async def test_one_poll_under_way() -> None:
         world.service.update = hang
         async with world.client.session(REQUEST) as session:
             await world.server.until(lambda: world.polls == 1)
-            async with world.client.attach(OTHER_SESSION):
-                await world.server.until(lambda: world.polls == 2)
+            other = world.client.attach(OTHER_SESSION)
+            opening = asyncio.create_task(other.open())
+            await world.server.until(lambda: world.polls == 2)
             assert session.polls == 0
+            opening.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await opening
+            assert other.end_reason is EndReason.CANCELLED
             await session.end()
             await world.server.abandoned()
             assert session_tasks() == []
@@ -329,11 +334,11 @@ async def test_retry_after() -> None:
 
 
 async def test_failed_polls_in_a_row() -> None:
-    """A session survives as many failed polls in a row as its policy allows."""
+    """A session survives as many failed polls in a row as its policy allows; the close was tried twice."""
     unwell = answer({"error": "no"}, 503)
     async with steered() as world:
         world.service.follows(
-            unwell, close, answer(UPDATE), answer(body=b"<html>"), unwell, answer({**UPDATE, **READY})
+            unwell, close, close, answer(UPDATE), answer(body=b"<html>"), unwell, answer({**UPDATE, **READY})
         )
         async with world.client.session(REQUEST) as session:
             await session.bot_ready.wait()
@@ -890,13 +895,107 @@ async def test_attach_to_an_ended_session() -> None:
         assert world.polls == polls
 
 
-async def test_attach_to_an_unknown_conversation() -> None:
-    """After attaching to a conversation unknown to the service, every wait raises its refusal."""
-    async with simulated() as (_, client), client.attach(OTHER_SESSION) as session:
-        with pytest.raises(SessionEndedError) as caught:
+@pytest.mark.parametrize("status", [404, 410])
+async def test_attach_to_an_unknown_conversation(status: int) -> None:
+    """Attaching by id to a conversation that does not exist, or is over, raises at once what the first poll got."""
+    async with steered(poll=attrs.evolve(QUICK_POLL, max_failures=None)) as world:
+        world.service.refuses(status)
+        session = world.client.attach(SESSION)
+        events = session.events()
+        with pytest.raises(NotFoundError, match="does not exist, or is over"):
+            await session.open()
+        assert (session.end_reason, world.polls) == (EndReason.UNKNOWN, 1)
+        assert isinstance(session.cause, NotFoundError)
+        assert states([event async for event in events]) == [CONNECTING, ENDED]
+        with pytest.raises(SessionEndedError, match="nobody here saw whether it completed"):
             await session.bot_ready.wait()
-        assert caught.value.reason is EndReason.FAILED
-        assert isinstance(caught.value.__cause__, NotFoundError)
+        assert session_tasks() == []
+
+
+@pytest.mark.parametrize(
+    "first",
+    [close, answer(body=b"<html>", status=404), answer({"error": "no"}, 503)],
+    ids=["no answer", "a page", "a failure"],
+)
+async def test_attach_in_an_outage(first: Behaviour) -> None:
+    """A first poll that says nothing of the conversation is a failed poll; the next may say that there is none."""
+    async with steered() as world:
+        world.service.follows(first, answer({**UPDATE, **READY}))
+        async with world.client.attach(SESSION) as session:
+            assert (session.polls, session.poll_failures) == (1, 1)
+            await soon(session.bot_ready.wait())
+    async with steered() as world:
+        world.service.follows(first, answer({"error": "no"}, 404))
+        async with world.client.attach(SESSION) as session:
+            await soon(session.ended.wait())
+            assert (session.end_reason, session.polls) == (EndReason.UNKNOWN, 2)
+
+
+async def test_attach_with_a_key_that_is_not_accepted() -> None:
+    """A first poll that ends the session for another reason is its cause, as of a later poll."""
+    async with steered() as world:
+        world.service.refuses(401)
+        async with world.client.attach(SESSION) as session:
+            assert session.end_reason is EndReason.FAILED
+            assert isinstance(session.cause, AuthenticationError)
+            assert session_tasks() == []
+
+
+async def test_attach_with_a_bug_in_the_signals() -> None:
+    """A bug in the signals is raised by the entry if the first poll meets it, and is the cause."""
+    async with steered() as world:
+        world.service.refuses(503)
+        session = world.client.attach(SESSION, signals=Buggy())
+        with pytest.raises(LookupError):
+            await session.open()
+        assert session.end_reason is EndReason.FAILED
+        assert isinstance(session.cause, LookupError)
+
+
+async def test_ended_while_it_attaches() -> None:
+    """A session that is ended while its first poll is under way is not entered."""
+    async with steered() as world:
+        gate = asyncio.Event()
+        body = json.dumps({**UPDATE, **READY}).encode()
+        world.service.update = gated(b"", gate, http(200, {"Content-Type": "application/json"}, body))
+        session = world.client.attach(SESSION)
+        opening = asyncio.create_task(session.open())
+        await world.polled()
+        await session.end()
+        gate.set()
+        with pytest.raises(SessionEndedError):
+            await soon(opening)
+        assert (session.end_reason, session.bot_ready.is_set()) == (EndReason.LEFT, False)
+        assert session_tasks() == []
+
+
+@pytest.mark.parametrize("after_end", ["text", "not_found", "gone"])
+async def test_an_end_that_nobody_saw(after_end: Any) -> None:
+    """An attached session that is over without having been seen ready ends as unknown, and its events just close."""
+    async with simulated(after_end=after_end) as (sim, client):
+        connection = await client.conversations.connect(REQUEST)
+        async with client.attach(connection.conversation_session_id) as session:
+            sim.end(session.id)
+            events = [event async for event in session.events()]
+            assert states(events)[-1] is ENDED
+            assert session.end_reason is EndReason.UNKNOWN
+            with pytest.raises(SessionEndedError) as caught:
+                await session.bot_ready.wait()
+            assert caught.value.reason is EndReason.UNKNOWN
+        assert SessionSnapshot.from_json(session.snapshot().to_json()).end_reason is EndReason.UNKNOWN
+
+
+async def test_a_snapshots_conversation_that_is_not_visible() -> None:
+    """A snapshot proves that the conversation existed, so a 404 before ready is a failed poll."""
+    async with steered() as world:
+        snapshot = SessionSnapshot(SESSION, datetime.now(UTC), {CONNECTING: 0.0})
+        world.service.follows(answer({"error": "no"}, 404), answer({**UPDATE, **READY}))
+        async with world.client.attach(snapshot) as session:
+            await soon(session.bot_ready.wait())
+        world.service.refuses(404)
+        async with world.client.attach(snapshot) as session:
+            await soon(session.ended.wait())
+            assert (session.end_reason, session.poll_failures) == (EndReason.UNKNOWN, 3)
 
 
 def long_ago() -> SessionSnapshot:
