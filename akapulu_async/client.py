@@ -25,7 +25,7 @@ from akapulu_async.sansio.signals import UpdateSignals
 from akapulu_async.sansio.snapshot import SessionSnapshot, as_start
 from akapulu_async.sansio.urls import DEFAULT_BASE_URL, check_base_url, check_path
 from akapulu_async.secret import Secret
-from akapulu_async.session import READY_TIMEOUT, ConversationSession, Participant, SessionSettings
+from akapulu_async.session import MAX_DURATION, READY_TIMEOUT, ConversationSession, Participant, SessionSettings
 
 
 class AkapuluClient(AsyncContextManagerMixin):
@@ -136,6 +136,7 @@ class AkapuluClient(AsyncContextManagerMixin):
         *,
         poll: PollPolicy | None = None,
         ready_timeout: float | None = READY_TIMEOUT,
+        max_duration: float | None = MAX_DURATION,
         participant: Participant | None = None,
         signals: Signals = UpdateSignals(),  # noqa: B008 - frozen
     ) -> ConversationSession:
@@ -146,6 +147,9 @@ class AkapuluClient(AsyncContextManagerMixin):
             poll: How often to poll; None takes the client's `poll`.
             ready_timeout: Seconds from the connect within which the bot must get ready, else the session ends
                 (`EndReason.READY_TIMEOUT`); None for no limit.
+            max_duration: Seconds from the connect after which the session ends if the service never reports the end
+                (`EndReason.UNKNOWN`), so that nothing polls without end; None for no limit. The conversation itself may
+                continue, unless the session's participant leaves it.
             participant: Takes the connection and returns an async context manager: entered, it joined the room;
                 exited, it left, which ends the conversation. If it raises, the session ends with that cause. None:
                 somebody else joins.
@@ -155,6 +159,7 @@ class AkapuluClient(AsyncContextManagerMixin):
         settings = SessionSettings(
             poll=self.poll if poll is None else poll,
             ready_timeout=ready_timeout,
+            max_duration=max_duration,
             participant=participant,
             signals=signals,
         )
@@ -166,6 +171,7 @@ class AkapuluClient(AsyncContextManagerMixin):
         *,
         poll: PollPolicy | None = None,
         ready_timeout: float | None = READY_TIMEOUT,
+        max_duration: float | None = MAX_DURATION,
         signals: Signals = UpdateSignals(),  # noqa: B008 - frozen
     ) -> ConversationSession:
         """Return a conversation that was connected elsewhere: by another worker, or before a restart.
@@ -179,13 +185,17 @@ class AkapuluClient(AsyncContextManagerMixin):
                 that were entered are entered at once, with their times.
             poll: See `session()`.
             ready_timeout: See `session()`. Counted from now if only the id is given, from the connect with a snapshot.
+            max_duration: See `session()`. Counted like `ready_timeout`.
             signals: See `session()`.
 
         Raises:
             ConfigurationError: It is neither an id nor a snapshot.
         """
         settings = SessionSettings(
-            poll=self.poll if poll is None else poll, ready_timeout=ready_timeout, signals=signals
+            poll=self.poll if poll is None else poll,
+            ready_timeout=ready_timeout,
+            max_duration=max_duration,
+            signals=signals,
         )
         return ConversationSession(self.conversations, as_start(session), settings)
 

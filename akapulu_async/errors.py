@@ -245,7 +245,7 @@ class SessionEndedError(AkapuluError):
         "connect_failed": "its connect was refused or got no answer",
         "failed": "the service, the network or its participant failed",
         "cancelled": "the task that followed it was cancelled",
-        "unknown": "it is over, and nobody here saw whether it completed",
+        "unknown": "nobody here saw whether it completed",
     }
 
     reason: str

@@ -26,7 +26,7 @@ from akapulu_async.sansio.polling import PollPolicy
 from akapulu_async.sansio.signals import UpdateSignals
 from akapulu_async.sansio.snapshot import SessionSnapshot, as_start
 from akapulu_async.sansio.statistics import ManagerStatistics
-from akapulu_async.session import READY_TIMEOUT, ConversationSession, Participant, SessionSettings
+from akapulu_async.session import MAX_DURATION, READY_TIMEOUT, ConversationSession, Participant, SessionSettings
 from akapulu_async.tasks import settle
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ class SessionManager:
             slots that are freed elsewhere. If the minutes are used up, every waiting start raises.
         full: The pauses of `when_full="wait"`.
         poll: How often sessions poll; None for the client's `poll`.
-        ready_timeout, participant, signals: See `AkapuluClient.session()`.
+        ready_timeout, max_duration, participant, signals: See `AkapuluClient.session()`.
     """
 
     def __init__(
@@ -81,6 +81,7 @@ class SessionManager:
         full: FullPolicy = FullPolicy(),  # noqa: B008 - frozen
         poll: PollPolicy | None = None,
         ready_timeout: float | None = READY_TIMEOUT,
+        max_duration: float | None = MAX_DURATION,
         participant: Participant | None = None,
         signals: Signals = UpdateSignals(),  # noqa: B008 - frozen
     ) -> None:
@@ -95,6 +96,7 @@ class SessionManager:
         settings = SessionSettings(
             poll=client.poll if poll is None else poll,
             ready_timeout=ready_timeout,
+            max_duration=max_duration,
             participant=participant,
             signals=signals,
             turn=None if max_polls_per_second is None else RateLimiter(Pace(max_polls_per_second)).take,

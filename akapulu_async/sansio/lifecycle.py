@@ -9,6 +9,7 @@ Pass facts to the `receive_*()` methods and collect what followed with `events_r
 once, none is skipped on the way to `bot_ready`, and facts that arrive after `ended` are dropped.
 """
 
+import math
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
@@ -55,8 +56,8 @@ class EndReason(StrEnum):
     CANCELLED = "cancelled"
     """The task that held the session was cancelled."""
     UNKNOWN = "unknown"
-    """The conversation is over, and nobody here saw whether it completed: an attached session was told so without ever
-    having seen its bot ready."""
+    """Nobody here saw whether the conversation completed: it is over, and an attached session never saw its bot ready;
+    or it was followed for the session's `max_duration`, and may even continue."""
 
 
 PATH = (SessionState.CONNECTING, SessionState.ROOM_JOINED, SessionState.BOT_READY)
@@ -154,11 +155,13 @@ class Lifecycle:
         max_failures: How many polls in a row may fail; None for any number.
         wall_clock: Returns the time in UTC. Read at each event: a monotonic clock stands still while the machine
             sleeps.
+        max_duration: How many seconds after `began` a poll ends the session, whatever it says.
     """
 
     _signals: Signals
     _max_failures: int | None
     _wall_clock: Callable[[], datetime]
+    _max_duration: float = math.inf
 
     session_id: str | None = attrs.field(default=None, init=False)
     """The conversation; None until its connect is answered."""
@@ -183,6 +186,8 @@ class Lifecycle:
     """`began` as a time in UTC; None before."""
     rose: float = attrs.field(default=0.0, init=False)
     """The clock when the percentage last rose; `began` if it never did."""
+    outlived: bool = attrs.field(default=False, init=False)
+    """True if it ended since its longest duration passed, and for no other reason."""
 
     # By state, in the order in which they were entered.
     _entered: dict[SessionState, StateChanged] = attrs.field(factory=dict, init=False)
@@ -269,6 +274,7 @@ class Lifecycle:
             reason = EndReason.UNKNOWN if self.attached else EndReason.FAILED
         if reason is not None:
             self.receive_ended(reason, now)
+        self._end_in_time(now)
 
     def receive_poll_failure(self, error: AkapuluError, now: float) -> None:
         """A poll failed."""
@@ -280,6 +286,7 @@ class Lifecycle:
         reason = self._meaning(error)
         if reason is not None:
             self.receive_ended(reason, now, None if reason is EndReason.COMPLETED else error)
+        self._end_in_time(now)
 
     def receive_ready_timeout(self, now: float) -> None:
         """The time within which the bot had to get ready has passed."""
@@ -293,6 +300,12 @@ class Lifecycle:
         if self.end_reason is None:
             self.end_reason, self.cause = reason, cause
             self._enter(SessionState.ENDED, now, at)
+
+    def _end_in_time(self, now: float) -> None:
+        """End a session whose longest duration has passed: the service may never report the end."""
+        if self.end_reason is None and now - self.began >= self._max_duration:
+            self.outlived = True
+            self.receive_ended(EndReason.UNKNOWN, now)
 
     def _meaning(self, error: AkapuluError) -> EndReason | None:
         """Return why a failed poll ends the session; None if it does not."""

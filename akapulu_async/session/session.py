@@ -78,7 +78,8 @@ class ConversationSession(SessionView):
         `listener` is called with events as they happen; its owner closes the session. `try_again` is awaited when the
         account is full: it returns True once the connect may be sent again.
         """
-        super().__init__(Lifecycle(settings.signals, settings.poll.max_failures, self._wall_clock))
+        self._max_duration = settings.max_duration or math.inf
+        super().__init__(Lifecycle(settings.signals, settings.poll.max_failures, self._wall_clock, self._max_duration))
         self._conversations = conversations
         self._start = start
         self._settings = settings
@@ -258,6 +259,12 @@ class ConversationSession(SessionView):
         if now - lifecycle.began >= (self._settings.ready_timeout or math.inf):
             lifecycle.receive_ready_timeout(now)
         self._publish()
+        if lifecycle.outlived:
+            self._log(
+                logging.WARNING,
+                "conversation %s was followed for %g s (max_duration) and is not followed any longer; it may continue",
+                self._max_duration,
+            )
         due = self._settings.poll.pause(
             ready=lifecycle.ready,
             failures=lifecycle.failures,
@@ -267,7 +274,7 @@ class ConversationSession(SessionView):
             still=now - lifecycle.rose,
             retry_after=retry_after,
         )
-        return max(0.0, began + due - now)
+        return max(0.0, min(began + due, lifecycle.began + self._max_duration) - now)
 
     def _joined(self) -> None:
         self._lifecycle.receive_reached(SessionState.ROOM_JOINED, self._now())

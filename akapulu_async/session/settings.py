@@ -19,6 +19,9 @@ Participant = Callable[[Connection], AbstractAsyncContextManager[object]]
 READY_TIMEOUT = 100.0
 """Seconds within which the bot must get ready, as in the vendor's React package [seen]."""
 
+MAX_DURATION = 7200.0
+"""Seconds after which a session ends if the service never reports its end. Plans allow a few minutes a call [seen]."""
+
 
 def _check_signals(_: object, __: object, signals: object) -> None:
     for name in ("reads_as_join", "reads_as_end", "refused"):
@@ -34,6 +37,7 @@ class SessionSettings:
 
     poll: PollPolicy = attrs.field(factory=PollPolicy, validator=checked_by(check_kind, PollPolicy))
     ready_timeout: float | None = attrs.field(default=READY_TIMEOUT, validator=checked_by(check_limit))
+    max_duration: float | None = attrs.field(default=MAX_DURATION, validator=checked_by(check_limit))
     participant: Participant | None = attrs.field(
         default=None, validator=attrs.validators.optional(checked_by(check_callable))
     )

@@ -239,6 +239,8 @@ class SessionView:
         elif self.end_reason is EndReason.FAILED:
             when = "" if self._lifecycle.ready else " before the bot was ready"
             because = f"The service reported the end{when}; its last status text: {self.progress.text or 'none'}"
+        elif self._lifecycle.outlived:
+            because = "It was followed for the session's max_duration, and may continue"
         else:
             return ""
         # Errors of a participant or of a user's signals may quote the token, and so may the service's text.

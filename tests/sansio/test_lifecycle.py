@@ -419,6 +419,28 @@ def test_ready_timeout() -> None:
     assert in_time.end_reason is None
 
 
+def test_longest_duration() -> None:
+    """A poll at or after the longest duration ends the session, whatever it says, unless it reports an end itself."""
+
+    def long(*, ready: bool = True) -> Lifecycle:
+        machine = Lifecycle(UpdateSignals(), 2, lambda: EPOCH, 60.0)
+        machine.receive_connecting(START)
+        machine.receive_connected(SESSION)
+        machine.receive_update(update(ready=ready), START + 59.9)
+        machine.receive_poll_failure(UNREACHABLE, START + 59.9)
+        assert machine.end_reason is None
+        return machine
+
+    answered, failed, unready, ended = long(), long(), long(ready=False), long()
+    answered.receive_update(update(ready=True), START + 60)
+    failed.receive_poll_failure(UNREACHABLE, START + 1000)
+    unready.receive_update(update(), START + 60)
+    ended.receive_update(update("conversation ended"), START + 60)
+    for machine in (answered, failed, unready):
+        assert (machine.end_reason, machine.cause, machine.outlived) == (EndReason.UNKNOWN, None, True)
+    assert (ended.end_reason, ended.outlived) == (EndReason.COMPLETED, False)
+
+
 @pytest.mark.parametrize("status", [404, 410])
 def test_gone(status: int) -> None:
     """A 404 or 410 after ready is the completion, without a cause."""

@@ -36,6 +36,7 @@ from akapulu_async import (
     ProgressPollPolicy,
     RateLimitError,
     SessionEndedError,
+    SessionManager,
     SessionSnapshot,
     SessionState,
     StateChanged,
@@ -205,13 +206,73 @@ async def test_entered_once() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), True, 10**400, 10**5000], ids=count())
-async def test_unusable_ready_timeout(seconds: float) -> None:
-    """A ready timeout that is not a number of seconds above 0 is refused before anything is sent."""
+async def test_unusable_limits(seconds: float) -> None:
+    """A limit that is not a number of seconds above 0 is refused before anything is sent."""
     client = AkapuluClient("key", base_url="http://127.0.0.1:9")
-    with pytest.raises(ConfigurationError, match="ready_timeout"):
-        client.session(REQUEST, ready_timeout=seconds)
-    with pytest.raises(ConfigurationError, match="ready_timeout"):
-        client.attach(SESSION, ready_timeout=seconds)
+    for name in ("ready_timeout", "max_duration"):
+        options: Any = {name: seconds}
+        for make in (
+            lambda: client.session(REQUEST, **options),  # noqa: B023 - called at once
+            lambda: client.attach(SESSION, **options),  # noqa: B023
+            lambda: SessionManager(client, **options),  # noqa: B023
+        ):
+            with pytest.raises(ConfigurationError, match=f"^{name} must be "):
+                make()
+
+
+# The longest duration
+
+
+async def test_longest_duration(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A session whose end the service never reports ends when its longest duration has passed, which is logged once."""
+    clock = Clock(monkeypatch, ConversationSession)
+    async with steered() as world:
+        world.service.says(**READY)
+        snapshot = None
+        for start in (REQUEST, SESSION, None):
+            guest = Guest()
+            if start is REQUEST:
+                session = world.client.session(REQUEST, participant=guest, max_duration=3600)
+            else:
+                session = world.client.attach(start or snapshot or "", max_duration=3600)
+            async with session:
+                await soon(session.bot_ready.wait())
+                snapshot = attrs.evolve(session.snapshot(), began_at=datetime.now(UTC))
+                clock.now += 3599
+                await world.polled(2)
+                assert session.end_reason is None
+                caplog.clear()
+                clock.now += 1
+                await soon(session.ended.wait())
+                assert session.end_reason is EndReason.UNKNOWN
+                assert states([event async for event in session.events()]) == [*SessionState]
+                await session.end()
+            assert [(record.levelname, record.session_id) for record in caplog.records] == [("WARNING", SESSION)]  # type: ignore[attr-defined]
+            assert "was followed for 3600 s (max_duration)" in caplog.text
+            assert session_tasks() == []
+
+
+async def test_longest_duration_before_ready() -> None:
+    """The pause before the last poll ends with the longest duration, and waits say why the session ended."""
+    poll = PollPolicy(interval=3600, jitter=0.0)
+    async with steered(poll=poll) as world:
+        session = world.client.attach(SESSION, ready_timeout=None, max_duration=0.05)
+        async with session:
+            with pytest.raises(SessionEndedError, match="max_duration, and may continue"):
+                await soon(session.bot_ready.wait())
+        assert (session.end_reason, session.polls) == (EndReason.UNKNOWN, 2)
+
+
+async def test_no_longest_duration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a limit, a session lives on."""
+    clock = Clock(monkeypatch, ConversationSession)
+    async with steered() as world:
+        world.service.says(**READY)
+        async with world.client.session(REQUEST, max_duration=None) as session:
+            await soon(session.bot_ready.wait())
+            clock.now += 1e6
+            await world.polled(2)
+            assert session.end_reason is None
 
 
 # The ready timeout
