@@ -2,8 +2,9 @@
 
 import os
 import re
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Self
 from uuid import UUID
 
@@ -40,7 +41,9 @@ class AkapuluClient(AsyncContextManagerMixin):
     belongs to the running event loop. The constructor needs no loop and does no I/O.
 
     Args:
-        api_key: The account's key, for servers only. None: the environment's `AKAPULU_API_KEY`.
+        api_key: The account's key, for servers only. None: the environment's `AKAPULU_API_KEY`. A function without
+            arguments is called for each request, so that a key can be rotated without a restart. It must return at
+            once, since it is called in the event loop; its errors are raised by the request, and nothing is sent.
         base_url: None: the environment's `AKAPULU_BASE_URL`, else `https://akapulu.com/api`. It must be https, unless
             it is loopback.
         http: An `aiohttp.ClientSession` to send with, which stays yours to close, with its proxies, CAs and traces.
@@ -63,7 +66,7 @@ class AkapuluClient(AsyncContextManagerMixin):
 
     def __init__(
         self,
-        api_key: str | Secret | None = None,
+        api_key: str | Secret | Callable[[], str | Secret] | None = None,
         *,
         base_url: str | None = None,
         http: aiohttp.ClientSession | None = None,
@@ -77,8 +80,11 @@ class AkapuluClient(AsyncContextManagerMixin):
     ) -> None:
         # First, so that no frame shows the key if a setting is refused.
         source = "AKAPULU_API_KEY" if api_key is None else "api_key"
-        api_key = _read_api_key(api_key)
-        _check_api_key(api_key, source)
+        if callable(api_key):
+            api_key = partial(_call_for_api_key, api_key)
+        else:
+            api_key = _read_api_key(api_key)
+            _check_api_key(api_key, source)
         if base_url is None or base_url == "":
             base_url = os.environ.get("AKAPULU_BASE_URL") or DEFAULT_BASE_URL
         if http is not None:
@@ -235,6 +241,16 @@ def _read_api_key(api_key: str | Secret | None) -> Secret:
         api_key = os.environ.get("AKAPULU_API_KEY")
         if api_key is None:
             raise ConfigurationError("There is no API key: set AKAPULU_API_KEY, or pass api_key=, on a server only")
+    return _hidden(api_key)
+
+
+def _call_for_api_key(function: Callable[[], str | Secret]) -> Secret:
+    api_key = _hidden(function())
+    _check_api_key(api_key, "the result of api_key()")
+    return api_key
+
+
+def _hidden(api_key: object) -> Secret:
     # A key read from a file tends to end in a line break.
     text: Any = api_key.reveal() if isinstance(api_key, Secret) else api_key
     return Secret(text.strip() if isinstance(text, str) else text)

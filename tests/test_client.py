@@ -16,9 +16,23 @@ from akapulu_async import (
     ConfigurationError,
     InvalidResponseError,
     Secret,
+    ServerError,
 )
 from tests.support.calls import error_of
-from tests.support.misbehaving import API_KEY, REQUEST, SESSION, UPDATE, Server, answer, client_of, poll, raw
+from tests.support.misbehaving import (
+    API_KEY,
+    QUICK,
+    REQUEST,
+    SESSION,
+    UPDATE,
+    Server,
+    answer,
+    client_of,
+    gated,
+    http,
+    poll,
+    raw,
+)
 
 LOCAL = "http://127.0.0.1:8080/api"
 
@@ -87,6 +101,84 @@ def test_unusable_key_of_the_environment_is_named(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("AKAPULU_API_KEY", key)
     with pytest.raises(ConfigurationError, match=r"^AKAPULU_API_KEY must be printable ASCII "):
         AkapuluClient()
+
+
+async def test_key_is_asked_for_at_each_request() -> None:
+    """A function gives the key of each request, so that it can be rotated; polls and connects send the new one."""
+    keys = ["first", Secret("second\n"), "second", "third", "fourth"]
+    asked = list[str | Secret](keys)
+    async with Server(answer(UPDATE), answer(UPDATE), answer(UPDATE), answer({}), answer(UPDATE)) as server:
+        async with AkapuluClient(lambda: asked.pop(0), base_url=server.base_url) as client:
+            assert len(asked) == 5, "nothing was sent yet"
+            for number in range(5):
+                await (client.request("POST", "/things/") if number == 3 else poll(client))
+        sent = [seen.headers["authorization"] for seen in server.requests]
+    assert sent == [f"Bearer {key}" for key in ("first", "second", "second", "third", "fourth")]
+    assert asked == []
+
+
+async def test_key_that_changes_while_a_poll_is_under_way() -> None:
+    """A poll that was sent with the old key leaves nothing of it to the next poll."""
+    key, gate = "old", asyncio.Event()
+    body = json.dumps(UPDATE).encode()
+    late = gated(b"", gate, http(200, {"Content-Type": "application/json"}, body))
+    async with Server(answer(UPDATE), late, answer(UPDATE)) as server:
+        async with AkapuluClient(lambda: key, base_url=server.base_url) as client:
+            await poll(client)
+            under_way = asyncio.create_task(poll(client))
+            await server.seen(2)
+            key = "new"
+            await poll(client)
+            gate.set()
+            await under_way
+            for _ in range(3):
+                await poll(client)
+        sent = [seen.headers["authorization"] for seen in server.requests]
+    assert sent == ["Bearer old", "Bearer old", *["Bearer new"] * 4]
+
+
+async def test_each_attempt_asks_for_the_key() -> None:
+    """A retry sends the key of its own time, and no error shows any of them, old or new."""
+    keys = iter(["key-number-1", "key-number-2", "key-number-3"])
+    echo = answer({"error": "key-number-1 key-number-2 key-number-3"}, 503)
+    async with (
+        Server(echo) as server,
+        AkapuluClient(lambda: next(keys), base_url=server.base_url, retry=QUICK) as client,
+    ):
+        error = await error_of(poll(client))
+    assert isinstance(error, ServerError)
+    assert [seen.headers["authorization"][-1] for seen in server.requests] == ["1", "2", "3"]
+    assert error.message == "*** *** ***"
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        *((key, "printable ASCII characters without spaces, and not empty") for key in UNUSABLE),
+        (None, "a text, not NoneType"),
+        (b"bytes", "a text, not bytes"),
+    ],
+)
+async def test_unusable_key_of_a_function_is_refused(key: Any, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the function returns is checked each time, and the environment does not stand in for it."""
+    monkeypatch.setenv("AKAPULU_API_KEY", "of-environment")
+    answers = iter(["good", key, "good"])
+    async with (
+        Server(answer(UPDATE)) as server,
+        AkapuluClient(lambda: next(answers), base_url=server.base_url) as client,
+    ):
+        await poll(client)
+        error = await error_of(poll(client))
+        await poll(client)
+    assert str(error) == f"the result of api_key() must be {words}"
+    assert len(server.requests) == 2
+
+
+async def test_a_function_that_fails() -> None:
+    """An error of the function is raised by the request, and nothing is sent."""
+    async with Server(answer(UPDATE)) as server, AkapuluClient(lambda: str(1 // 0), base_url=server.base_url) as client:
+        assert type(await error_of(poll(client))) is ZeroDivisionError
+    assert server.requests == []
 
 
 # The base URL

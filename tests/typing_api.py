@@ -87,6 +87,9 @@ def clients(http: aiohttp.ClientSession) -> None:
     """A client is made with nothing, or with settings by name."""
     AkapuluClient()
     AkapuluClient("key", base_url=None, http=None)
+    AkapuluClient(lambda: "key")
+    AkapuluClient(lambda: Secret("key"))
+    AkapuluClient(lambda: 5)  # type: ignore[arg-type,return-value]
     client = AkapuluClient(
         Secret("key"),
         base_url="https://akapulu.com/api",

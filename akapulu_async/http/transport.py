@@ -45,6 +45,9 @@ DOWNLOAD_POOL_SIZE = 8
 LATE_ANSWER = 5.0
 """Seconds that a cancelled connect waits for the answer: else an unknown conversation might hold a slot."""
 
+KEPT_KEYS = 8
+"""How many of the latest API keys are masked: answers to requests with an older one may still arrive."""
+
 MAX_REDIRECTS = 5
 """How often a recording may be redirected."""
 
@@ -64,7 +67,8 @@ class Transport:
 
     Args:
         base_url: Checked, without its last slash.
-        api_key: Sent as a bearer token with each call, to the base URL and nowhere else.
+        api_key: Sent as a bearer token with each call, to the base URL and nowhere else. A function is called for it
+            at each attempt.
         timeouts: See `Timeouts`.
         retry: See `RetryPolicy`.
         observers: Called for attempts here, and for other facts by session and manager.
@@ -78,7 +82,7 @@ class Transport:
         self,
         *,
         base_url: str,
-        api_key: Secret,
+        api_key: Secret | Callable[[], Secret],
         timeouts: Timeouts,
         retry: RetryPolicy,
         observers: Observers,
@@ -88,8 +92,8 @@ class Transport:
         rng: Callable[[], float] = random.random,
     ) -> None:
         self.base_url = base_url
-        self.secrets = (api_key,)
-        """Never shown by an error or an observer's record."""
+        self.secrets: tuple[Secret, ...] = ()
+        """The API key and a few before it. Never shown by an error or an observer's record."""
         self.observers = observers
         self._borrowed = http
         self._http: aiohttp.ClientSession | None = None
@@ -99,18 +103,28 @@ class Transport:
         """Answered GETs of the own session. None: each is made anew, as a borrowed session may have work to do."""
         self._timeouts = timeouts
         self._retry = retry
-        self._decipher = partial(
-            decipher, now=partial(datetime.now, UTC), error_types=error_types, secrets=self.secrets
-        )
+        self._error_types = error_types
         self._pool_size = pool_size
         self._wait_for_place = f"while waiting for one of the {pool_size} connections to get free"
         self._rng = rng
         self._foreign_headers = Headers({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
-        # With each request, not as a session's own: aiohttp would send those to a proxy, too.
-        self._headers = Headers(self._foreign_headers, Authorization=f"Bearer {api_key.reveal()}")
-        self._unsafe_headers = Headers(self._headers, Connection="close")
+        self._ask_for_key = None if isinstance(api_key, Secret) else api_key
+        if isinstance(api_key, Secret):
+            self._use_key(api_key)
         # aiohttp only times the making of a connection: the rest has our deadlines, which read what has come first.
         self._call_timeout = aiohttp.ClientTimeout(sock_connect=timeouts.connect)
+
+    def _use_key(self, key: Secret) -> None:
+        """Send this API key from now on."""
+        self.secrets = (key, *self.secrets[: KEPT_KEYS - 1])
+        self._decipher = partial(
+            decipher, now=partial(datetime.now, UTC), error_types=self._error_types, secrets=self.secrets
+        )
+        # With each request, not as a session's own: aiohttp would send those to a proxy, too.
+        self._headers = Headers(self._foreign_headers, Authorization=f"Bearer {key.reveal()}")
+        self._unsafe_headers = Headers(self._headers, Connection="close")
+        if self._free_gets is not None:
+            self._free_gets = []  # a new list, so that those under way are not used again
 
     async def open(self) -> None:
         """Make the session, unless one is borrowed. Sends nothing; does nothing if it is open.
@@ -132,8 +146,7 @@ class Transport:
             self._closed = warn_unless_closed(
                 self, "AkapuluClient", "use `async with`, or aclose()", partial(close_at_once, http)
             )
-            options = {"headers": self._headers, "timeout": self._call_timeout, "proxy": self._proxy, **_AS_IT_COMES}
-            self._free_gets, self._new_get = free_requests(), partial(ReusedRequest, http, options)
+            self._free_gets = free_requests()
         self._http = http
 
     async def aclose(self) -> None:
@@ -332,6 +345,10 @@ class Transport:
 
     def _attempt(self, exchange: Exchange, ask: Callable[[Exchange], Awaitable[T]]) -> Awaitable[T]:
         """Make one exchange, and report it to observers and log if there are any."""
+        if self._ask_for_key is not None and not exchange.foreign:
+            key = self._ask_for_key()
+            if (key,) != self.secrets[:1]:
+                self._use_key(key)
         watched = self.observers.attempts or logger.isEnabledFor(logging.DEBUG)
         return self._watched(exchange, ask) if watched else ask(exchange)
 
@@ -400,6 +417,10 @@ class Transport:
         # Raises, since it is a refusal.
         self._decipher(exchange.request, answer, attempts=exchange.number)
         return response
+
+    def _new_get(self) -> ReusedRequest:
+        options = {"headers": self._headers, "timeout": self._call_timeout, "proxy": self._proxy, **_AS_IT_COMES}
+        return ReusedRequest(self._open_http(), options)
 
     def _sending(self, exchange: Exchange) -> Awaitable[aiohttp.ClientResponse]:
         """Return the sending of a request, made anew; a foreign host is asked without credentials."""

@@ -346,3 +346,15 @@ def test_refused_settings_show_no_key(options: dict[str, Any]) -> None:
         inspect(error.with_traceback(error.__traceback__ and error.__traceback__.tb_next))
     else:
         pytest.fail("it was accepted")
+
+
+@pytest.mark.parametrize("key", [f"{KEY} {KEY}", KEY.encode(), KEY], ids=["two words", "bytes", "good"])
+async def test_key_of_a_function_is_not_shown(key: Any, everything: Everything) -> None:
+    """Neither a key that is refused nor one that is sent and echoed stays in the variables of an error's frames."""
+    async with (
+        Server(answer({"error": KEY}, 400)) as server,
+        AkapuluClient(lambda: key, base_url=server.base_url) as client,
+    ):
+        for call in (client.conversations.connect(REQUEST), client.conversations.updates(SESSION)):
+            inspect(await raised(call))
+        hidden(repr(client) + repr(vars(client._transport)), "the client's own variables")
