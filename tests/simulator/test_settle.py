@@ -110,7 +110,7 @@ async def test_an_answer_that_fails_is_seen_too(effect: Any) -> None:
         assert session.bot_ready.is_set()
 
 
-@pytest.mark.parametrize("effect", [{"status": 401}, {"status": 404, "delay": 0.01}], ids=str)
+@pytest.mark.parametrize("effect", [{"status": 401}, {"status": 401, "delay": 0.01}], ids=str)
 async def test_a_refusal_for_good_ends_polling(effect: Any) -> None:
     """A made-up refusal has been seen, and later changes do not wait for the client that gave up."""
     async with clients() as (sim, client), client.session(REQUEST) as session:

@@ -166,6 +166,7 @@ async def _session(bench: Bench, client: AkapuluClient) -> None:
 
 
 async def _attach(bench: Bench, client: AkapuluClient) -> None:
+    bench.simulator.advance(_READY)  # entering polls
     await _get_ready(bench, client.attach(bench.live_id))
 
 
