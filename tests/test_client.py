@@ -105,8 +105,8 @@ def test_unusable_key_of_the_environment_is_named(monkeypatch: pytest.MonkeyPatc
 
 async def test_key_is_asked_for_at_each_request() -> None:
     """A function gives the key of each request, so that it can be rotated; polls and connects send the new one."""
-    keys = ["first", Secret("second\n"), "second", "third", "fourth"]
-    asked = list[str | Secret](keys)
+    keys: list[str | Secret] = ["first", Secret("second\n"), "second", "third", "fourth"]
+    asked = list(keys)
     async with Server(answer(UPDATE), answer(UPDATE), answer(UPDATE), answer({}), answer(UPDATE)) as server:
         async with AkapuluClient(lambda: asked.pop(0), base_url=server.base_url) as client:
             assert len(asked) == 5, "nothing was sent yet"

@@ -68,7 +68,7 @@ class CleanConnector(aiohttp.TCPConnector):
         """Return a connection, new or kept, and note on the request which of the two."""
         connection = await super().connect(req, *args, **options)
         for _ in range(self.limit):  # as many may be kept
-            protocol = connection.protocol
+            protocol: Any = connection.protocol
             kept = getattr(protocol, "was_used", False)
             if not (getattr(protocol, "should_close", False) or (kept and getattr(req, "wants_new", False))):
                 break

@@ -1539,7 +1539,7 @@ async def test_attach_awaits_the_first_poll() -> None:
         world.service.update = gated(b"", gate, http(200, {"Content-Type": "application/json"}, body))
         first, second = (asyncio.create_task(manager.attach(SESSION)) for _ in range(2))
         await world.server.until(lambda: world.polls == 1)
-        assert manager.sessions == ()
+        assert not manager.sessions
         assert manager.statistics().live[CONNECTING] == 1
         first.cancel()
         await asyncio.wait((first,))

@@ -356,5 +356,7 @@ async def test_key_of_a_function_is_not_shown(key: Any, everything: Everything) 
         AkapuluClient(lambda: key, base_url=server.base_url) as client,
     ):
         for call in (client.conversations.connect(REQUEST), client.conversations.updates(SESSION)):
-            inspect(await raised(call))
+            error = await raised(call)
+            assert error is not None
+            inspect(error)
         hidden(repr(client) + repr(vars(client._transport)), "the client's own variables")

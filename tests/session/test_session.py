@@ -223,33 +223,29 @@ async def test_unusable_limits(seconds: float) -> None:
 # The longest duration
 
 
-async def test_longest_duration(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("start", ["connected", "attached", "restored"])
+async def test_longest_duration(start: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """A session whose end the service never reports ends when its longest duration has passed, which is logged once."""
-    clock = Clock(monkeypatch, ConversationSession)
+    clock, snapshot = Clock(monkeypatch, ConversationSession), SessionSnapshot(SESSION, datetime.now(UTC), {})
     async with steered() as world:
         world.service.says(**READY)
-        snapshot = None
-        for start in (REQUEST, SESSION, None):
-            guest = Guest()
-            if start is REQUEST:
-                session = world.client.session(REQUEST, participant=guest, max_duration=3600)
-            else:
-                session = world.client.attach(start or snapshot or "", max_duration=3600)
-            async with session:
-                await soon(session.bot_ready.wait())
-                snapshot = attrs.evolve(session.snapshot(), began_at=datetime.now(UTC))
-                clock.now += 3599
-                await world.polled(2)
-                assert session.end_reason is None
-                caplog.clear()
-                clock.now += 1
-                await soon(session.ended.wait())
-                assert session.end_reason is EndReason.UNKNOWN
-                assert states([event async for event in session.events()]) == [*SessionState]
-                await session.end()
-            assert [(record.levelname, record.session_id) for record in caplog.records] == [("WARNING", SESSION)]  # type: ignore[attr-defined]
-            assert "was followed for 3600 s (max_duration)" in caplog.text
-            assert session_tasks() == []
+        if start == "connected":
+            session = world.client.session(REQUEST, participant=Guest(), max_duration=3600)
+        else:
+            session = world.client.attach(SESSION if start == "attached" else snapshot, max_duration=3600)
+        async with session:
+            await soon(session.bot_ready.wait())
+            clock.now += 3590
+            await world.polled(2)
+            assert session.end_reason is None
+            clock.now += 10
+            await soon(session.ended.wait())
+            assert session.end_reason is EndReason.UNKNOWN
+            assert states([event async for event in session.events()]) == [*SessionState]
+            await session.end()
+        assert [(record.levelname, record.session_id) for record in caplog.records] == [("WARNING", SESSION)]
+        assert "was followed for 3600 s (max_duration)" in caplog.text
+        assert session_tasks() == []
 
 
 async def test_longest_duration_before_ready() -> None:
