@@ -147,8 +147,8 @@ class ConnectOutcomeUnknownError(AkapuluError):
     """A connect was sent, and nothing proves that it made no conversation: one may exist and hold a paid slot.
 
     Its answer was lost, or it was answered with a status that a gateway also gives after the service has done the work:
-    500, 502, 504 and every other 5xx, 408 and 499. Only a 503 that the service wrote itself is a refusal: with a JSON
-    error, or with a `Retry-After` and no web page.
+    500, 502, 504 and every other 5xx, 408 and 499. Only a 503 that the service wrote itself, with a JSON error,
+    is a refusal.
 
     Nothing in the API lists conversations [seen], so look for it in the dashboard: in its list of conversations, by
     time and scenario, or by a value of its own that you gave each connect in `runtime_vars` [assumed]. If it is there,

@@ -108,8 +108,7 @@ class Conversations:
         """Create a conversation and its room and start the bot. The service answers at once [documented].
 
         The conversation holds one concurrency slot of the account until it ends. The request is repeated only if it
-        surely did not arrive, or after a refusal that the service wrote: 429, or a 503 with a JSON error, or with a
-        `Retry-After` and no web page.
+        surely did not arrive, or after a refusal that the service wrote: 429, or a 503 with a JSON error.
 
         If cancelled after the request was sent, it waits for the answer, shielded and for at most five seconds, and
         passes it to `on_late_answer`. Without an answer by then, the conversation may exist and hold a slot.

@@ -130,7 +130,8 @@ def decipher(
         InvalidResponseError: The interface does not allow the answer.
     """
     if not 200 <= response.status < 300:  # noqa: PLR2004 - the 2xx
-        error_type, error_code, message, by_service = _refusal(response, error_types, secrets)
+        error_type, error_code, message, from_service = _refusal(response, error_types, secrets)
+        proven = _proves_refusal(response.status, error_type, from_service=from_service)
         raise error_type(
             status=response.status,
             method=request.method,
@@ -139,8 +140,8 @@ def decipher(
             message=message,
             attempts=attempts,
             retry_after=parse_retry_after(response.headers.get("retry-after"), response.headers.get("date"), now),
-            from_service=by_service and not 300 <= response.status < 400,  # noqa: PLR2004 - the redirects
-            outcome_unknown=not request.safe and not _proves_refusal(response.status, error_type, by_service=by_service),
+            from_service=from_service,
+            outcome_unknown=not request.safe and not proven,
         )
     try:
         return request.read(_payload(response))
@@ -162,22 +163,24 @@ def _refusal(
     payload, encoding = _object(response.body), _compression(response)
     error_code = _first_text(payload or {}, "error_code", "code", "status_code")
     message = _first_text(payload or {}, "error", "detail")
-    by_service = bool(error_code or message)
+    from_service = bool(error_code or message) and not 300 <= response.status < 400  # noqa: PLR2004 - the redirects
     if message is None:
         rest = f"its text {_not_decoded(encoding)}" if encoding else "" if payload == {} else _text(response.body)
         message = _first_text(payload or {}, "message") or rest
     error_type = _error_type(response.status, error_code, {**ERROR_TYPES, **error_types})
-    return error_type, error_code and excerpt(error_code, secrets, limit=80), excerpt(message, secrets), by_service
+    return error_type, error_code and excerpt(error_code, secrets, limit=80), excerpt(message, secrets), from_service
 
 
-def _proves_refusal(status: int, error_type: type[ApiError] = ApiError, *, by_service: bool = False) -> bool:
+def _proves_refusal(status: int, error_type: type[ApiError] = ApiError, *, from_service: bool = False) -> bool:
     """Return True if a request that was answered so was surely not carried out.
 
-    A gateway also gives 408, 499 and any 5xx after the service has done the work. Of those, only a 503 that the service
-    wrote is a refusal, and a limit of the account, which it checks before anything is made [documented].
+    Gateways also give 408, 499 and any 5xx after the service has done the work, a 503 with `Retry-After` too [seen]. Of
+    those, only a 503 that the service wrote is a refusal, and a limit of the account, which it checks before anything
+    is made [documented].
     """
-    if status == 503 or issubclass(error_type, ConcurrencyLimitError | MinutesLimitError):  # noqa: PLR2004
-        return by_service
+    limit = issubclass(error_type, ConcurrencyLimitError | MinutesLimitError)
+    if from_service and (status == 503 or limit):  # noqa: PLR2004
+        return True
     return 300 <= status < 500 and status not in {408, 499}  # noqa: PLR2004 - redirects and the 4xx
 
 

@@ -50,7 +50,7 @@ class RetryPolicy:
 
     A GET is retried if it was not sent, if no complete answer arrived, and after 408, 429, 500, 502, 503 and 504. Any
     other request, such as a connect, is retried only if it was surely not sent, or after a refusal that the service
-    wrote: 429, or a 503 with a JSON error, or with a `Retry-After` and no web page. A gateway gives every other 5xx,
+    wrote: 429, or a 503 with a JSON error. A gateway gives every other 5xx,
     408 and 499 also after the service has done the work. The account's concurrency and minutes limits are never retried
     here, whatever their status.
     """

@@ -20,7 +20,7 @@ The main points:
   connection, so one that is just being closed cannot make it fail.
 - A **gateway** (nginx, HAProxy, Varnish, a load balancer) may answer 500, 502, 503 or 504 after the service has done
   the work, so these prove nothing, and neither do 408, 499 and the other 5xx. Only a 503 that the service itself wrote
-  is a refusal, like 429: with a JSON error, or with a `Retry-After` and no web page. No client can prevent a gateway
+  is a refusal, like 429: with a JSON error. No client can prevent a gateway
   from repeating a POST by itself (HAProxy with `retry-on all-retryable-errors`, for example): one connect then makes
   two conversations, and the client sees one answer. Switch that off for `POST`.
 - A **read** is sent again, up to {TRIES} attempts here, within one deadline (`Timeouts.total`). Silence looks like
