@@ -208,7 +208,7 @@ class AkapuluClient(AsyncContextManagerMixin):
     async def request(
         self, method: str, path: str, *, json: Any = None, params: Mapping[str, str | int | float | bool] | None = None
     ) -> Any:
-        """Send a request to any endpoint. Returns its JSON; None for an answer without content (204).
+        """Send a request to any endpoint. Returns its JSON; None for an answer without content (204, or to a `HEAD`).
 
         If cancelled, the request may have reached the service.
 

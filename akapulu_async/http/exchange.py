@@ -241,6 +241,8 @@ async def _read(response: aiohttp.ClientResponse) -> bytes | None:
     content = response.content
     if content.is_eof() and content.exception() is None:  # a short one came with its headers
         body = content.read_nowait()
+        if not response.closed:  # it switches protocols, so aiohttp leaves its connection to its reader
+            response.close()
         return body if len(body) <= MAX_JSON_BYTES else None
     pieces, size = bytearray(), response.content_length or 0
     try:

@@ -144,7 +144,7 @@ def decipher(
             outcome_unknown=not request.safe and not proven,
         )
     try:
-        return request.read(_payload(response))
+        return request.read(None if request.method == "HEAD" else _payload(response))
     except PayloadError as error:
         # Cleaned at once: a problem may quote a header, and tracebacks may show variables.
         field, problem = error.field, excerpt(error.problem, secrets)

@@ -10,6 +10,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ import pytest
 from akapulu_async import (
     AkapuluClient,
     ConcurrencyLimitError,
+    AkapuluError,
     ConnectOutcomeUnknownError,
     InvalidResponseError,
+    NotFoundError,
     RequestTimeoutError,
     RetryPolicy,
     Timeouts,
@@ -49,6 +52,8 @@ from tests.support.misbehaving import (
     UPDATE,
     UPDATES,
     Behaviour,
+    Peer,
+    Seen,
     Server,
     answer,
     client_of,
@@ -64,6 +69,7 @@ from tests.support.misbehaving import (
     reset,
     reset_unread,
 )
+from tests.support.storing import read
 
 # What breaks off
 
@@ -258,6 +264,112 @@ async def test_one_attempt_means_one() -> None:
     async with Server(reset) as server, client_of(server) as client:
         await error_of(client.conversations.updates(SESSION, attempts=1))
     assert len(server.requests) == 1
+
+
+# Ways out of an exchange
+
+
+SWITCH = b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
+ENDINGS: dict[str, bytes] = {
+    "101": b"HTTP/1.1 101 Switching Protocols\r\n" + SWITCH + b"\r\n",
+    "101 with more": b"HTTP/1.1 101 Switching Protocols\r\n" + SWITCH + b"\r\n" + b"x" * 300,
+    "101 without a protocol": b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+    "200 with an upgrade": b"HTTP/1.1 200 OK\r\n" + SWITCH + b"Content-Length: 2\r\n\r\n{}",
+    "200 in chunks with an upgrade": b"HTTP/1.1 200 OK\r\n"
+    + SWITCH
+    + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    "426": b"HTTP/1.1 426 Upgrade Required\r\n" + SWITCH + b"Content-Length: 2\r\n\r\n{}",
+    "1xx before the answer": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 500 + http(200, {}, b"{}"),
+    "204": b"HTTP/1.1 204 No Content\r\n\r\n",
+    "204 with a body": b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n{}",
+    "204 with chunks": b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    "304": b"HTTP/1.1 304 Not Modified\r\n\r\n",
+    "304 with a body": b"HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\n\r\n{}",
+    "an odd status": b"HTTP/1.1 999 Odd\r\nContent-Length: 2\r\n\r\n{}",
+    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+    "an unreadable length": b"HTTP/1.1 200 OK\r\nContent-Length: two\r\n\r\n{}",
+    "a body too long": http(200, {}, b"{}extra", length=2),
+    "two answers": http(200, {}, b"{}") * 2,
+    "a refusal": http(404, {}, b"{}"),
+    "a redirect": http(302, {"Location": "/x"}, b"{}"),
+}
+
+
+async def get(client: AkapuluClient) -> object:
+    """Send a GET that takes any JSON."""
+    return await client.request("GET", "/things/")
+
+
+async def head(client: AkapuluClient) -> object:
+    """Send a HEAD."""
+    return await client.request("HEAD", "/things/")
+
+
+async def post(client: AkapuluClient) -> object:
+    """Send a POST that takes any JSON."""
+    return await client.request("POST", "/things/", json={})
+
+
+four_calls = pytest.mark.parametrize("call", [get, head, post, read])
+
+
+def _held(client: AkapuluClient) -> tuple[int, int, int]:
+    """Return how many connections are in use, and how many places for calls and downloads are free."""
+    transport = client._transport
+    assert transport._http is not None
+    connector: Any = transport._http.connector
+    return len(connector._acquired), transport._places._value, transport._download_places._value
+
+
+@pytest.mark.parametrize("data", ENDINGS.values(), ids=ENDINGS)
+@four_calls
+async def test_connection_comes_back_however_an_answer_ends(data: bytes, call: Call) -> None:
+    """After any answer the connection is released or closed, though its server keeps it open, and the next is right."""
+
+    async def keep(peer: Peer, _: Seen) -> None:
+        await peer.send(data)
+
+    async with Server(keep, answer({"fresh": True})) as server:
+        async with client_of(server, retry=RetryPolicy(attempts=1)) as client:
+            before = _held(client)
+            with suppress(AkapuluError):
+                await call(client)
+            assert _held(client) == before
+            assert await get(client) == {"fresh": True}
+            assert _held(client) == before
+
+
+ENDLESS: dict[str, Behaviour] = {
+    "1xx": flood(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100, 10_000),
+    "an upgrade without a length": gated(b"HTTP/1.1 200 OK\r\n" + SWITCH + b"\r\n{}", asyncio.Event()),
+    "HTTP/1.0 without a length": gated(b"HTTP/1.0 200 OK\r\n\r\n{}", asyncio.Event()),
+}
+
+
+@pytest.mark.parametrize("behaviour", ENDLESS.values(), ids=ENDLESS)
+@four_calls
+async def test_connection_comes_back_from_an_endless_answer(behaviour: Behaviour, call: Call) -> None:
+    """An answer without an end ends at the deadline, and its connection is closed."""
+    async with (
+        Server(behaviour) as server,
+        client_of(server, retry=RetryPolicy(attempts=1), timeouts=Timeouts(total=0.2)) as client,
+    ):
+        before = _held(client)
+        with suppress(AkapuluError):
+            await call(client)
+        assert _held(client) == before
+
+
+async def test_head_has_no_content() -> None:
+    """`request("HEAD", ...)` returns None for an answer whose headers tell of a body, and raises a refusal."""
+    script = (
+        raw(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99999999\r\n\r\n"),
+        raw(b"HTTP/1.1 404 Not Found\r\nContent-Length: 12\r\n\r\n"),
+    )
+    async with Server(*script) as server, client_of(server) as client:
+        assert await head(client) is None
+        assert isinstance(await error_of(head(client)), NotFoundError)
+    assert [seen.method for seen in server.requests] == ["HEAD"] * 2
 
 
 # What makes no sense

@@ -85,6 +85,12 @@ def test_no_content_is_none() -> None:
     assert answered(204, b"<html>") is None
 
 
+def test_head_is_answered_with_none() -> None:
+    """The answer to a HEAD has no content; a refusal of one is still raised."""
+    assert answered(200, request=Request("HEAD", "/scenarios/")) is None
+    assert refusal(404, request=Request("HEAD", "/scenarios/")).status == 404
+
+
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
