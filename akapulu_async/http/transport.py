@@ -51,7 +51,20 @@ KEPT_KEYS = 8
 MAX_REDIRECTS = 5
 """How often a recording may be redirected."""
 
-_AS_IT_COMES: Mapping[str, Any] = {"allow_redirects": False, "raise_for_status": False, "auto_decompress": False}
+HEADER_LINE = 64 * 1024
+"""Bytes that a line of an answer's head may have. Gateways that add policies or traces exceed aiohttp's 8 KiB."""
+
+HEADER_LINES = 128
+"""Lines that an answer's head may have, so that it has at most 8 MiB, like a body."""
+
+_AS_IT_COMES: Mapping[str, Any] = {
+    "allow_redirects": False,
+    "raise_for_status": False,
+    "auto_decompress": False,
+    "max_line_size": HEADER_LINE,
+    "max_field_size": HEADER_LINE,
+    "max_headers": HEADER_LINES,
+}
 """The options of each of aiohttp's requests: answers are ours to read."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

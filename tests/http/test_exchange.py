@@ -71,6 +71,25 @@ from tests.support.misbehaving import (
 )
 from tests.support.storing import read
 
+
+async def get(client: AkapuluClient) -> object:
+    """Send a GET that takes any JSON."""
+    return await client.request("GET", "/things/")
+
+
+async def head(client: AkapuluClient) -> object:
+    """Send a HEAD."""
+    return await client.request("HEAD", "/things/")
+
+
+async def post(client: AkapuluClient) -> object:
+    """Send a POST that takes any JSON."""
+    return await client.request("POST", "/things/", json={})
+
+
+four_calls = pytest.mark.parametrize("call", [get, head, post, read])
+
+
 # What breaks off
 
 
@@ -87,7 +106,7 @@ LOST: dict[str, tuple[Behaviour, str]] = {
     "length and chunks": (raw(CHUNKED.replace(b"\r\n\r\n", b"\r\nContent-Length: 2\r\n\r\n"), b"2\r\n{}"), "not HTTP"),
     "another protocol": (raw(b"SSH-2.0-OpenSSH_9.6\r\n"), "the answer is not HTTP: Bad status line"),
     "endless headers": (flood(b"HTTP/1.1 200 OK\r\n", b"X-A: " + b"a" * 4000 + b"\r\n", 10_000), "Too many headers"),
-    "an endless header": (flood(b"HTTP/1.1 200 OK\r\nX: ", b"a" * 65_536, 600), "Got more than 8190 bytes"),
+    "an endless header": (flood(b"HTTP/1.1 200 OK\r\nX: ", b"a" * 65_536, 600), "Got more than 65536 bytes"),
 }
 
 
@@ -259,6 +278,17 @@ async def test_unknown_host_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not error.sent
 
 
+@four_calls
+async def test_long_header_is_read(call: Call) -> None:
+    """A header of 60,000 bytes, and a reason of as many, fail no call."""
+    long = b"a" * 60_000
+    top = b"HTTP/1.1 200 " + long + b"\r\nX-Policy: " + long + b"\r\nContent-Length: 2\r\n\r\n"
+    behaviour = raw(top if call is head else top + b"{}")
+    async with Server(behaviour) as server, client_of(server) as client:
+        await call(client)
+    assert len(server.requests) == 1
+
+
 async def test_one_attempt_means_one() -> None:
     """`updates(attempts=1)` is sent once, whatever the client's policy says."""
     async with Server(reset) as server, client_of(server) as client:
@@ -295,24 +325,6 @@ ENDINGS: dict[str, bytes] = {
 }
 
 
-async def get(client: AkapuluClient) -> object:
-    """Send a GET that takes any JSON."""
-    return await client.request("GET", "/things/")
-
-
-async def head(client: AkapuluClient) -> object:
-    """Send a HEAD."""
-    return await client.request("HEAD", "/things/")
-
-
-async def post(client: AkapuluClient) -> object:
-    """Send a POST that takes any JSON."""
-    return await client.request("POST", "/things/", json={})
-
-
-four_calls = pytest.mark.parametrize("call", [get, head, post, read])
-
-
 def _held(client: AkapuluClient) -> tuple[int, int, int]:
     """Return how many connections are in use, and how many places for calls and downloads are free."""
     transport = client._transport
@@ -329,14 +341,14 @@ async def test_connection_comes_back_however_an_answer_ends(data: bytes, call: C
     async def keep(peer: Peer, _: Seen) -> None:
         await peer.send(data)
 
-    async with Server(keep, answer({"fresh": True})) as server:
-        async with client_of(server, retry=RetryPolicy(attempts=1)) as client:
-            before = _held(client)
-            with suppress(AkapuluError):
-                await call(client)
-            assert _held(client) == before
-            assert await get(client) == {"fresh": True}
-            assert _held(client) == before
+    script = (keep, answer({"fresh": True}))
+    async with Server(*script) as server, client_of(server, retry=RetryPolicy(attempts=1)) as client:
+        before = _held(client)
+        with suppress(AkapuluError):
+            await call(client)
+        assert _held(client) == before
+        assert await get(client) == {"fresh": True}
+        assert _held(client) == before
 
 
 ENDLESS: dict[str, Behaviour] = {
