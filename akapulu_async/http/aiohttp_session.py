@@ -33,6 +33,7 @@ import aiohttp
 from yarl import URL
 
 from akapulu_async.errors import ConfigurationError
+from akapulu_async.http.resolver import Resolver
 from akapulu_async.sansio.urls import is_loopback
 from akapulu_async.secret import excerpt
 from akapulu_async.version import __version__
@@ -40,9 +41,6 @@ from akapulu_async.version import __version__
 KEEPALIVE = 30.0
 """Seconds that an idle connection is kept: longer than the pause between two polls, shorter than servers commonly keep
 one (60 s and more), so that the other side is seldom just closing it."""
-
-DNS_TTL = 60
-"""Seconds that an address is remembered."""
 
 USER_AGENT = f"akapulu_async/{__version__} Python/{platform.python_version()}"
 
@@ -62,10 +60,23 @@ class CleanConnector(aiohttp.TCPConnector):
 
     A service, or a proxy, that sends an answer twice would else have the second read as the answer to the next request,
     and so on for as long as the connection is kept.
+
+    Forgets addresses when a connection cannot be made: the service may have moved.
     """
+
+    def __init__(self, limit: int) -> None:
+        self._addresses = Resolver()
+        super().__init__(limit=limit, keepalive_timeout=KEEPALIVE, resolver=self._addresses, use_dns_cache=False)
 
     async def connect(self, req: Any, *args: Any, **options: Any) -> Any:
         """Return a connection, new or kept, and note on the request which of the two."""
+        try:
+            return await self._clean_connection(req, *args, **options)
+        except BaseException:  # also a deadline of the call, which cancels
+            self._addresses.forget()
+            raise
+
+    async def _clean_connection(self, req: Any, *args: Any, **options: Any) -> Any:
         connection = await super().connect(req, *args, **options)
         for _ in range(self.limit):  # as many may be kept
             protocol: Any = connection.protocol
@@ -80,14 +91,20 @@ class CleanConnector(aiohttp.TCPConnector):
             pass
         return connection
 
+    async def close(self, **options: Any) -> None:
+        """Close all connections, and give up all that are being made."""
+        await self._addresses.close()
+        await super().close(**options)
+
 
 def make_http(connections: int) -> aiohttp.ClientSession:
     """Return a session with at most this number of connections, without cookies and without a proxy of its own.
 
     A custom CA is found as OpenSSL finds it, by `SSL_CERT_FILE`.
     """
-    connector = CleanConnector(limit=connections, keepalive_timeout=KEEPALIVE, ttl_dns_cache=DNS_TTL)
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), middlewares=(sent_once,))
+    return aiohttp.ClientSession(
+        connector=CleanConnector(connections), cookie_jar=aiohttp.DummyCookieJar(), middlewares=(sent_once,)
+    )
 
 
 def close_at_once(session: aiohttp.ClientSession) -> None:

@@ -124,8 +124,9 @@ class Transport:
         self._ask_for_key = None if isinstance(api_key, Secret) else api_key
         if isinstance(api_key, Secret):
             self._use_key(api_key)
-        # aiohttp only times the making of a connection: the rest has our deadlines, which read what has come first.
-        self._call_timeout = aiohttp.ClientTimeout(sock_connect=timeouts.connect)
+        # aiohttp only times the making of a connection, the host's lookup included: the rest has our deadlines, which
+        # read what has come first.
+        self._call_timeout = aiohttp.ClientTimeout(connect=timeouts.connect)
 
     def _use_key(self, key: Secret) -> None:
         """Send this API key from now on."""

@@ -33,7 +33,8 @@ class Timeouts:
     """Time limits, in seconds. None means no limit."""
 
     connect: float | None = attrs.field(default=10.0, validator=checked_by(check_limit))
-    """For making one TCP and TLS connection."""
+    """For making one connection: the lookup of the host's name, TCP, the proxy's tunnel and TLS. With a borrowed
+    session it includes the wait for one of that session's connections."""
 
     total: float | None = attrs.field(default=30.0, validator=checked_by(check_limit))
     """For a whole call: the wait for a free connection, all attempts, the pauses between them, and the body. For a

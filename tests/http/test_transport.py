@@ -701,26 +701,6 @@ async def test_closed_while_a_call_waits_for_another() -> None:
     assert len(server.requests) == 1
 
 
-async def test_close_ends_the_search_for_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call whose host is being looked up when the client is closed fails for that, and is not cancelled."""
-    asked = asyncio.Event()
-
-    async def look_up(*_: object, **__: object) -> None:
-        asked.set()
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", look_up)
-    monkeypatch.setenv("NO_PROXY", "*")
-    client = AkapuluClient(API_KEY, base_url="https://akapulu.invalid/api")
-    await client.open()
-    task = asyncio.create_task(error_of(poll(client)))
-    await asked.wait()
-    await client.aclose()
-    error = await task
-    assert type(error) is ClosedError
-    assert "the client is not open" in str(error)
-
-
 # A borrowed session
 
 
