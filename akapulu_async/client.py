@@ -40,6 +40,9 @@ class AkapuluClient(AsyncContextManagerMixin):
     or `await client.open()` and `await client.aclose()`, in the same task or in different ones. Between those it
     belongs to the running event loop. The constructor needs no loop and does no I/O.
 
+    The environment is read when the client opens: key, address, proxies and CAs. The constructor reads key and address,
+    too, so that a missing or unusable one is reported early.
+
     Args:
         api_key: The account's key, for servers only. None: the environment's `AKAPULU_API_KEY`. A function without
             arguments is called for each request, so that a key can be rotated without a restart. It must return at
@@ -49,7 +52,7 @@ class AkapuluClient(AsyncContextManagerMixin):
         http: An `aiohttp.ClientSession` to send with, which stays yours to close, with its proxies, CAs and traces.
             It may send a GET a second time by itself, and if an answer arrives twice, it may take the second for the
             next request's. None: an own one, which does neither (except for requests under way at that moment), polls
-            at less cost, and takes a proxy from `HTTPS_PROXY` and a CA from `SSL_CERT_FILE`.
+            at less cost, and takes a proxy from `HTTPS_PROXY` and CAs from `SSL_CERT_FILE` or `SSL_CERT_DIR`.
         timeouts: See `Timeouts`.
         retry: See `RetryPolicy`.
         poll: How often sessions poll, see `PollPolicy`.
@@ -79,14 +82,8 @@ class AkapuluClient(AsyncContextManagerMixin):
         observers: Iterable[Observer] = (),
     ) -> None:
         # First, so that no frame shows the key if a setting is refused.
-        source = "AKAPULU_API_KEY" if api_key is None else "api_key"
-        if callable(api_key):
-            api_key = partial(_call_for_api_key, api_key)
-        else:
-            api_key = _read_api_key(api_key)
-            _check_api_key(api_key, source)
-        if base_url is None or base_url == "":
-            base_url = os.environ.get("AKAPULU_BASE_URL") or DEFAULT_BASE_URL
+        if api_key is not None and not callable(api_key):
+            api_key = _as_secret(api_key)
         if http is not None:
             check_kind("http", http, aiohttp.ClientSession)
         check_kind("timeouts", timeouts, Timeouts)
@@ -94,8 +91,7 @@ class AkapuluClient(AsyncContextManagerMixin):
         check_kind("poll", poll, PollPolicy)
         check_count("pool_size", pool_size)
         self._transport = Transport(
-            base_url=check_base_url(base_url),
-            api_key=api_key,
+            settings=partial(_read_settings, api_key, base_url),
             http=http,
             timeouts=timeouts,
             retry=retry,
@@ -125,10 +121,11 @@ class AkapuluClient(AsyncContextManagerMixin):
             await self.aclose()
 
     async def open(self) -> None:
-        """Get ready to send. Sends nothing; does nothing if it is open.
+        """Read the environment, and get ready to send. Sends nothing; does nothing if it is open.
 
         Raises:
             ClosedError: It is open in another event loop.
+            ConfigurationError: The environment has no API key any more, or its address or proxy is unusable.
         """
         await self._transport.open()
 
@@ -235,22 +232,32 @@ class AkapuluClient(AsyncContextManagerMixin):
         return await self._transport.send(request)
 
 
-def _read_api_key(api_key: str | Secret | None) -> Secret:
-    """Return the argument, else the environment's key."""
+def _read_settings(
+    api_key: Secret | Callable[[], str | Secret] | None, base_url: str | None
+) -> tuple[str, Secret | Callable[[], Secret]]:
+    """Return the base URL and the key: the arguments, else those of the environment as it is now."""
+    source = "api_key"
     if api_key is None:
-        api_key = os.environ.get("AKAPULU_API_KEY")
-        if api_key is None:
-            raise ConfigurationError("There is no API key: set AKAPULU_API_KEY, or pass api_key=, on a server only")
-    return _hidden(api_key)
+        source = "AKAPULU_API_KEY"
+        api_key = _as_secret(os.environ.get(source))
+    if isinstance(api_key, Secret):
+        _check_api_key(api_key, source)
+    else:
+        api_key = partial(_call_for_api_key, api_key)
+    if base_url is None or base_url == "":
+        base_url = os.environ.get("AKAPULU_BASE_URL") or DEFAULT_BASE_URL
+    return check_base_url(base_url), api_key
 
 
 def _call_for_api_key(function: Callable[[], str | Secret]) -> Secret:
-    api_key = _hidden(function())
+    api_key = _as_secret(function())
     _check_api_key(api_key, "the result of api_key()")
     return api_key
 
 
-def _hidden(api_key: object) -> Secret:
+def _as_secret(api_key: str | Secret | None) -> Secret:
+    if api_key is None:
+        raise ConfigurationError("There is no API key: set AKAPULU_API_KEY, or pass api_key=, on a server only")
     # A key read from a file tends to end in a line break.
     text: Any = api_key.reveal() if isinstance(api_key, Secret) else api_key
     return Secret(text.strip() if isinstance(text, str) else text)

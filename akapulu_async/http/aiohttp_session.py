@@ -9,6 +9,8 @@ changes, calls take longer or are retried less; none is sent twice, and none fai
 (`CleanConnector`)                                 unasked; the check of an answer's id then finds the wrong answer
 attributes of a `ClientRequest` and a protocol     a GET whose kept connection was closed is not sent again
 (`CleanConnector`, `sent_once()`)
+`TCPConnector._create_connection()`                an address to which no connection can be made is kept for 10 s
+(`CleanConnector`)
 the first step of `connector.close()`              a client that was never closed may leave sockets to the system
 (`close_at_once()`)
 `server_hostname` as a key of the pool             POSTs may go over kept connections; one that breaks is not retried
@@ -25,6 +27,8 @@ import re
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
@@ -64,19 +68,14 @@ class CleanConnector(aiohttp.TCPConnector):
     Forgets addresses when a connection cannot be made: the service may have moved.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, tls: ssl.SSLContext) -> None:
         self._addresses = Resolver()
-        super().__init__(limit=limit, keepalive_timeout=KEEPALIVE, resolver=self._addresses, use_dns_cache=False)
+        super().__init__(
+            limit=limit, ssl=tls, keepalive_timeout=KEEPALIVE, resolver=self._addresses, use_dns_cache=False
+        )
 
     async def connect(self, req: Any, *args: Any, **options: Any) -> Any:
         """Return a connection, new or kept, and note on the request which of the two."""
-        try:
-            return await self._clean_connection(req, *args, **options)
-        except BaseException:  # also a deadline of the call, which cancels
-            self._addresses.forget()
-            raise
-
-    async def _clean_connection(self, req: Any, *args: Any, **options: Any) -> Any:
         connection = await super().connect(req, *args, **options)
         for _ in range(self.limit):  # as many may be kept
             protocol: Any = connection.protocol
@@ -91,19 +90,39 @@ class CleanConnector(aiohttp.TCPConnector):
             pass
         return connection
 
+    async def _create_connection(self, *args: Any, **options: Any) -> Any:
+        try:
+            return await super()._create_connection(*args, **options)
+        except BaseException:  # also a cancel: that is how time limits end it
+            self._addresses.forget()
+            raise
+
     async def close(self, **options: Any) -> None:
         """Close all connections, and give up all that are being made."""
         await self._addresses.close()
         await super().close(**options)
 
 
-def make_http(connections: int) -> aiohttp.ClientSession:
-    """Return a session with at most this number of connections, without cookies and without a proxy of its own.
+def trusted_authorities() -> ssl.SSLContext:
+    """Return a TLS context that trusts the CAs of `SSL_CERT_FILE` and `SSL_CERT_DIR` as they are now, or the system's.
 
-    A custom CA is found as OpenSSL finds it, by `SSL_CERT_FILE`.
+    aiohttp's own is made when aiohttp is imported, which is before a program has read its `.env` file. Reads files.
     """
+    paths = ssl.get_default_verify_paths()
+    return _authorities(*((path, Path(path).stat().st_mtime_ns) for path in (paths.cafile, paths.capath) if path))
+
+
+@lru_cache(maxsize=4)  # to read the system's takes 20 ms and more
+def _authorities(*_: tuple[str, int]) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(("http/1.1",))
+    return context
+
+
+def make_http(connections: int, tls: ssl.SSLContext) -> aiohttp.ClientSession:
+    """Return a session with at most this number of connections, without cookies and without a proxy of its own."""
     return aiohttp.ClientSession(
-        connector=CleanConnector(connections), cookie_jar=aiohttp.DummyCookieJar(), middlewares=(sent_once,)
+        connector=CleanConnector(connections, tls), cookie_jar=aiohttp.DummyCookieJar(), middlewares=(sent_once,)
     )
 
 

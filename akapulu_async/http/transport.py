@@ -20,6 +20,7 @@ from akapulu_async.http.aiohttp_session import (
     close_at_once,
     environment_proxy,
     make_http,
+    trusted_authorities,
     without_credentials,
 )
 from akapulu_async.http.exchange import NO_HEADERS, Body, Exchange, Headers, Stream
@@ -32,7 +33,7 @@ from akapulu_async.sansio.http import ERROR_TYPES, ErrorTypes, Request, decipher
 from akapulu_async.sansio.retry import RetryPolicy, Timeouts
 from akapulu_async.sansio.urls import redirect_target
 from akapulu_async.secret import MASK, Secret
-from akapulu_async.tasks import is_cancelled, settle
+from akapulu_async.tasks import in_thread, is_cancelled, settle
 
 T = TypeVar("T")
 
@@ -79,9 +80,9 @@ class Transport:
     one may be closing at that moment, and then nobody could tell whether the request arrived.
 
     Args:
-        base_url: Checked, without its last slash.
-        api_key: Sent as a bearer token with each call, to the base URL and nowhere else. A function is called for it
-            at each attempt.
+        settings: Returns the base URL, checked and without its last slash, and the API key, which is sent as a bearer
+            token with each call, to the base URL and nowhere else, or a function that is called for it at each attempt.
+            Called at once, and by each `open()`.
         timeouts: See `Timeouts`.
         retry: See `RetryPolicy`.
         observers: Called for attempts here, and for other facts by session and manager.
@@ -94,8 +95,7 @@ class Transport:
     def __init__(
         self,
         *,
-        base_url: str,
-        api_key: Secret | Callable[[], Secret],
+        settings: Callable[[], tuple[str, Secret | Callable[[], Secret]]],
         timeouts: Timeouts,
         retry: RetryPolicy,
         observers: Observers,
@@ -104,7 +104,7 @@ class Transport:
         pool_size: int = POOL_SIZE,
         rng: Callable[[], float] = random.random,
     ) -> None:
-        self.base_url = base_url
+        self._settings = settings
         self.secrets: tuple[Secret, ...] = ()
         """The API key and a few before it. Never shown by an error or an observer's record."""
         self.observers = observers
@@ -121,9 +121,7 @@ class Transport:
         self._wait_for_place = f"while waiting for one of the {pool_size} connections to get free"
         self._rng = rng
         self._foreign_headers = Headers({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
-        self._ask_for_key = None if isinstance(api_key, Secret) else api_key
-        if isinstance(api_key, Secret):
-            self._use_key(api_key)
+        self._read_settings()
         # aiohttp only times the making of a connection, the host's lookup included: the rest has our deadlines, which
         # read what has come first.
         self._call_timeout = aiohttp.ClientTimeout(connect=timeouts.connect)
@@ -140,23 +138,35 @@ class Transport:
         if self._free_gets is not None:
             self._free_gets = []  # a new list, so that those under way are not used again
 
+    def _read_settings(self) -> None:
+        self.base_url, api_key = self._settings()
+        self.secrets = ()
+        self._ask_for_key = None if isinstance(api_key, Secret) else api_key
+        if isinstance(api_key, Secret):
+            self._use_key(api_key)
+
     async def open(self) -> None:
-        """Make the session, unless one is borrowed. Sends nothing; does nothing if it is open.
+        """Read the settings, and make the session unless one is borrowed. Does nothing if it is open.
 
         Raises:
             ClosedError: It is open in another event loop.
+            ConfigurationError: The settings are not usable any more, or the proxy is not.
         """
-        if self._http is not None:
+        own = self._borrowed is None
+        tls = await in_thread(trusted_authorities) if own and self._http is None else None
+        if self._http is not None:  # also if another task opened it meanwhile
             self._check_loop()
             return
+        self._read_settings()
         self._loop = asyncio.get_running_loop()
         self._places = asyncio.Semaphore(self._pool_size)
         self._download_places = asyncio.Semaphore(DOWNLOAD_POOL_SIZE)
         self._deadlines = Deadlines(self._timeouts.total)
         http = self._borrowed
         if http is None:
+            assert tls is not None
             self._proxy = environment_proxy(self.base_url)
-            http = make_http(self._pool_size + DOWNLOAD_POOL_SIZE)
+            http = make_http(self._pool_size + DOWNLOAD_POOL_SIZE, tls)
             self._closed = warn_unless_closed(
                 self, "AkapuluClient", "use `async with`, or aclose()", partial(close_at_once, http)
             )

@@ -18,7 +18,19 @@ from akapulu_async import AkapuluClient, ConfigurationError, RetryPolicy, Transp
 from akapulu_async.http.aiohttp_session import BrokenConnectionError, environment_proxy, failure_reason, system_cause
 from akapulu_async.http.reused_request import ReusedRequest
 from tests.support.calls import error_of, server_tls
-from tests.support.misbehaving import API_KEY, SESSION, UPDATE, Server, answer, client_of, close, leave, poll, tunnel_to
+from tests.support.misbehaving import (
+    API_KEY,
+    QUICK,
+    SESSION,
+    UPDATE,
+    Server,
+    answer,
+    client_of,
+    close,
+    leave,
+    poll,
+    tunnel_to,
+)
 from tests.support.scanning import variables_of
 from tests.support.storing import read, redirect, store
 
@@ -135,18 +147,58 @@ asyncio.run(main())
 
 
 async def test_own_authority_by_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A CA of one's own is trusted when `SSL_CERT_FILE` names it."""
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    async with Server(answer(UPDATE), tls=server_tls(authority)) as server:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", _POLL, server.base_url, SESSION, "1"),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        output, errors = await process.communicate()
-    assert output.decode().strip() == "bot joined daily room", errors.decode()
+    """A CA that `SSL_CERT_FILE` names when the client opens is trusted, also if the file or its name is new by then."""
+    first, second = trustme.CA(), trustme.CA()
+    file = tmp_path / "ca.pem"
+    first.cert_pem.write_to_path(file)
+    os.utime(file, (0, 0))
+    async with (
+        Server(answer(UPDATE), tls=server_tls(first)) as old,
+        Server(answer(UPDATE), tls=server_tls(second)) as new,
+    ):
+        clients = [AkapuluClient(API_KEY, base_url=server.base_url, retry=QUICK) for server in (old, new)]
+        monkeypatch.setenv("SSL_CERT_FILE", str(file))
+        async with clients[0] as client:
+            await poll(client)
+        second.cert_pem.write_to_path(file)
+        async with clients[1] as client:
+            await poll(client)
+        async with clients[0] as client:
+            assert "certificate of localhost was not accepted" in str(await error_of(poll(client)))
+
+
+async def test_environment_is_read_when_the_client_opens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Key and address of the environment are those of the moment at which the client opens; arguments stay."""
+    async with Server(answer(UPDATE)) as server:
+        monkeypatch.setenv("AKAPULU_API_KEY", "too-early")
+        monkeypatch.setenv("AKAPULU_BASE_URL", "http://127.0.0.1:9")
+        of_environment, of_arguments = AkapuluClient(), AkapuluClient(API_KEY, base_url=server.base_url)
+        monkeypatch.setenv("AKAPULU_API_KEY", "just-right")
+        monkeypatch.setenv("AKAPULU_BASE_URL", server.base_url)
+        for client in (of_environment, of_arguments):
+            async with client:
+                await poll(client)
+        monkeypatch.delenv("AKAPULU_API_KEY")
+        with pytest.raises(ConfigurationError, match="There is no API key"):
+            await of_environment.open()
+        async with of_arguments as client:
+            await poll(client)
+    assert [seen.headers["authorization"] for seen in server.requests] == [
+        "Bearer just-right",
+        f"Bearer {API_KEY}",
+        f"Bearer {API_KEY}",
+    ]
+
+
+async def test_client_is_opened_once_by_many() -> None:
+    """A client that several tasks open at once is opened once."""
+    async with Server(answer(UPDATE)) as server:
+        client = AkapuluClient(API_KEY, base_url=server.base_url)
+        await asyncio.gather(*(client.open() for _ in range(3)))
+        await poll(client)
+        await client.aclose()
+        await server.abandoned()
+    assert server.connections == 1
 
 
 class Counted(aiohttp.ClientRequest):
