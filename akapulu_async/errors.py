@@ -121,12 +121,14 @@ class TransportError(_RequestError):
         attempts: How many attempts were made.
         reason: The failure, in words.
         sent: True if the service may have received the request; False if it surely did not.
+        permanent: True if another attempt cannot help: a proxy refuses the credentials or the host. It is not retried.
     """
 
     kind = ErrorKind.UNREACHABLE
 
     reason: str
     sent: bool
+    permanent: bool = False
 
     @property
     def outcome_unknown(self) -> bool:

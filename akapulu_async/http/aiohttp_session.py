@@ -30,15 +30,13 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass
 
 import aiohttp
 from yarl import URL
 
 from akapulu_async.errors import ConfigurationError
 from akapulu_async.http.resolver import Resolver
-from akapulu_async.sansio.urls import is_loopback
+from akapulu_async.sansio.proxies import find_proxy
 from akapulu_async.secret import excerpt
 from akapulu_async.version import __version__
 
@@ -138,37 +136,35 @@ def close_at_once(session: aiohttp.ClientSession) -> None:
 
 
 def environment_proxy(url: str) -> str | None:
-    """Return the proxy for a URL by `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`; None for none.
+    """Return the proxy for a URL by the environment, see `find_proxy()`; None for none.
 
-    Loopback is never behind a proxy. aiohttp's `trust_env` would start a thread for this at each request.
+    aiohttp's `trust_env` would start a thread for this at each request.
 
     Raises:
         ConfigurationError: The variable is not the URL of an HTTP proxy.
     """
-    parts = urlsplit(url)
-    if is_loopback(parts.hostname) or not getproxies_environment() or proxy_bypass(parts.netloc):
-        return None
-    proxy, problem = _read_proxy(parts.scheme)
+    proxy, problem = _read_proxy(url)
     if problem:
-        raise ConfigurationError(f"{parts.scheme.upper()}_PROXY: {problem}")
+        raise ConfigurationError(problem)
     return proxy
 
 
-def _read_proxy(scheme: str) -> tuple[str | None, str]:
-    """Return a scheme's proxy, and the problem with it: without its URL, which may contain a password."""
-    proxies = getproxies_environment()
-    proxy = proxies.get(scheme) or proxies.get("all")
-    if not proxy:
+def _read_proxy(url: str) -> tuple[str | None, str]:
+    """Return a URL's proxy, and the problem with it: without the proxy's URL, which may contain a password."""
+    found = find_proxy(os.environ, url)
+    if found is None:
         return None, ""
+    variable, proxy = found
     proxy = proxy if "://" in proxy else f"http://{proxy}"
     if proxy.partition("://")[0].lower() not in {"http", "https"}:
-        return None, "only HTTP proxies are supported; for another, pass an aiohttp session as http="
+        return None, f"{variable}: only HTTP proxies are supported; for another, pass an aiohttp session as http="
     try:
         beyond = str(URL(proxy).relative())  # raises if there is no host
     except ValueError:
         beyond = "@"
     if "@" in beyond:  # a password with a slash can look like a port and a path
-        return None, "it is not a URL such as http://host:3128; in a password, write special characters as %XX"
+        wanted = "a URL such as http://host:3128; in a password, write special characters as %XX"
+        return None, f"{variable}: it is not {wanted}"
     return proxy, ""
 
 
@@ -198,12 +194,19 @@ async def sent_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandl
         del again.wants_new
 
 
+_FOR_ANY_HOST = frozenset(
+    ["accept", "accept-encoding", "connection", "host", "if-range", "range", "traceparent", "tracestate", "user-agent"]
+)
+"""Headers that may go to a host to which a recording is redirected; an observer gives those of its trace."""
+
+
 async def without_credentials(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Strip the credentials that a borrowed session adds to each request."""
-    for name in ("Authorization", "Cookie"):
-        request.headers.popall(name, None)
+    """Strip the headers that a borrowed session adds to each request: any of them may be a credential."""
+    for name in set(request.headers):
+        if name.lower() not in _FOR_ANY_HOST:
+            request.headers.popall(name, None)
     return await sent_once(request, handler)
 
 
@@ -225,6 +228,20 @@ def _peer(error: aiohttp.ClientConnectorError) -> str:
     return f"{error.host}:{error.port} ({problem})"
 
 
+def _proxy_reason(error: aiohttp.ClientHttpProxyError) -> str:
+    advice = ""
+    if error.status in {401, 407}:
+        advice = ": check the user name and the password in its URL (HTTPS_PROXY, ALL_PROXY, or the session's proxy)"
+    elif error.status == 403:  # noqa: PLR2004 - Forbidden
+        advice = ": let it allow CONNECT to this host, or list the host in NO_PROXY"
+    return f"the proxy refused with {error.status}{advice}"
+
+
+def is_refused_by_proxy(error: Exception) -> bool:
+    """Return True if a proxy rejects the credentials or the host. Trying again could lock an account."""
+    return isinstance(error, aiohttp.ClientHttpProxyError) and error.status in {401, 403, 407}
+
+
 def _not_http(error: Any) -> str:
     seen = error
     while seen is not None:
@@ -243,7 +260,7 @@ _REASONS: tuple[tuple[type[Exception], Callable[[Any], str]], ...] = (
     (aiohttp.ClientConnectorCertificateError, _certificate_reason),
     (aiohttp.ClientConnectorSSLError, lambda error: f"TLS with {error.host} failed: {error.strerror}"),
     (aiohttp.ClientProxyConnectionError, lambda error: f"could not connect to the proxy at {_peer(error)}"),
-    (aiohttp.ClientHttpProxyError, lambda error: f"the proxy refused with {error.status}"),
+    (aiohttp.ClientHttpProxyError, _proxy_reason),
     (aiohttp.ClientConnectorError, lambda error: f"could not connect to {_peer(error)}"),
     (aiohttp.ClientPayloadError, lambda _: "the connection was closed in the middle of the answer"),
     (aiohttp.ClientResponseError, _not_http),

@@ -16,7 +16,13 @@ from akapulu_async.errors import (
     RequestTimeoutError,
     TransportError,
 )
-from akapulu_async.http.aiohttp_session import NEVER_SENT, READ_ERRORS, failure_reason, system_cause
+from akapulu_async.http.aiohttp_session import (
+    NEVER_SENT,
+    READ_ERRORS,
+    failure_reason,
+    is_refused_by_proxy,
+    system_cause,
+)
 from akapulu_async.limits import Deadline
 from akapulu_async.sansio.http import Request, Response, decoded, invalid_response
 from akapulu_async.sansio.json_body import MAX_JSON_BYTES
@@ -99,6 +105,7 @@ class Exchange:
             if never:
                 reason = f"no connection was made in {self.timeouts.connect:g} s"
         failure = self.failed(kind, reason)
+        failure.permanent = is_refused_by_proxy(error)
         failure.__cause__ = system_cause(error)
         return failure
 

@@ -51,9 +51,9 @@ class RetryPolicy:
 
     A GET is retried if it was not sent, if no complete answer arrived, and after 408, 429, 500, 502, 503 and 504. Any
     other request, such as a connect, is retried only if it was surely not sent, or after a refusal that the service
-    wrote: 429, or a 503 with a JSON error. A gateway gives every other 5xx,
-    408 and 499 also after the service has done the work. The account's concurrency and minutes limits are never retried
-    here, whatever their status.
+    wrote: 429, or a 503 with a JSON error. A gateway gives every other 5xx, 408 and 499 also after the service has done
+    the work. The account's concurrency and minutes limits are never retried here, whatever their status, nor is a
+    proxy's refusal (401, 403, 407): repeating a wrong password can lock an account.
     """
 
     attempts: int = attrs.field(default=3, validator=checked_by(check_count))
@@ -91,7 +91,7 @@ class RetryPolicy:
 def _worth_another(error: AkapuluError, *, safe: bool) -> bool:
     match error:
         case TransportError():
-            return safe or not error.sent
+            return not error.permanent and (safe or not error.sent)
         case ConcurrencyLimitError() | MinutesLimitError():
             return False
         case ApiError():

@@ -54,6 +54,7 @@ def test_which_statuses_are_worth_another_attempt() -> None:
 OUTCOMES: list[tuple[AkapuluError, bool, bool]] = [
     (TransportError(**WHERE, reason="", sent=False), True, True),
     (TransportError(**WHERE, reason="", sent=True), True, False),
+    (TransportError(**WHERE, reason="", sent=False, permanent=True), False, False),
     (RequestTimeoutError(**WHERE, reason="", sent=False), True, True),
     (RequestTimeoutError(**WHERE, reason="", sent=True), True, False),
     (refused(429, RateLimitError), True, True),
