@@ -126,6 +126,25 @@ TEXTS: list[tuple[AkapuluError, str]] = [
         PermissionDeniedError(**GET, status=403),
         f"{WHERE} was refused with 403. Check that the key's owner has access to the scenario and the avatar.",
     ),
+    *(
+        (
+            kind(**GET, status=status, message="<html>…"),
+            (f"{WHERE} was refused with {status}: <html>… A web page is not from the API: "
+            "check that the base URL ends in '/api', and which firewall or proxy is in between."),
+        )
+        for kind, status in (
+            (BadRequestError, 400), (AuthenticationError, 401), (PermissionDeniedError, 403), (NotFoundError, 404),
+            (ApiError, 405),
+        )
+    ),
+    (
+        RateLimitError(**GET, status=429, message="<html>…"),
+        f"{WHERE} was refused with 429: <html>… Send fewer requests per second.",
+    ),
+    (
+        ServerError(**GET, status=502, message="<html>…"),
+        f"{WHERE} was refused with 502: <html>… Try again later.",
+    ),
     (
         NotFoundError(**GET, status=404),
         (f"{WHERE} was refused with 404. It does not exist, or is over: check the id, and that the API key belongs to "

@@ -222,10 +222,14 @@ def _certificate_reason(error: aiohttp.ClientConnectorCertificateError) -> str:
     return f"the certificate of {error.host} was not accepted: {problem}; {remedy}"
 
 
+def _problem(error: aiohttp.ClientConnectorError) -> str:
+    # asyncio replaces the system's sentence with its own, and gives some errors no more than a text.
+    problem = os.strerror(error.errno) if error.errno else error.strerror or excerpt(str(error.os_error))
+    return problem or type(error.os_error).__name__
+
+
 def _peer(error: aiohttp.ClientConnectorError) -> str:
-    # asyncio replaces the system's sentence with its own.
-    problem = os.strerror(error.errno) if error.errno else error.strerror
-    return f"{error.host}:{error.port} ({problem})"
+    return f"{error.host}:{error.port} ({_problem(error)})"
 
 
 def _proxy_reason(error: aiohttp.ClientHttpProxyError) -> str:
@@ -258,7 +262,10 @@ def _not_http(error: Any) -> str:
 _REASONS: tuple[tuple[type[Exception], Callable[[Any], str]], ...] = (
     (aiohttp.ClientConnectorDNSError, lambda error: f"the host name {error.host} could not be resolved"),
     (aiohttp.ClientConnectorCertificateError, _certificate_reason),
-    (aiohttp.ClientConnectorSSLError, lambda error: f"TLS with {error.host} failed: {error.strerror}"),
+    (
+        aiohttp.ClientConnectorSSLError,
+        lambda error: f"TLS with {error.host} failed: {error.strerror or _problem(error)}",
+    ),
     (aiohttp.ClientProxyConnectionError, lambda error: f"could not connect to the proxy at {_peer(error)}"),
     (aiohttp.ClientHttpProxyError, _proxy_reason),
     (aiohttp.ClientConnectorError, lambda error: f"could not connect to {_peer(error)}"),

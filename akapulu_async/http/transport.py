@@ -69,6 +69,7 @@ _AS_IT_COMES: Mapping[str, Any] = {
 """The options of each of aiohttp's requests: answers are ours to read."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_NEEDS_A_KEY = frozenset({401, 403})
 
 
 class Transport:
@@ -269,7 +270,7 @@ class Transport:
                         )
                         if pause is None:
                             raise
-                        before = str(error)
+                        before = error.reason if isinstance(error, TransportError) else str(error)
                     exchange = attrs.evolve(
                         exchange,
                         headers=headers,
@@ -436,6 +437,12 @@ class Transport:
             return response
         if exchange.foreign:
             response.close()
+            if response.status in _NEEDS_A_KEY and str(exchange.url).startswith(f"{self.base_url}/"):
+                raise exchange.invalid(
+                    response,
+                    "that is after a redirect within the base URL, and redirects are not followed with the API key; "
+                    "check that recording_path ends in '/'",
+                )
             raise exchange.failed(TransportError, foreign_refusal(response.status))
         answer = await exchange.read(response)
         # Raises, since it is a refusal.

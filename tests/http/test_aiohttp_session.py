@@ -1,11 +1,13 @@
 """How aiohttp is set up: the proxy, the CA, and words for what goes wrong."""
 
 import asyncio
+import errno
 import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -441,6 +443,23 @@ def test_system_cause_may_be_missing() -> None:
 def test_reasons_are_words(error: Exception, reason: str) -> None:
     """What has no sentence of its own is told by its name, without credentials."""
     assert failure_reason(error) == reason
+
+
+@pytest.mark.parametrize(
+    ("system", "problem"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed"), "Connection refused"),
+        (OSError(None, "no more than a text"), "no more than a text"),
+        (OSError("Multiple exceptions: [Errno 111], [Errno 101]"), "Multiple exceptions: [Errno 111], [Errno 101]"),
+        (OSError(), "OSError"),
+        (TimeoutError(), "TimeoutError"),
+    ],
+)
+@pytest.mark.parametrize("kind", [aiohttp.ClientConnectorError, aiohttp.ClientProxyConnectionError])
+def test_failed_connection_has_a_cause(system: OSError, problem: str, kind: type[aiohttp.ClientConnectorError]) -> None:
+    """A connection that failed is explained by all that the system said, and never by None."""
+    key: Any = SimpleNamespace(host="akapulu.com", port=443, ssl=True)
+    assert failure_reason(kind(key, system)).endswith(f"akapulu.com:443 ({problem})")
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ import pytest
 from akapulu_async import AkapuluClient, ClosedError, RequestTimeoutError, RetryPolicy, Timeouts, TransportError
 from akapulu_async.http import resolver
 from akapulu_async.http.resolver import Resolver
-from tests.support.calls import both_loops, error_of
-from tests.support.misbehaving import API_KEY, PATIENCE, QUICK, UPDATE, Server, answer, connect, leave, poll
+from tests.support.calls import Call, both_calls, both_loops, error_of
+from tests.support.misbehaving import API_KEY, PATIENCE, QUICK, UPDATE, Server, answer, connect, hang, leave, poll
 
 HOST = "akapulu.example"
 ADDRESS = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 443))
@@ -184,6 +184,25 @@ async def test_close_ends_the_search_for_an_address(names: Names) -> None:
     error = await task
     assert type(error) is ClosedError
     assert "the client is not open" in str(error)
+
+
+@both_calls
+async def test_error_says_once_whether_it_arrived(names: Names, call: Call) -> None:
+    """When the attempt before never left, the error of a later one that did, or may have, does not say so."""
+
+    def fail(_: int) -> list[Any]:
+        names.answer = lambda _: [(*ADDRESS[:4], ("127.0.0.1", server.port))]
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    names.answer = fail
+    async with Server(hang) as server:
+        timeouts = Timeouts(total=0.5)
+        url = f"http://localhost:{server.port}/api"
+        async with AkapuluClient(API_KEY, base_url=url, timeouts=timeouts, retry=QUICK) as client:
+            error: Any = await error_of(call(client))
+    assert error.reason.startswith("0.5 s passed ")
+    assert error.reason.endswith("; before that: the host name localhost could not be resolved")
+    assert str(error).count("never reached") == (not getattr(error, "sent", True))
 
 
 async def test_strange_failure_is_told(names: Names) -> None:

@@ -178,6 +178,21 @@ async def test_redirect_on_the_same_host_is_without_credentials_too() -> None:
     assert "authorization" not in server.requests[1].headers
 
 
+@pytest.mark.parametrize("status", [401, 403])
+async def test_redirect_within_the_base_url_is_a_missing_slash(status: int) -> None:
+    """When the API itself is the target of a redirect and wants a key, the error names the path, after one attempt."""
+    script = (redirect(f"/api{RECORDING}"), answer({"detail": "no"}, status))
+    async with (
+        Server(*script) as server,
+        client_of(server, recording_path="/conversations/{session_id}/recording") as client,
+    ):
+        error = await error_of(read(client))
+    assert type(error) is InvalidResponseError
+    assert error.status == status
+    assert "redirects are not followed with the API key; check that recording_path ends in '/'" in str(error)
+    assert len(server.requests) == 2
+
+
 async def test_borrowed_sessions_credentials_stay_with_their_host() -> None:
     """The host of a redirect does not get what a borrowed session adds to each request."""
     jar = aiohttp.CookieJar(unsafe=True)
