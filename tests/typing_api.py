@@ -150,6 +150,7 @@ async def recordings(client: AkapuluClient) -> None:
     async with client.conversations.recording(UUID(SCENARIO)) as recording:
         assert_type(recording.content_type, str)
         assert_type(recording.size, int | None)
+        assert_type(recording.verified, bool)
         async for piece in recording.iter_bytes():
             assert_type(piece, bytes)
     assert_type(await client.conversations.detail(SCENARIO), ConversationDetail)

@@ -152,6 +152,9 @@ class Stream:
     _response: aiohttp.ClientResponse
     _places: asyncio.Semaphore
 
+    received: int = attrs.field(init=False, default=0)
+    """Bytes read in pieces so far."""
+
     @property
     def status(self) -> int:
         """The HTTP status: 200, or 206 for a part."""
@@ -196,6 +199,7 @@ class Stream:
             failure = self._exchange.nothing_came() if limit.expired else self._exchange.failure(error)
         else:
             if piece:
+                self.received += len(piece)
                 return piece
             raise StopAsyncIteration
         raise failure

@@ -1,4 +1,4 @@
-"""Download a recording into a file, whole or not at all, as far as HTTP can tell: see `Recording.iter_bytes()`."""
+"""Download a recording into a file, whole or not at all if the answer gives its length: see `Recording.verified`."""
 
 import asyncio
 import hashlib
@@ -201,6 +201,13 @@ class Download:
         """Download the recording. See `Conversations.download_recording()`."""
         try:
             part = await self._receive()
+            if not part.complete:
+                logger.warning(
+                    "The recording of conversation %s came without a length, so its %d bytes may not be all",
+                    self.session_id,
+                    part.received,
+                    extra={"session_id": self.session_id},
+                )
             await in_thread(part.finish, self.target, overwrite)
         finally:
             await self._close_part(keep=True)

@@ -42,13 +42,21 @@ class Recording:
     def iter_bytes(self) -> AsyncIterator[bytes]:
         """Iterate over the bytes in pieces of any size, as they arrive.
 
-        An answer without a length, in its headers or by chunks, ends where the connection ends: HTTP cannot tell that
-        from a broken connection.
+        An answer that breaks off raises an error if it gave its length. Without one (`size` is None) a recording may
+        end early and look complete: a gateway that speaks HTTP/1.0 to the service, as nginx does by default, cannot
+        tell the end of an answer from a broken connection. See `verified`.
 
         Raises:
             TransportError: The connection broke, or nothing arrived within the timeouts' total.
         """
         return self._stream
+
+    @property
+    def verified(self) -> bool:
+        """True once all bytes were read that the answer promised by its length; always False without a length."""
+        if self.size is None or self.begins_at is None:
+            return False
+        return self.begins_at + self._stream.received == self.size
 
     @property
     def etag(self) -> str | None:

@@ -4,6 +4,7 @@
 
 import asyncio
 import gzip
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from tests.support.misbehaving import (
     raw,
     reset,
 )
-from tests.support.storing import CONTENT, MIB, download, ended, files, read, redirect, store
+from tests.support.storing import CONTENT, MIB, chunked, download, ended, files, read, redirect, store
 
 
 @pytest.mark.parametrize("form", ["redirect", "bytes"])
@@ -62,6 +63,54 @@ async def test_simulators_recording_arrives(form: Any, target: Path) -> None:
         assert len(whole) == 2 * MIB
         assert simulator.leaked_credentials == 0
     assert files(target.parent) == ["call.mp4"]
+
+
+LENGTHS: dict[str, tuple[Behaviour, bool]] = {
+    "a length": (store(b"film"), True),
+    "chunks with an end": (chunked(b"film", whole=True), False),
+    "the connection's end": (raw(b"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\n\r\nfilm"), False),
+    "the connection's end, by HTTP/1.0": (raw(b"HTTP/1.0 200 OK\r\nContent-Type: video/mp4\r\n\r\nfilm"), False),
+}
+
+
+@pytest.mark.parametrize(("behaviour", "given"), LENGTHS.values(), ids=LENGTHS)
+async def test_recording_is_verified_by_its_length_alone(behaviour: Behaviour, given: bool) -> None:
+    """`verified` is True once all bytes were read that a length promised, and never without a length."""
+    async with (
+        Server(behaviour) as server,
+        client_of(server) as client,
+        client.conversations.recording(SESSION) as recording,
+    ):
+        assert not recording.verified
+        pieces = [piece async for piece in recording.iter_bytes()]
+        assert b"".join(pieces) == b"film"
+        assert recording.verified is given
+
+
+async def test_recording_that_breaks_off_is_not_verified() -> None:
+    """A recording that ends before its length raises an error, and stays unverified."""
+    async with (
+        Server(store(stop=MIB)) as server,
+        client_of(server) as client,
+        client.conversations.recording(SESSION) as recording,
+    ):
+        with pytest.raises(TransportError):
+            async for _ in recording.iter_bytes():
+                pass
+        assert not recording.verified
+
+
+@pytest.mark.parametrize(("behaviour", "given"), LENGTHS.values(), ids=LENGTHS)
+async def test_download_without_a_length_is_logged(
+    behaviour: Behaviour, given: bool, target: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A download whose length nobody gave logs that it may have been cut off, with its conversation."""
+    async with Server(behaviour) as server, client_of(server) as client:
+        await download(client, target)
+    assert target.read_bytes() == b"film"
+    warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert [getattr(record, "session_id", None) for record in warnings] == ([] if given else [SESSION])
+    assert all("came without a length, so its 4 bytes may not be all" in one.message for one in warnings)
 
 
 NOT_READY = {
