@@ -38,7 +38,9 @@ class AkapuluClient(AsyncContextManagerMixin):
             connection = await client.conversations.connect(request)
 
     or `await client.open()` and `await client.aclose()`, in the same task or in different ones. Between those it
-    belongs to the running event loop. The constructor needs no loop and does no I/O.
+    belongs to the running event loop and to its process. A forked child gets a `ClosedError` until it has closed the
+    client, which leaves its parent's connections alone, and opened it again. The constructor needs no loop and does no
+    I/O.
 
     The environment is read when the client opens: key, address, proxies and CAs. The constructor reads key and address,
     too, so that a missing or unusable one is reported early.

@@ -11,6 +11,7 @@ attributes of a `ClientRequest` and a protocol     a GET whose kept connection w
 (`CleanConnector`, `sent_once()`)
 `TCPConnector._create_connection()`                an address to which no connection can be made is kept for 10 s
 (`CleanConnector`)
+`connector._closed` (`CleanConnector.disown()`)    the end of a forked child may disturb its parent's connections
 the first step of `connector.close()`              a client that was never closed may leave sockets to the system
 (`close_at_once()`)
 `server_hostname` as a key of the pool             POSTs may go over kept connections; one that breaks is not retried
@@ -30,6 +31,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import aiohttp
 from yarl import URL
@@ -71,6 +73,7 @@ class CleanConnector(aiohttp.TCPConnector):
         super().__init__(
             limit=limit, ssl=tls, keepalive_timeout=KEEPALIVE, resolver=self._addresses, use_dns_cache=False
         )
+        _CONNECTORS.add(self)
 
     async def connect(self, req: Any, *args: Any, **options: Any) -> Any:
         """Return a connection, new or kept, and note on the request which of the two."""
@@ -95,10 +98,29 @@ class CleanConnector(aiohttp.TCPConnector):
             self._addresses.forget()
             raise
 
+    def disown(self) -> None:
+        """Count as closed, without touching the connections: in a forked child they are the parent's.
+
+        To close one there would say goodbye on it, and stop the parent's loop from watching it.
+        """
+        self._closed = True
+
     async def close(self, **options: Any) -> None:
         """Close all connections, and give up all that are being made."""
         await self._addresses.close()
         await super().close(**options)
+
+
+_CONNECTORS: WeakSet[CleanConnector] = WeakSet()
+
+
+def _disown_all() -> None:
+    for connector in list(_CONNECTORS):
+        connector.disown()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_disown_all)
 
 
 def trusted_authorities() -> ssl.SSLContext:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
@@ -159,7 +160,7 @@ class Transport:
             self._check_loop()
             return
         self._read_settings()
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._process = asyncio.get_running_loop(), os.getpid()
         self._places = asyncio.Semaphore(self._pool_size)
         self._download_places = asyncio.Semaphore(DOWNLOAD_POOL_SIZE)
         self._deadlines = Deadlines(self._timeouts.total)
@@ -177,12 +178,14 @@ class Transport:
     async def aclose(self) -> None:
         """Close the own session and its connections. Does nothing if it is closed; it can be opened again.
 
+        In a forked child it only forgets them, without a word to the service: they are the parent's.
+
         Raises:
             ClosedError: It is open in another event loop that is not closed.
         """
         if self._http is None:
             return
-        if not self._loop.is_closed():
+        if not self._loop.is_closed() and not self._is_forked():
             self._check_loop()
         http, self._http, self._free_gets = self._http, None, None
         self._deadlines.close()
@@ -481,16 +484,26 @@ class Transport:
         return self._http
 
     def _closed_error(self) -> AkapuluError:
+        if self._http is not None and self._is_forked():
+            return ClosedError(
+                "the client was opened before this process was forked: open one in each process, "
+                "or await client.aclose() here and open it again"
+            )
         if self._borrowed is not None and self._borrowed.closed:
             return ConfigurationError("the aiohttp session that the client works with was closed")
         return ClosedError("the client is not open: use `async with client:`, or await client.open()")
 
     def _check_loop(self) -> None:
         if self._loop is not asyncio.get_running_loop():
+            if self._is_forked():
+                raise self._closed_error()
             raise ClosedError(
                 "the client was opened in another event loop: use one client for each loop, "
                 "or await client.aclose() before its loop ends"
             )
+
+    def _is_forked(self) -> bool:
+        return self._process != os.getpid()
 
     def _url(self, request: Request[Any]) -> URL:
         url = URL(self.base_url + request.path, encoded=True)

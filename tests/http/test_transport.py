@@ -1,12 +1,16 @@
 """The transport over real sockets: what the caller gets, how often the service saw it, and that nothing is left."""
 
 import asyncio
+import os
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -35,6 +39,7 @@ from tests.support.managed import soon
 from tests.support.misbehaving import (
     API_KEY,
     CONNECTION,
+    PATIENCE,
     QUICK,
     REQUEST,
     SESSION,
@@ -928,3 +933,93 @@ async def test_simulator_is_talked_to_as_documented() -> None:
             await client.conversations.connect(REQUEST)
         assert simulator.open_conversations == 2
         assert simulator.count("updates") == 3
+
+
+# A forked child
+
+
+_FORK = """
+import asyncio, atexit, gc, os, sys, warnings
+from akapulu_async import AkapuluClient, RetryPolicy
+from tests.support.calls import error_of
+from tests.support.misbehaving import UPDATE, poll
+
+async def in_child(client, way):
+    if way == "used":
+        for _ in range(2):
+            print(type(error := await error_of(poll(client))).__name__, error)
+    if way in ("closed", "opened again"):
+        await client.aclose()
+    if way == "opened again":
+        async with client:
+            await poll(client)
+            print("answered")
+
+async def main(url, way):
+    client = AkapuluClient("ak-live", base_url=url, retry=RetryPolicy(attempts=1))
+    await client.open()
+    waiting = asyncio.create_task(client.request("GET", "/slow/"))  # holds a connection in the middle of the fork
+    await poll(client)
+    child = os.fork()
+    if child == 0:
+        del waiting
+        asyncio.run(in_child(client, way))
+        del client
+        gc.collect()
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        os._exit(0)
+    os.waitpid(child, 0)
+    await poll(client)
+    print("parent", await waiting)
+    await client.aclose()
+
+warnings.simplefilter("ignore")  # newer versions of Python warn of a fork where threads run
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+_AFTER_FORK = {
+    "left alone": "",
+    "used": (
+        "ClosedError the client was opened before this process was forked: open one in each process, "
+        "or await client.aclose() here and open it again\n"
+    )
+    * 2,
+    "closed": "",
+    "opened again": "answered\n",
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.parametrize("tls", [pytest.param(False, marks=pytest.mark.slow, id="plain"), pytest.param(True, id="TLS")])
+@pytest.mark.parametrize(("way", "output"), _AFTER_FORK.items(), ids=_AFTER_FORK)
+async def test_forked_child_leaves_the_parents_connections_alone(
+    way: str, output: str, tls: bool, authority: trustme.CA, tmp_path: Path
+) -> None:
+    """A forked child cannot use its parent's client, and neither its end nor a close disturbs the parent."""
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    released = asyncio.Event()
+    polls = 0
+
+    async def serve(peer: Peer, seen: Seen) -> None:
+        nonlocal polls
+        if seen.target.endswith("/slow/"):
+            await released.wait()
+            await answer("slow")(peer, seen)
+            return
+        polls += 1
+        if polls == (3 if way == "opened again" else 2):  # the parent's, after its child's end
+            released.set()
+        await answer(UPDATE)(peer, seen)
+
+    async with Server(serve, tls=server_tls(authority) if tls else None) as server:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", _FORK, server.base_url, way),
+            cwd=Path(__file__).parents[2],
+            env=os.environ | {"SSL_CERT_FILE": str(tmp_path / "ca.pem")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        printed, errors = await asyncio.wait_for(process.communicate(), PATIENCE)
+    assert printed.decode() == f"{output}parent slow\n", errors.decode()
+    assert server.connections == (3 if way == "opened again" else 2)
