@@ -10,11 +10,11 @@ ARGS ?=
 run := $(VENV)/bin/python
 parallel := -n auto --dist worksteal
 
-.PHONY: help demo test test-all coverage chaos examples soak fuzz secrets green-check lint format format-check types wheel bench ci clean tools
+.PHONY: help demo test test-all test-python-parser coverage chaos examples soak fuzz secrets green-check lint format format-check types wheel bench ci clean tools
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
-	@awk -F ':.*##  *' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*##  *' '/^[a-z-]+:.*## / { printf "make %-19s %s\n", $$1, $$2 }' Makefile
 	@echo 'Pass arguments with ARGS="...", choose the interpreter with PYTHON=python3.13'
 
 # Set-up. A stamp belongs to one interpreter and one place, so another PYTHON and a moved checkout are noticed.
@@ -117,6 +117,9 @@ endif
 test-all: test  ## run the slow tests too: benchmarks, long runs through faults, programs in real time
 	@echo 'The slow tests'
 	@$(run) -m pytest -q $(parallel) -m slow
+
+test-python-parser: $(tools)  ## run the tests of calls with aiohttp's parser in Python, as where it has none in C
+	@AIOHTTP_NO_EXTENSIONS=1 $(run) -m pytest -q $(parallel) -m 'not slow' tests/http tests/resources tests/robustness
 
 coverage: $(tools)  ## run all tests, and print the branches that they do not cover
 	@$(run) -m coverage erase

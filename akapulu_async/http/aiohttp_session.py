@@ -9,6 +9,8 @@ changes, calls take longer or are retried less; none is sent twice, and none fai
 (`CleanConnector`)                                 unasked; the check of an answer's id then finds the wrong answer
 attributes of a `ClientRequest` and a protocol     a GET whose kept connection was closed is not sent again
 (`CleanConnector`, `sent_once()`)
+`_parser` and its `_tail` and `_lines`             with the parser in Python, a body that is too long is accepted
+(`complaint()`)
 `TCPConnector._create_connection()`                an address to which no connection can be made is kept for 10 s
 (`CleanConnector`)
 `connector._closed` (`CleanConnector.disown()`)    the end of a forked child may disturb its parent's connections
@@ -51,6 +53,10 @@ USER_AGENT = f"akapulu_async/{__version__} Python/{platform.python_version()}"
 _undocumented = getattr(aiohttp, "http_exceptions", None)
 HttpProcessingError: type[Exception] = getattr(_undocumented, "HttpProcessingError", aiohttp.ClientResponseError)
 TransferEncodingError: type[Exception] = getattr(_undocumented, "TransferEncodingError", aiohttp.ClientPayloadError)
+
+_parsers = getattr(aiohttp, "http_parser", None)
+PARSER_IN_PYTHON = getattr(_parsers, "HttpResponseParser", None) is getattr(_parsers, "HttpResponseParserPy", None)
+"""Whether aiohttp reads answers without its parser in C, which refuses more of them (`AIOHTTP_NO_EXTENSIONS=1`)."""
 
 READ_ERRORS = (aiohttp.ClientError, OSError, HttpProcessingError)
 """The exceptions of reading an answer with aiohttp; the last only where aiohttp has no parser in C."""
@@ -268,16 +274,31 @@ def is_refused_by_proxy(error: Exception) -> bool:
     return isinstance(error, aiohttp.ClientHttpProxyError) and error.status in {401, 403, 407}
 
 
+NOT_HTTP = "the answer is not HTTP"
+AMBIGUOUS_HEADERS = f"{NOT_HTTP}: a header of it is broken or ambiguous"
+NO_STATUS_LINE = f"{NOT_HTTP}: no status line where one must be, at its start or after its end"
+_BROKEN_CHUNK = f"{NOT_HTTP}: a chunk of it is broken"
+
+# What aiohttp's two parsers complain of, in words that are the same for both.
+_COMPLAINTS = {
+    r"status line|Data after": NO_STATUS_LINE,
+    r"Got more than": f"{NOT_HTTP}: a line of its head is longer than 64 KiB",
+    r"Too many": f"{NOT_HTTP}: its head has too many lines",
+    r"chunk": _BROKEN_CHUNK,
+    r"header|Content-Length|Transfer-Encoding": AMBIGUOUS_HEADERS,
+}
+
+
 def _not_http(error: Any) -> str:
     seen = error
     while seen is not None:
         if isinstance(seen, TransferEncodingError):  # aiohttp's parser in Python says nothing but the chunk's content
-            return "the answer is not HTTP: a chunk of it is broken"
+            return _BROKEN_CHUNK
         seen = seen.__cause__
-    # Without aiohttp's quote of the answer: it may be any part of it, a token's too. Below a long quote is a line of as
-    # many blanks, for which the search would take quadratic time.
-    complaint = re.split(r":?\s+(?:bytearray\()?b?['\"]", error.message[:200])[0]
-    return f"the answer is not HTTP: {excerpt(complaint)}"
+    # Without aiohttp's quote of the answer, in which anything may stand. Below a long quote is a line of as many
+    # blanks, for which the search would take quadratic time.
+    said = re.split(r":?\s+(?:bytearray\()?b?['\"]", error.message[:200])[0]
+    return next((reason for pattern, reason in _COMPLAINTS.items() if re.search(pattern, said)), NOT_HTTP)
 
 
 # The first that fits counts: subclasses come before their bases.
@@ -299,6 +320,25 @@ _REASONS: tuple[tuple[type[Exception], Callable[[Any], str]], ...] = (
     (OSError, lambda error: f"the connection broke ({error.strerror or type(error).__name__})"),
     (Exception, lambda error: f"{type(error).__name__}: {excerpt(str(error))}"),
 )
+
+
+def complaint(response: aiohttp.ClientResponse) -> str | None:
+    """Return why an answer is refused that only aiohttp's parser in Python accepts; None if it is not.
+
+    Closes the connection if what follows on it is no answer: aiohttp may have kept it already.
+    """
+    protocol = getattr(response, "_protocol", None)
+    parser = getattr(protocol, "_parser", None)
+    switches, problem = response.status == 101, None  # noqa: PLR2004 - to another protocol
+    if len(response.headers.getall("Content-Length", ())) > 1:
+        problem = AMBIGUOUS_HEADERS
+    elif not switches and response.content.is_eof():
+        # What came in one piece with the answer.
+        surplus = getattr(parser, "_tail", b"") or getattr(parser, "_lines", ())
+        problem = NO_STATUS_LINE if surplus else None
+    if protocol is not None and (switches or problem is not None):
+        protocol.close()
+    return problem
 
 
 def system_cause(error: BaseException) -> OSError | None:

@@ -18,7 +18,9 @@ from akapulu_async.errors import (
 )
 from akapulu_async.http.aiohttp_session import (
     NEVER_SENT,
+    PARSER_IN_PYTHON,
     READ_ERRORS,
+    complaint,
     failure_reason,
     is_refused_by_proxy,
     system_cause,
@@ -84,7 +86,12 @@ class Exchange:
             failure = self.failure(error)
         else:
             self.status, self.answer_headers = response.status, response.headers
-            return response
+            problem = complaint(response) if PARSER_IN_PYTHON else None
+            if problem is None:
+                return response
+            response.close()
+            del response  # it shows its headers, as tracebacks may show variables
+            failure = self.failed(TransportError, problem)
         finally:
             self.given_up = self.status is None
         raise failure
