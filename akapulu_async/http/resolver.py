@@ -5,6 +5,7 @@ import socket
 import threading
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
@@ -69,7 +70,7 @@ def _look_up(key: _Key, loop: asyncio.AbstractEventLoop, lookup: "asyncio.Future
     try:
         # Without a network, ADDRCONFIG would find no address of this machine either.
         flags = 0 if is_loopback(host) else socket.AI_ADDRCONFIG
-        infos = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=flags)
+        infos: list[Any] = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=flags)
         found = [
             ResolveResult(
                 hostname=host,
