@@ -407,10 +407,9 @@ class ApiError(_RequestError):
                 "check the base URL (https, host) and that the path ends in '/'"
             )
         elif 400 <= self.status < 500 and self.status not in {408, 429} and self.message.startswith("<"):  # noqa: PLR2004
-            # The service writes JSON.
             advice = (
-                "A web page is not from the API: check that the base URL ends in '/api', "
-                "and which firewall or proxy is in between"
+                "The answer is a web page, not the API's: check that the base URL ends in '/api', "
+                "and any firewall or proxy in between"
             )
         if self.outcome_unknown:
             advice = "The request may have been carried out all the same; look before you send it again"

@@ -129,8 +129,8 @@ TEXTS: list[tuple[AkapuluError, str]] = [
     *(
         (
             kind(**GET, status=status, message="<html>…"),
-            (f"{WHERE} was refused with {status}: <html>… A web page is not from the API: "
-            "check that the base URL ends in '/api', and which firewall or proxy is in between."),
+            (f"{WHERE} was refused with {status}: <html>… The answer is a web page, not the API's: "
+            "check that the base URL ends in '/api', and any firewall or proxy in between."),
         )
         for kind, status in (
             (BadRequestError, 400), (AuthenticationError, 401), (PermissionDeniedError, 403), (NotFoundError, 404),

@@ -265,7 +265,7 @@ def _proxy_reason(error: aiohttp.ClientHttpProxyError) -> str:
     if error.status in {401, 407}:
         advice = ": check the user name and the password in its URL (HTTPS_PROXY, ALL_PROXY, or the session's proxy)"
     elif error.status == 403:  # noqa: PLR2004 - Forbidden
-        advice = ": let it allow CONNECT to this host, or list the host in NO_PROXY"
+        advice = ": it must allow CONNECT to this host, or NO_PROXY must list the host"
     return f"the proxy refused with {error.status}{advice}"
 
 
@@ -279,7 +279,7 @@ AMBIGUOUS_HEADERS = f"{NOT_HTTP}: a header of it is broken or ambiguous"
 NO_STATUS_LINE = f"{NOT_HTTP}: no status line where one must be, at its start or after its end"
 _BROKEN_CHUNK = f"{NOT_HTTP}: a chunk of it is broken"
 
-# What aiohttp's two parsers complain of, in words that are the same for both.
+# Complaints of aiohttp's two parsers, in words that are the same for both.
 _COMPLAINTS = {
     r"status line|Data after": NO_STATUS_LINE,
     r"Got more than": f"{NOT_HTTP}: a line of its head is longer than 64 KiB",
@@ -333,7 +333,7 @@ def complaint(response: aiohttp.ClientResponse) -> str | None:
     if len(response.headers.getall("Content-Length", ())) > 1:
         problem = AMBIGUOUS_HEADERS
     elif not switches and response.content.is_eof():
-        # What came in one piece with the answer.
+        # Bytes that came in one piece with the answer, after its end.
         surplus = getattr(parser, "_tail", b"") or getattr(parser, "_lines", ())
         problem = NO_STATUS_LINE if surplus else None
     if protocol is not None and (switches or problem is not None):

@@ -1,8 +1,8 @@
 """Choose the proxy of a URL from the environment, by the rules that curl documents.
 
 `https_proxy` or `HTTPS_PROXY` names the proxy for https, `http_proxy` or `HTTP_PROXY` that for http, `all_proxy` or
-`ALL_PROXY` that for either. The name in small letters wins, also if it is empty, which means none. Where a program runs
-as CGI, `HTTP_PROXY` comes from a header of a visitor and is ignored.
+`ALL_PROXY` that for either. The lower-case name wins, even if its value is empty, which means none. In a CGI program
+`HTTP_PROXY` comes from a visitor's header and is ignored.
 
 `NO_PROXY` lists hosts that are asked directly, separated by commas or blanks. An entry is:
 
@@ -11,8 +11,8 @@ as CGI, `HTTP_PROXY` comes from a header of a visitor and is ignored.
 - an address, or a range of addresses such as `10.0.0.0/8` or `fd00::/8`. An IPv6 address may stand in brackets;
 - `*`: it stands for all hosts.
 
-More than curl knows: `*.domain` is read as `.domain`, a `*` may stand among other entries, and an entry may end in a
-port, such as `akapulu.com:8443`.
+In addition to curl's rules, `*.domain` is read as `.domain`, a `*` may stand among other entries, and an entry may end
+in a port, such as `akapulu.com:8443`.
 """
 
 import re
@@ -27,7 +27,7 @@ from akapulu_async.sansio.urls import is_loopback
 def find_proxy(environment: Mapping[str, str], url: str) -> tuple[str, str] | None:
     """Return the variable that names the proxy of a URL, and its value; None for no proxy.
 
-    Loopback has never one.
+    Loopback never has one.
     """
     parts = urlsplit(url)
     host, port = (parts.hostname or "").rstrip("."), parts.port or {"http": 80, "https": 443}.get(parts.scheme)

@@ -112,7 +112,7 @@ async def test_variable_of_a_bad_proxy_is_named(monkeypatch: pytest.MonkeyPatch,
     [
         (407, 1, ": check the user name and the password in its URL (HTTPS_PROXY, "),
         (401, 1, ": check the user name and the password in its URL (HTTPS_PROXY, "),
-        (403, 1, ": let it allow CONNECT to this host, or list the host in NO_PROXY"),
+        (403, 1, ": it must allow CONNECT to this host, or NO_PROXY must list the host"),
         (502, 3, ""),
     ],
 )

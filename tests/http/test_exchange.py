@@ -19,8 +19,8 @@ import pytest
 
 from akapulu_async import (
     AkapuluClient,
-    ConcurrencyLimitError,
     AkapuluError,
+    ConcurrencyLimitError,
     ConnectOutcomeUnknownError,
     InvalidResponseError,
     NotFoundError,
