@@ -26,7 +26,8 @@ _SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "
 class Attempt:
     """One attempt of a call: a request on the wire, and its outcome.
 
-    Each redirect of a recording is an attempt with the same number.
+    Each redirect of a recording is an attempt with the same number. A GET that is sent once more because its kept
+    connection was closed before the answer is one attempt.
     """
 
     method: str

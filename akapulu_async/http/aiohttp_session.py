@@ -85,14 +85,14 @@ class CleanConnector(aiohttp.TCPConnector):
         """Return a connection, new or kept, and note on the request which of the two."""
         connection = await super().connect(req, *args, **options)
         for _ in range(self.limit):  # as many may be kept
-            protocol: Any = connection.protocol
-            kept = getattr(protocol, "was_used", False)
-            if not (getattr(protocol, "should_close", False) or (kept and getattr(req, "wants_new", False))):
+            unwanted = getattr(req, "wants_new", False) and getattr(connection.protocol, "was_used", False)
+            if not (unwanted or getattr(connection.protocol, "should_close", False)):
                 break
             connection.close()
             connection = await super().connect(req, *args, **options)
+        protocol: Any = connection.protocol
         try:  # noqa: SIM105 - each poll comes here, and suppress() takes longer
-            req.over_kept, protocol.was_used = kept, True
+            req.over_kept, protocol.was_used = getattr(protocol, "was_used", False), True
         except AttributeError:  # aiohttp changed, so that stale connections cost polls
             pass
         return connection

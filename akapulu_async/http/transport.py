@@ -77,9 +77,9 @@ class Transport:
     """Sends requests on an aiohttp session, its own or a borrowed one.
 
     With its own session, an attempt is one request on the wire; a GET whose kept connection was closed before the
-    answer is sent once more within it, see `sent_once()`. A borrowed one may send a GET a second time by
-    itself when a connection breaks, as aiohttp does. Every other method gets a connection of its own, since a kept
-    one may be closing at that moment, and then nobody could tell whether the request arrived.
+    answer is sent once more within it, see `sent_once()`. A borrowed one may send a GET a second time by itself when a
+    connection breaks, as aiohttp does. Every other method gets a connection of its own, since a kept one may be closing
+    at that moment, and then nobody could tell whether the request arrived.
 
     Args:
         settings: Returns the base URL, checked and without its last slash, and the API key, which is sent as a bearer

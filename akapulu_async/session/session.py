@@ -174,9 +174,7 @@ class ConversationSession(SessionView):
 
     async def _begin(self) -> None:
         loop = asyncio.get_running_loop()
-        poll = self._conversations.poller(self.id)
-        # A conversation that was just connected has no news; an attached one may be ready.
-        pause = self._settings.poll.first_pause(self._settings.rng) if self._connection is not None else 0.0
+        poll, pause = self._conversations.poller(self.id), None
         if isinstance(self._start, str):
             pause = await self._attach(poll)
             if self.end_reason is not None:
@@ -206,7 +204,7 @@ class ConversationSession(SessionView):
         except asyncio.CancelledError:
             self._finish(EndReason.CANCELLED)
             raise
-        except Exception as error:
+        except BaseException as error:
             self._finish(EndReason.FAILED, error)
             raise
         if self.end_reason is EndReason.UNKNOWN and self.cause is not None:
@@ -215,8 +213,11 @@ class ConversationSession(SessionView):
             raise self._ended_error()
         return pause
 
-    async def _keep_polling(self, poll: _Poll, pause: float) -> None:
+    async def _keep_polling(self, poll: _Poll, pause: float | None) -> None:
         try:
+            if pause is None:
+                # A conversation that was just connected has no news; a restored one may be ready.
+                pause = self._settings.poll.first_pause(self._settings.rng) if self._connection is not None else 0.0
             while self._lifecycle.end_reason is None:
                 await self._pause(pause)
                 pause = await self._poll(poll)

@@ -826,6 +826,21 @@ class Buggy(UpdateSignals):
         raise LookupError
 
 
+class BuggyPolicy(PollPolicy):
+    """A poll policy with a bug."""
+
+    def until_ready(self, percent: float, elapsed: float, still: float) -> float:
+        raise LookupError
+
+
+async def test_a_bug_in_the_policy() -> None:
+    """A bug in the policy's first pause ends the session, whose conversation stays known."""
+    async with steered(poll=BuggyPolicy()) as world, world.client.session(REQUEST) as session:
+        await soon(session.ended.wait())
+        assert (session.id, session.end_reason) == (SESSION, EndReason.FAILED)
+        assert isinstance(session.cause, LookupError)
+
+
 async def test_a_bug_in_the_signals() -> None:
     """A poll whose refusal meets a bug in the signals is counted, and ends the session."""
     async with steered() as world:
