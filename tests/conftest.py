@@ -22,8 +22,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers and the scan, and make sure that programs started by tests can be interrupted."""
-    # A background job is started with SIGINT ignored, and its children inherit that.
+    # A background job is started with SIGINT ignored, one of nohup with SIGHUP, and its children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     config.addinivalue_line("markers", "slow: not part of `make test`; `make test-all` runs it")
     config.addinivalue_line("markers", "shows_secrets: shows a secret on purpose, or plays a program that does")
     if config.getoption("--scan-secrets"):
