@@ -241,7 +241,9 @@ def _read_settings(
     source = "api_key"
     if api_key is None:
         source = "AKAPULU_API_KEY"
-        api_key = _as_secret(os.environ.get(source))
+        if source not in os.environ:
+            raise ConfigurationError("There is no API key: set AKAPULU_API_KEY, or pass api_key=, on a server only")
+        api_key = _as_secret(os.environ[source])
     if isinstance(api_key, Secret):
         _check_api_key(api_key, source)
     else:
@@ -257,9 +259,7 @@ def _call_for_api_key(function: Callable[[], str | Secret]) -> Secret:
     return api_key
 
 
-def _as_secret(api_key: str | Secret | None) -> Secret:
-    if api_key is None:
-        raise ConfigurationError("There is no API key: set AKAPULU_API_KEY, or pass api_key=, on a server only")
+def _as_secret(api_key: str | Secret) -> Secret:
     # A key read from a file tends to end in a line break.
     text: Any = api_key.reveal() if isinstance(api_key, Secret) else api_key
     return Secret(text.strip() if isinstance(text, str) else text)

@@ -78,7 +78,7 @@ async def test_scripts_get_one_object(sim: Simulator) -> None:
     (told,) = done.objects
     assert told["figures"]["conversations"] == 6
     assert told["figures"]["connected"] == told["figures"]["ready"] == len(sim.conversations) == 4
-    assert told["failures"] == {"ConnectOutcomeUnknownError": 2}
+    assert told["failures"] == {"ConnectOutcomeUnknownError 500": 2}
     assert told["figures"]["failure_rate"] == pytest.approx(1 / 3)
     assert told["figures"]["ready_p50"] >= 0.05
     assert told["settings"]["service"] == sim.base_url

@@ -174,7 +174,7 @@ async def test_retry_after_beyond_the_deadline_raises_at_once(form: str, call: C
     """A pause that would end after the deadline is not begun: the refusal is raised at once and says how long."""
     in_an_hour = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
     retry_after = "3600" if form == "seconds" else in_an_hour
-    refusal, timeouts = answer({}, 503, {"Retry-After": retry_after}), Timeouts(total=3000)
+    refusal, timeouts = answer({"error": "Busy."}, 503, {"Retry-After": retry_after}), Timeouts(total=3000)
     async with Server(refusal) as server, client_of(server, timeouts=timeouts) as client:
         error = await soon(error_of(call(client)))  # which would fail at the deadline
     assert isinstance(error, ServerError)

@@ -115,7 +115,7 @@ async def test_causes_of_failure_are_counted() -> None:
         sim.add_fault(Fault(route="connect", status=500, times=2))
         sim.add_fault(Fault(route="updates", status=401, times=None))
         result = await loaded(client, conversations=6, concurrency=6, poll_interval=0.01)
-    assert result.failures == {"ConnectOutcomeUnknownError": 2, "AuthenticationError 401": 4}
+    assert result.failures == {"ConnectOutcomeUnknownError 500": 2, "AuthenticationError 401": 4}
     ends = [each.end_reason for each in result.attempts]
     assert (ends.count(EndReason.CONNECT_FAILED), ends.count(EndReason.FAILED)) == (2, 4)
     assert (result.connect.count, result.ready.count) == (4, 0)
