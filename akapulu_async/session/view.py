@@ -5,7 +5,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from datetime import datetime
 from typing import Self
 
-import anyio
 import attrs
 
 from akapulu_async.checks import check_patience, shown
@@ -214,24 +213,28 @@ class SessionView:
 
     @asynccontextmanager
     async def phase(self, state: SessionState) -> AsyncGenerator[Self]:
-        """Wait for a state, run the block, and cancel the block when the session ends.
+        """Return a context that waits for a state, runs the block, and cancels the block when the session ends.
+
+        The cancel comes once, as that of `asyncio.timeout()`. The block belongs to the task that enters it: leave it
+        there, and do not `yield` inside it in an async generator, since the cancel would hit the generator's consumer.
 
         Raises:
-            SessionEndedError: The session ended before it entered the state, or before the block was left.
+            SessionEndedError: The session ended before it entered the state, or before the block was left, even if the
+                block ignored the cancel or ended the session itself. A cancel from elsewhere and other errors of the
+                block are raised unchanged.
+            ClosedError: The session is not open, or the block was left in another task.
             ConfigurationError: There is no such state.
         """
         state = _checked_state(state)
         await self._reached(state)
         if state is not SessionState.ENDED and self.end_reason is not None:
             raise self._ended_error()
-        with anyio.CancelScope() as scope:
-            self._end_callbacks.append(scope.cancel)
+        async with _CancelledBlock(self._ended_error) as block:
+            self._end_callbacks.append(block.cancel)
             try:
                 yield self
             finally:
-                self._end_callbacks.remove(scope.cancel)
-        if scope.cancelled_caught:
-            raise self._ended_error()
+                self._end_callbacks.remove(block.cancel)
 
     def _because(self) -> str:
         if self.cause is not None:
@@ -269,6 +272,44 @@ class SessionView:
         )
         error.__cause__ = self.cause
         return error
+
+
+class _CancelledBlock:
+    """A block that can be cancelled, and then ends in an error. Counts cancels as `asyncio.timeout()` does."""
+
+    def __init__(self, error: Callable[[], Exception]) -> None:
+        self._error = error
+        self._edge: asyncio.Handle | None = None
+        self._struck = False
+
+    async def __aenter__(self) -> Self:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task, self._before = task, task.cancelling()
+        return self
+
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if self._edge is not None:
+            self._edge.cancel()
+        ours = self._struck and self._task.uncancel() <= self._before
+        if isinstance(error, asyncio.CancelledError) and not ours:
+            return
+        if self._task is not asyncio.current_task():
+            raise ClosedError(
+                "a block of ready() or phase() must be left in the task that entered it; do not yield inside it in an "
+                "async generator"
+            )
+        # GeneratorExit: the cancel hit the consumer of an async generator, which is closed for that.
+        if self._edge if error is None else ours and isinstance(error, asyncio.CancelledError | GeneratorExit):
+            raise self._error()
+
+    def cancel(self) -> None:
+        """Cancel the block, once."""
+        # Not at once: if its own task calls this, Python before 3.13 could not take the cancel back.
+        self._edge = asyncio.get_running_loop().call_soon(self._strike)
+
+    def _strike(self) -> None:
+        self._struck = self._task.cancel()
 
 
 def _checked_state(state: str) -> SessionState:

@@ -6,8 +6,10 @@ import asyncio
 import gc
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from types import NoneType
 from typing import Any
 
 import anyio
@@ -671,3 +673,199 @@ async def test_nested_phases() -> None:
                     await asyncio.Event().wait()
             assert caught.value.reason is EndReason.COMPLETED
             assert first.end_reason is None
+
+
+async def finish_soon(session: ConversationSession) -> None:
+    """End a session from outside, once its block waits."""
+    asyncio.get_running_loop().call_soon(session._finish, EndReason.COMPLETED)
+
+
+async def test_the_consumer_of_a_generator_is_cancelled_once() -> None:
+    """A block around the `yield` of a generator cancels its consumer once; closing the generator takes that back."""
+    async with live() as (world, session):
+        await ready_session(world, session)
+        task = asyncio.current_task()
+        assert task is not None
+
+        async def numbers() -> AsyncGenerator[int]:
+            async with session.ready():
+                for number in range(10):
+                    yield number
+
+        generator = numbers()
+        assert await anext(generator) == 0
+        await finish_soon(session)
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await loop_rounds()  # each of them would be cancelled again
+        assert task.cancelling() == 1
+        with pytest.raises(SessionEndedError):
+            await generator.aclose()
+        assert task.cancelling() == 0
+        await loop_rounds()
+
+
+async def test_a_real_cancel_of_the_consumer() -> None:
+    """Closing such a generator because its consumer was cancelled, too, raises nothing in the place of that cancel."""
+    async with live() as (world, session):
+        await ready_session(world, session)
+        inside = asyncio.Event()
+
+        async def numbers() -> AsyncGenerator[int]:
+            async with session.ready():
+                yield 0
+
+        async def consume() -> None:
+            async with aclosing(numbers()) as generator:
+                async for _ in generator:
+                    inside.set()
+                    await asyncio.Event().wait()
+
+        consumer = asyncio.create_task(consume())
+        await inside.wait()
+        session._finish(EndReason.COMPLETED)
+        asyncio.get_running_loop().call_soon(consumer.cancel)
+        await asyncio.wait([consumer])
+        assert consumer.cancelled()
+        assert consumer.cancelling() == 1
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_left_in_another_task(ended: bool) -> None:
+    """A block that is left in another task than it was entered in raises an error that says so."""
+    async with live() as (world, session):
+        await ready_session(world, session)
+        block = session.ready()
+        stay = asyncio.Event()
+
+        async def enter() -> int:
+            await block.__aenter__()
+            with suppress(asyncio.CancelledError):
+                await stay.wait()
+            await stay.wait()
+            task = asyncio.current_task()
+            assert task is not None
+            return task.cancelling()
+
+        entering = asyncio.create_task(enter())
+        await loop_rounds()
+        if ended:
+            session._finish(EndReason.COMPLETED)
+            await loop_rounds()
+        with pytest.raises(ClosedError, match="must be left in the task that entered it"):
+            await block.__aexit__(None, None, None)
+        if not ended:
+            stay.set()
+            await loop_rounds()
+        stay.set()
+        assert await entering == 0, "the cancel was not taken back"
+
+
+async def test_a_cancel_that_leaves_the_block_in_another_task() -> None:
+    """A cancel of the task that leaves the block of another task is raised unchanged."""
+    async with live() as (world, session):
+        await ready_session(world, session)
+        block = session.ready()
+        await asyncio.create_task(_entered(block))
+        await block.__aexit__(asyncio.CancelledError, asyncio.CancelledError(), None)
+
+
+async def _entered(block: Any) -> None:
+    await block.__aenter__()
+
+
+@pytest.mark.parametrize("awaits", [False, True])
+async def test_a_block_that_swallows_the_cancel(awaits: bool) -> None:
+    """A block that ignores its cancel is cancelled no more, and ends in SessionEndedError."""
+    async with live() as (world, session):
+        await ready_session(world, session)
+        finished = False
+        with pytest.raises(SessionEndedError) as caught:
+            async with session.ready():
+                await finish_soon(session)
+                with suppress(asyncio.CancelledError):
+                    await asyncio.Event().wait()
+                if awaits:
+                    await loop_rounds()
+                finished = True
+        assert finished
+        assert caught.value.reason is EndReason.COMPLETED
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+
+
+async def test_a_block_that_is_left_as_the_session_ends() -> None:
+    """A block that returns before the cancel reaches it ends in SessionEndedError, and nothing is cancelled later."""
+    async with live() as (world, session):
+        await ready_session(world, session)
+        with pytest.raises(SessionEndedError):
+            async with session.ready():
+                session._finish(EndReason.COMPLETED)
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+        await loop_rounds()
+
+
+class Ways:
+    """Ways to be cancelled from elsewhere, around a body. `cancel` does it."""
+
+    cancel: Callable[[], object]
+
+    async def timeout(self, body: Awaitable[None]) -> None:
+        async with asyncio.timeout(None) as timeout:
+            self.cancel = lambda: timeout.reschedule(0)
+            await body
+
+    async def group(self, body: Awaitable[None]) -> None:
+        async def fail() -> None:
+            raise ZeroDivisionError
+
+        async with asyncio.TaskGroup() as group:
+            self.cancel = lambda: group.create_task(fail())
+            await body
+
+    async def scope(self, body: Awaitable[None]) -> None:
+        with anyio.CancelScope() as scope:
+            self.cancel = scope.cancel
+            await body
+
+    async def task(self, body: Awaitable[None]) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.cancel = task.cancel
+        await body
+
+
+@pytest.mark.parametrize("order", ["end first", "cancel first"])
+@pytest.mark.parametrize(
+    ("way", "raised"),
+    [
+        (Ways.task, asyncio.CancelledError),
+        (Ways.timeout, TimeoutError),
+        (Ways.group, ExceptionGroup),
+        # A scope whose cancel comes second finds a task that is about to be cancelled, and waits for its next await.
+        (Ways.scope, (NoneType, SessionEndedError)),
+    ],
+)
+async def test_ended_and_cancelled_at_the_same_moment(way: Any, raised: Any, order: str) -> None:
+    """A cancel from elsewhere at the moment of the end is never taken for the end."""
+    async with live() as (world, session):
+        await ready_session(world, session)
+        inside, ways = asyncio.Event(), Ways()
+
+        async def body() -> None:
+            async with session.phase(ROOM_JOINED), session.ready():
+                inside.set()
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(way(ways, body()))
+        await inside.wait()
+        end = partial(session._finish, EndReason.COMPLETED)
+        for step in (end, ways.cancel) if order == "end first" else (ways.cancel, end):
+            step()
+        (result,) = await asyncio.gather(task, return_exceptions=True)
+        assert isinstance(result, raised)
+        if isinstance(result, ExceptionGroup):
+            assert ZeroDivisionError in {type(error) for error in result.exceptions}
