@@ -2,17 +2,15 @@
 
 import os
 import re
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Self
 from uuid import UUID
 
 import aiohttp
-from anyio import AsyncContextManagerMixin
 
 from akapulu_async.checks import check_count, check_kind, check_text, is_number, refuse, refuse_kind, shown
-from akapulu_async.errors import ApiError, ConfigurationError
+from akapulu_async.errors import ApiError, ClosedError, ConfigurationError
 from akapulu_async.http.transport import POOL_SIZE, Transport
 from akapulu_async.models.connection import ConnectRequest, check_request
 from akapulu_async.observing import Observer, Observers
@@ -29,7 +27,7 @@ from akapulu_async.secret import Secret
 from akapulu_async.session import MAX_DURATION, READY_TIMEOUT, ConversationSession, Participant, SessionSettings
 
 
-class AkapuluClient(AsyncContextManagerMixin):
+class AkapuluClient:
     """The entry to Akapulu. Make one for the life of your program, and share it.
 
     ::
@@ -40,7 +38,8 @@ class AkapuluClient(AsyncContextManagerMixin):
     or `await client.open()` and `await client.aclose()`, in the same task or in different ones. Between those it
     belongs to the running event loop and to its process. A forked child gets a `ClosedError` until it has closed the
     client, which leaves its parent's connections alone, and opened it again. The constructor needs no loop and does no
-    I/O.
+    I/O. Entering it again while it is entered raises a `ClosedError`, as with httpx: the inner block would close it for
+    the outer one.
 
     The environment is read when the client opens: key, address, proxies and CAs. The constructor reads key and address,
     too, so that a missing or unusable one is reported early.
@@ -101,6 +100,7 @@ class AkapuluClient(AsyncContextManagerMixin):
             error_types=check_error_types({} if error_types is None else error_types),
             pool_size=pool_size,
         )
+        self._entered = False
         self.poll = poll
         self.conversations = Conversations(self._transport, recording_path=check_recording_path(recording_path))
 
@@ -114,13 +114,18 @@ class AkapuluClient(AsyncContextManagerMixin):
         where = repr(self.base_url) if hasattr(self, "_transport") else "..."
         return f"AkapuluClient(base_url={where})"
 
-    @asynccontextmanager
-    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+    async def __aenter__(self) -> Self:
+        if self._entered:
+            raise ClosedError(
+                "the client was entered already, and leaving the inner block would close it for both: share it, or use "
+                "open() and aclose()"
+            )
         await self.open()
-        try:
-            yield self
-        finally:
-            await self.aclose()
+        self._entered = True
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
 
     async def open(self) -> None:
         """Read the environment, and get ready to send. Sends nothing; does nothing if it is open.
@@ -133,6 +138,7 @@ class AkapuluClient(AsyncContextManagerMixin):
 
     async def aclose(self) -> None:
         """Close the connections; a borrowed session stays open. Does nothing if it is closed."""
+        self._entered = False
         await self._transport.aclose()
 
     def session(

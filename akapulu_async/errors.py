@@ -9,7 +9,7 @@
     ├── ConnectOutcomeUnknownError             a connect was sent, and may have made a conversation that holds a slot
     ├── InvalidResponseError                   an answer arrived that the interface does not allow
     ├── SessionEndedError                      the conversation ended, so the awaited state cannot be reached
-    ├── ClosedError (also RuntimeError)        a client or manager is not open, or belongs to another event loop
+    ├── ClosedError (also RuntimeError)        a client, manager or block is not open, or is used in the wrong place
     │   └── ManagerClosedError                 the session manager accepts no more sessions
     ├── StartTimeoutError (also TimeoutError)  a session did not start within the caller's timeout
     ├── WaitTimeoutError (also TimeoutError)   a wait exceeded the caller's timeout; the session continues
@@ -288,7 +288,7 @@ class WaitTimeoutError(AkapuluError, TimeoutError):
 
 
 class ClosedError(AkapuluError, RuntimeError):
-    """A client or manager is not open, was closed, or belongs to another event loop."""
+    """A client, manager or session is not open, was entered already, or belongs to another event loop or task."""
 
     kind = ErrorKind.CLOSED
 

@@ -1,8 +1,10 @@
-"""Waits that a cancellation does not cut short."""
+"""Waits that a cancellation does not cut short, and the user code that they must not wait for."""
 
 import asyncio
 import math
+import weakref
 from collections.abc import Callable, Collection
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import anyio
@@ -10,6 +12,27 @@ import anyio
 from akapulu_async.limits import TURNS
 
 T = TypeVar("T")
+
+PASSED_ON = (asyncio.CancelledError, KeyboardInterrupt, SystemExit)
+"""Raised to end a task or the program. All else that user code raises, of any class, is an error of its own."""
+
+user_code: ContextVar[tuple["weakref.ref[asyncio.Task[Any]]", ...]] = ContextVar("akapulu_user_code", default=())
+"""The tasks in which user code runs that led here, the innermost last. The tasks that it creates inherit this."""
+
+
+def enter_user_code(outer: "tuple[weakref.ref[asyncio.Task[Any]], ...] | None" = None) -> None:
+    """Note that the current task runs user code from here on. `outer` replaces the value that it inherited."""
+    task = asyncio.current_task()
+    assert task is not None
+    outer = user_code.get() if outer is None else outer
+    # Without those that are done, so that a chain of sessions, each started by the one before, does not grow.
+    running = [caller for caller in outer if not ((known := caller()) is None or known.done())]
+    user_code.set((*running, weakref.ref(task)))
+
+
+def callers() -> "list[asyncio.Task[Any] | None]":
+    """Return the tasks whose user code called this: to wait for them would be a deadlock. None: one that is gone."""
+    return [task() for task in user_code.get()]
 
 
 async def settle(futures: Collection["asyncio.Future[Any]"], grace: float | None) -> bool:
@@ -42,6 +65,12 @@ async def settle(futures: Collection["asyncio.Future[Any]"], grace: float | None
 def is_cancelled(task: "asyncio.Task[Any] | None") -> bool:
     """Return True if a task itself was cancelled, not only something that it awaits; also for None."""
     return task is None or task.cancelling() > 0
+
+
+def retrieve(task: "asyncio.Task[Any]") -> None:
+    """Mark the error of a task as seen, so that asyncio does not log it once more."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def in_thread(function: Callable[..., T], *args: object) -> T:

@@ -336,6 +336,20 @@ async def test_client_is_a_context_manager() -> None:
 # Any endpoint
 
 
+async def test_client_is_entered_once() -> None:
+    """A client that is entered again while it is entered says so and stays open. Afterwards it can be entered again."""
+    async with Server(answer({})) as server:
+        client = AkapuluClient(API_KEY, base_url=server.base_url)
+        for _ in range(2):
+            async with client:
+                with pytest.raises(ClosedError, match="entered already"):
+                    await client.__aenter__()
+                assert await client.request("GET", "/things/") == {}
+        await client.open()
+        async with client:
+            await client.open()
+
+
 async def test_request_reaches_any_endpoint() -> None:
     """`request()` sends method, path, JSON and query as they are given, and returns the JSON."""
     async with Server(answer({"id": 5})) as server, client_of(server) as client:

@@ -1,13 +1,15 @@
 """Waiting for what must not be left behind, whatever happens to the one who waits."""
 
 import asyncio
+import gc
 import threading
 import time
+import weakref
 
 import anyio
 import pytest
 
-from akapulu_async.tasks import in_thread, is_cancelled, settle
+from akapulu_async.tasks import callers, enter_user_code, in_thread, is_cancelled, settle, user_code
 
 
 async def gate(opened: asyncio.Event) -> str:
@@ -171,3 +173,35 @@ async def test_is_cancelled() -> None:
     tasks[1].cancel()
     assert [await task for task in tasks] == [False, True]
     assert is_cancelled(None)
+
+
+async def test_callers() -> None:
+    """A task is among the callers of its own code and of the tasks that this creates, until it is gone."""
+
+    async def inner() -> None:
+        enter_user_code()
+        seen.append([task.get_name() for task in callers() if task is not None])
+        await asyncio.create_task(child(), name="child")
+        enter_user_code(())
+        seen.append([task.get_name() for task in callers() if task is not None])
+
+    async def child() -> None:
+        seen.append([task.get_name() for task in callers() if task is not None])
+
+    async def outer() -> None:
+        enter_user_code()
+        await asyncio.create_task(inner(), name="inner")
+
+    seen: list[list[str]] = []
+    await asyncio.create_task(outer(), name="outer")
+    assert seen == [["outer", "inner"], ["outer", "inner"], ["inner"]]
+    assert callers() == []
+    left = asyncio.create_task(asyncio.sleep(0))
+    user_code.set((weakref.ref(left),))
+    await left
+    del left
+    await asyncio.sleep(0)
+    gc.collect()
+    assert callers() == [None]
+    enter_user_code()
+    assert callers() == [asyncio.current_task()]

@@ -1,9 +1,10 @@
 """Many requests through few sessions: each handled in a session of its own, with outcomes as they finish."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+import itertools
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, aclosing
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import attrs
 
@@ -11,8 +12,9 @@ from akapulu_async.checks import check_callable, refuse_kind
 from akapulu_async.errors import AkapuluError, ConfigurationError, ManagerClosedError
 from akapulu_async.log import logger
 from akapulu_async.models.connection import ConnectRequest
+from akapulu_async.secret import Secret, excerpt
 from akapulu_async.session import ConversationSession
-from akapulu_async.tasks import is_cancelled, settle
+from akapulu_async.tasks import callers, enter_user_code, settle, user_code
 
 T = TypeVar("T")
 
@@ -75,10 +77,15 @@ class FanOut(Generic[T]):
         session: Callable[[ConnectRequest], AbstractAsyncContextManager[ConversationSession]],
         *,
         concurrency: int,
-        runs: set["asyncio.Task[Exception | None]"],
+        runs: set["FanOut[Any]"],
         closing: "asyncio.Future[None]",
+        changed: Callable[[], object],
     ) -> None:
-        """Called by `SessionManager.run()`. `closing` is done once the manager accepts no more sessions."""
+        """Called by `SessionManager.run()`.
+
+        `runs` contains the run while it has tasks, `closing` is done once the manager accepts no more sessions, and
+        `changed` is called when a task is done.
+        """
         if not isinstance(requests, Iterable | AsyncIterable):
             refuse_kind("requests", requests, "an iterable or an async iterable")
         check_callable("handler", handler)
@@ -87,34 +94,38 @@ class FanOut(Generic[T]):
         self._session = session
         self._runs = runs
         self._closing = closing
-        self._driver: asyncio.Task[Exception | None] | None = None
+        self._changed = changed
+        self.tasks: set[asyncio.Task[None]] = set()
+        """The tasks of the iterable and of the handlers."""
+        self._cancelled: set[asyncio.Task[None]] = set()
+        self._feeder: asyncio.Task[None] | None = None
         self._left = False
+        self._stopped = False
+        self._error: BaseException | None = None  # why outcomes are missing
         self._places = asyncio.Semaphore(concurrency)
         # As many outcomes may wait for the reader; then the workers wait, so that nothing grows without bound.
         self._unread = asyncio.Semaphore(concurrency)
         self._outcomes: asyncio.Queue[Outcome[T] | None] = asyncio.Queue()  # None follows the last
 
     async def __aenter__(self) -> Self:
-        if self._driver is not None:
+        if self._feeder is not None:
             raise ConfigurationError("a run can be entered once; call manager.run() again")
-        self._driver = asyncio.get_running_loop().create_task(self._drive(), name="akapulu fan-out")
-        self._runs.add(self._driver)
-        self._driver.add_done_callback(self._runs.discard)
-        self._driver.add_done_callback(lambda _: self._outcomes.put_nowait(None))
+        self._outer = user_code.get()
+        self._runs.add(self)
+        self._feeder = self._spawn(self._feed(), "akapulu requests")
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._driver is not None
         self._left = True
-        self._driver.cancel()
-        if not await settle((self._driver,), CLOSE_GRACE):
+        self.cancel()
+        if not await settle([task for task in self.tasks if task not in callers()], CLOSE_GRACE):
             logger.warning("a run could not be ended in time: a handler ignored cancellation")
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Outcome[T]:
-        if self._driver is None:
+        if self._feeder is None:
             raise ConfigurationError(
                 "enter the run first: async with manager.run(requests, handler) as outcomes, "
                 "then: async for outcome in outcomes"
@@ -124,72 +135,108 @@ class FanOut(Generic[T]):
             self._unread.release()
             return outcome
         self._outcomes.put_nowait(None)  # for the next reader
-        if self._left:
+        if self._left or self._error is None:
             raise StopAsyncIteration
-        error = _closed() if self._driver.cancelled() else self._driver.result()
-        raise StopAsyncIteration if error is None else error
+        raise self._error
 
-    async def _drive(self) -> Exception | None:
-        """Work through the requests. Returns the error that broke them off. Cancelled, it cancels the workers."""
-        async with asyncio.TaskGroup() as group:
-            # A task of its own: it may wait for a request that never comes, and is interrupted alone.
-            feeder = group.create_task(self._feed(group), name="akapulu requests")
+    def interrupt(self) -> None:
+        """Take no more requests. An iterable that waits is cancelled, unless it is the caller."""
+        if self._feeder is not None and self._feeder not in callers()[-1:]:
+            # Not at once: it may be yielding a request.
+            asyncio.get_running_loop().call_soon(self._feeder.cancel)
 
-            def interrupt(_: "asyncio.Future[None]") -> None:
-                feeder.cancel()
+    def cancel(self) -> None:
+        """Cancel the iterable and the handlers, each once; but not the one that is the caller."""
+        self._stopped = True
+        for task in self.tasks.difference(self._cancelled, callers()[-1:]):
+            self._cancelled.add(task)
+            task.cancel()
+            self._error = _closed()
 
-            self._closing.add_done_callback(interrupt)
-            feeder.add_done_callback(lambda _: self._closing.remove_done_callback(interrupt))
-        return feeder.result()
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self.tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
 
-    async def _feed(self, group: asyncio.TaskGroup) -> Exception | None:
-        """Start a worker for each request. Returns its error, so that the outcomes so far are not lost to it."""
-        index = 0
-        # Nothing else keeps the requests, so that a generator among them is closed with the run.
-        requests, self._requests = _asynchronous(self._requests), ()
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self.tasks.discard(task)
+        self._cancelled.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._error = error
+        if not self.tasks:
+            self._runs.discard(self)
+            self._outcomes.put_nowait(None)
+        self._changed()
+
+    async def _feed(self) -> None:
+        """Start a worker for each request. An error of the iterable does not affect the outcomes so far."""
+        enter_user_code(self._outer)
+        error: BaseException | None = None
         try:
-            async with aclosing(requests):
-                while True:
-                    await self._places.acquire()
-                    if self._closing.done():  # a request taken now could only be lost
-                        return _closed()
-                    request = await anext(requests)
-                    if is_cancelled(self._driver):  # ignored by the iterable; the group accepts no worker now
-                        return _closed()
-                    # Also a request that came in spite of the interruption: its outcome is the manager's refusal.
-                    group.create_task(self._work(index, request))
-                    index += 1
-        except StopAsyncIteration:
-            return _closed() if self._closing.done() else None
+            await self._take_all()
+        except (KeyboardInterrupt, SystemExit):
+            raise
         except asyncio.CancelledError as cancelled:
-            if is_cancelled(self._driver):
-                raise
-            if self._closing.done():
-                return _closed()
             error = AkapuluError(
                 "the iterable of requests raised a CancelledError of its own and gave no more requests"
             )
             error.__cause__ = cancelled
-            return error
-        except Exception as failure:  # noqa: BLE001 - whatever the user's iterable raises
-            return failure
+            if self._stopped or self._closing.done():
+                error = _closed()
+        except BaseException as failure:  # noqa: BLE001 - whatever the user's iterable raises
+            error = failure
+            if self._stopped:  # perhaps nobody reads it
+                logger.warning("The iterable of requests failed while its run was ended: %s", _shown(failure))
+        if self._error is None:
+            self._error = error
+
+    async def _take_all(self) -> None:
+        # Nothing else keeps the requests, so that a generator among them is closed with the run.
+        requests, self._requests = _asynchronous(self._requests), ()
+        async with aclosing(requests):
+            for index in itertools.count():
+                await self._places.acquire()
+                if self._closing.done():  # a request taken now could only be lost
+                    break
+                try:
+                    request = await anext(requests)
+                except StopAsyncIteration:
+                    break
+                if self._stopped:  # ignored by the iterable
+                    break
+                # Also a request that came in spite of the interruption: its outcome is the manager's refusal.
+                self._spawn(self._work(index, request), "akapulu handler")
+        if self._stopped or self._closing.done():
+            self._error = _closed()
 
     async def _work(self, index: int, request: ConnectRequest) -> None:
+        # The iterable created this task, but does not wait for it.
+        enter_user_code(self._outer)
         session: ConversationSession | None = None
         value: T | None = None
         error: BaseException | None = None
         try:
             async with self._session(request) as session:
                 value = await self._handler(session)
-        except asyncio.CancelledError as cancelled:
-            if is_cancelled(self._driver):
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as failure:
+            if isinstance(failure, asyncio.CancelledError) and self._is_cancelled():
                 raise
-            error = cancelled  # raised by the handler itself
-        except Exception as failure:  # noqa: BLE001 - a handler's bug is an outcome
-            error = failure
-        await self._unread.acquire()
+            error = failure  # a handler's bug is an outcome, and so is a CancelledError of its own
+        if not self._is_cancelled():
+            await self._unread.acquire()
+        elif error is not None:  # perhaps nobody reads its outcome
+            text = _shown(error) if session is None else _shown(error, session.token)
+            extra = {"session_id": None if session is None else session.id}
+            logger.warning("A handler failed while its run was ended: %s", text, extra=extra)
         self._outcomes.put_nowait(Outcome(index, request, session, value, error))
         self._places.release()
+
+    def _is_cancelled(self) -> bool:
+        """Return True if the current task was cancelled by the run, and not only by its own code."""
+        return asyncio.current_task() in self._cancelled
 
 
 async def _asynchronous(
@@ -205,3 +252,7 @@ async def _asynchronous(
 
 def _closed() -> ManagerClosedError:
     return ManagerClosedError("the session manager was closed or drained during the run: outcomes are missing")
+
+
+def _shown(error: BaseException, *secrets: Secret) -> str:
+    return excerpt(f"{type(error).__name__}: {error}", secrets)

@@ -3,13 +3,22 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Container,
+    Iterable,
+    Iterator,
+    Mapping,
+)
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Literal, Protocol, Self, TypeVar
 from uuid import UUID
 
 from akapulu_async.checks import check_count, check_kind, check_limit, check_patience, checked_id, refuse, refuse_kind
-from akapulu_async.errors import ManagerClosedError
+from akapulu_async.errors import ClosedError, ManagerClosedError
 from akapulu_async.leak_warnings import warn_unless_closed
 from akapulu_async.limits import patience
 from akapulu_async.log import logger
@@ -27,7 +36,7 @@ from akapulu_async.sansio.signals import UpdateSignals
 from akapulu_async.sansio.snapshot import SessionSnapshot, as_start
 from akapulu_async.sansio.statistics import ManagerStatistics
 from akapulu_async.session import MAX_DURATION, READY_TIMEOUT, ConversationSession, Participant, SessionSettings
-from akapulu_async.tasks import settle
+from akapulu_async.tasks import callers, settle
 
 T = TypeVar("T")
 
@@ -52,7 +61,8 @@ class SessionManager:
 
     or `await manager.open()` and `await manager.aclose()`, in the same task or in different ones. Sessions live in the
     manager: the task that starts one may end, be cancelled or time out. One session's failure does not affect the
-    others.
+    others. Entering it again while it is entered raises a `ClosedError`: the inner block would close it for the outer
+    one.
 
     Args:
         client: The client. It must be open as long as the manager is.
@@ -106,13 +116,21 @@ class SessionManager:
         admission = Admission(max_sessions, Pace(max_connects_per_second), pause, random.random)
         gate = StartGate(admission, client.conversations.observers)
         self._registry = SessionRegistry(client.conversations, settings, gate)
-        self._runs: set[asyncio.Task[Exception | None]] = set()
+        self._runs: set[FanOut[Any]] = set()
+        self._insiders: Counter[object] = Counter()  # user code of this manager in which it is closed or drained
         self._closing: asyncio.Future[None]  # one for each opening; done once no more sessions are accepted
         self._closed: Callable[[], object] = lambda: None
         self._events_closed = False
+        self._entered = False
 
     async def __aenter__(self) -> Self:
+        if self._entered:
+            raise ClosedError(
+                "the session manager was entered already, and leaving the inner block would close it for both: "
+                "share it, or use open() and aclose()"
+            )
         await self.open()
+        self._entered = True
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -136,16 +154,22 @@ class SessionManager:
         still run after the timeout continue; `aclose()` ends them. Handlers that work on after their session ended are
         not waited for: to get their outcomes, read the `run()` to its end before `aclose()`, which cancels them.
 
+        A handler or participant that calls this is left out: its own session is not waited for.
+
         Args:
             timeout: Seconds to wait at most; None for no limit.
         """
         check_patience("timeout", timeout)
         self._refuse_more()
-        try:
-            with patience(timeout):
-                await self._registry.emptied()
-        except TimeoutError:
-            return False
+        with self._left_out() as left_out:
+            drained = self._registry.when(lambda: self._registry.is_idle(left_out))
+            try:
+                with patience(timeout):
+                    await drained
+            except TimeoutError:
+                return False
+            finally:
+                drained.cancel()
         return True
 
     async def aclose(self) -> None:
@@ -154,7 +178,11 @@ class SessionManager:
         Warnings name the conversations that may continue because no participant of this program is in their rooms.
         Closing is shielded from cancellation and takes 20 s at most, even if the service hangs. Warnings name the
         sessions that could not be ended by then.
+
+        A handler or iterable that calls this is left out: it is neither cancelled nor waited for. A participant that
+        calls it is not waited for.
         """
+        self._entered = False
         self._closed()
         self._refuse_more()
         # A task of its own, so that a cancel of this one skips no step.
@@ -163,31 +191,51 @@ class SessionManager:
         closing.result()
 
     async def _end_all(self) -> None:
-        for run in self._runs:
-            run.cancel()
-        registry, loop = self._registry, asyncio.get_running_loop()
-        deadline = loop.time() + CLOSE_GRACE
-        ends = [
-            loop.create_task(registry.end(entry, EndReason.LEFT, shutdown=True), name="akapulu end")
-            for entry in tuple(registry.entries)
-        ]
-        # Sessions that end meanwhile are closed by tasks created meanwhile.
-        if not (
-            await settle([*self._runs, *ends], CLOSE_GRACE) and await settle(registry.closers, deadline - loop.time())
-        ):
-            for entry in registry.entries:
-                logger.warning("%r could not be ended in time", entry.session)
-            for run in self._runs:
-                logger.warning("%s could not be ended in time: a handler ignored cancellation", run.get_name())
+        registry = self._registry
+        with self._left_out() as left_out:
+            for run in tuple(self._runs):
+                run.cancel()
+            registry.end_all()
+
+            def unfinished() -> Iterator[FanOut[Any]]:
+                return (run for run in self._runs if any(task not in left_out for task in run.tasks))
+
+            ended = registry.when(lambda: not registry.entries and registry.is_idle(left_out) and not any(unfinished()))
+            if not await settle((ended,), CLOSE_GRACE):
+                ended.cancel()
+                for entry in registry.entries:
+                    logger.warning("%r could not be ended in time", entry.session)
+                for _ in unfinished():
+                    logger.warning("a run could not be ended in time: a handler ignored cancellation")
         if not registry.is_open:  # else it was opened again meanwhile
             self._events_closed = True
             for listener in registry.listeners:
                 listener.close()
             registry.listeners.clear()
 
+    @contextmanager
+    def _left_out(self) -> Iterator[Container[object]]:
+        """Yield the user code that the caller must not wait for.
+
+        Within this manager's own, that is all in which the manager is closed or drained just now: they would wait for
+        each other.
+        """
+        here = Counter[object](task for task in callers() if task is not None)
+        if not (self._registry.waits_for(here) or any(here.keys() & run.tasks for run in self._runs)):
+            yield ()
+            return
+        self._insiders += here
+        self._registry.changed()
+        try:
+            yield self._insiders
+        finally:
+            self._insiders -= here
+
     def _refuse_more(self) -> None:
         if self._registry.is_open:
             self._closing.set_result(None)
+            for run in self._runs:
+                run.interrupt()
         self._registry.is_open = False
         self._registry.gate.dismiss(
             ManagerClosedError("the session manager was closed before the session could be started")
@@ -221,7 +269,7 @@ class SessionManager:
         the session.
         """
         check_patience("timeout", timeout)
-        entry = self._registry.start(request)
+        entry = self._registry.start(request, held=True)
         reason = EndReason.LEFT
         try:
             yield await self._registry.wait(entry, timeout, keep=False)
@@ -262,8 +310,9 @@ class SessionManager:
 
         Nothing is sent before the run is entered; leaving it cancels the sessions that still run and waits for them.
         Requests are taken from the iterable only when there is a place, and outcomes wait for their reader, so that
-        memory stays constant. An error of a start or a handler is the `error` of its outcome. If the iterable raises,
-        its error is raised after the outcomes of the requests before.
+        memory stays constant. An error of a start or a handler is the `error` of its outcome, whatever its class; only
+        `KeyboardInterrupt` and `SystemExit` end the program. If the iterable raises, its error is raised after the
+        outcomes of the requests before.
 
         Args:
             requests: The conversations to connect: an iterable or an async iterable, consumed lazily.
@@ -276,7 +325,15 @@ class SessionManager:
         self._registry.check_open()
         check_count("concurrency", concurrency, none="the manager's max_sessions")
         places = concurrency or self._max_sessions or RUN_CONCURRENCY
-        return FanOut(requests, handler, self.session, concurrency=places, runs=self._runs, closing=self._closing)
+        return FanOut(
+            requests,
+            handler,
+            self.session,
+            concurrency=places,
+            runs=self._runs,
+            closing=self._closing,
+            changed=self._registry.changed,
+        )
 
     @property
     def sessions(self) -> tuple[ConversationSession, ...]:

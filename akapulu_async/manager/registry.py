@@ -1,6 +1,7 @@
 """The sessions of a manager: their start, their events and their end."""
 
 import asyncio
+from collections.abc import Callable, Container
 from contextlib import suppress
 from functools import partial
 from weakref import WeakSet
@@ -17,7 +18,7 @@ from akapulu_async.sansio.lifecycle import EndReason, SessionEvent, SessionState
 from akapulu_async.sansio.snapshot import SessionSnapshot
 from akapulu_async.sansio.statistics import Tally
 from akapulu_async.session import ConversationSession, SessionSettings
-from akapulu_async.tasks import settle
+from akapulu_async.tasks import callers, settle, user_code
 
 CONTINUES = frozenset({EndReason.LEFT, EndReason.CANCELLED, EndReason.READY_TIMEOUT})
 """Ends of an attached session after which its conversation may continue and hold its slot."""
@@ -38,6 +39,16 @@ class Entry:
     """True if its caller stopped waiting for it."""
     settled: bool = False
     """True once it was started or attached."""
+    holder: "asyncio.Task[object] | None" = None
+    """The user code whose block the session lives in; None if there is none."""
+
+    def is_attended_by(self, tasks: Container[object]) -> bool:
+        """See `ConversationSession.is_attended_by()`."""
+        return self.session is not None and self.session.is_attended_by(tasks)
+
+    def waits_for(self, tasks: Container[object]) -> bool:
+        """Return True if one of these tasks holds the session, or is that of its participant."""
+        return self.holder in tasks or self.is_attended_by(tasks)
 
 
 class SessionRegistry:
@@ -50,11 +61,11 @@ class SessionRegistry:
         self.entries: set[Entry] = set()  # all that wait, connect or run
         self.live: dict[str, ConversationSession] = {}  # the connected ones, by id
         self._attaching: dict[str, Entry] = {}  # those whose first poll is under way, by id
-        self.closers: set[asyncio.Task[None]] = set()  # wait for the tasks of ended sessions
+        self.closers: dict[asyncio.Task[None], Entry] = {}  # end sessions, and wait for the tasks of ended ones
         self.listeners: WeakSet[Subscription] = WeakSet()
         self.tally = Tally()
         self.is_open = False  # whether sessions are accepted
-        self._idle = asyncio.Event()
+        self._awaited: dict[asyncio.Future[None], Callable[[], bool]] = {}
 
     def check_open(self) -> None:
         """Raise ManagerClosedError unless sessions are accepted."""
@@ -63,14 +74,30 @@ class SessionRegistry:
                 "the session manager accepts no sessions: it is not open, or it was closed or drained"
             )
 
-    async def emptied(self) -> None:
-        """Wait until no session, and no task of one, is left."""
-        while self.entries:
-            if self._idle.is_set():
-                self._idle = asyncio.Event()  # an event serves one loop
-            await self._idle.wait()
-        if self.closers:
-            await asyncio.wait(self.closers)
+    def waits_for(self, tasks: Container[object]) -> bool:
+        """Return True if a session ends only after one of these tasks."""
+        return any(entry.waits_for(tasks) for entry in (*self.entries, *self.closers.values()))
+
+    def is_idle(self, left_out: Container[object]) -> bool:
+        """Return True if no session, and no task of one, is left. Those that wait for `left_out` do not count."""
+        return all(entry.waits_for(left_out) for entry in self.entries) and all(
+            entry.is_attended_by(left_out) for entry in self.closers.values()
+        )
+
+    def when(self, condition: Callable[[], bool]) -> "asyncio.Future[None]":
+        """Return a future that is done once a condition holds. Cancel it if you stop waiting."""
+        future = asyncio.get_running_loop().create_future()
+        self._awaited[future] = condition
+        self.changed()
+        return future
+
+    def changed(self) -> None:
+        """Check the conditions that are awaited."""
+        for future, condition in tuple(self._awaited.items()):
+            if future.done() or condition():
+                del self._awaited[future]
+                if not future.done():
+                    future.set_result(None)
 
     async def attach(self, start: SessionSnapshot | str) -> ConversationSession:
         """Return the session of a conversation that was connected elsewhere: an existing one, or a new one."""
@@ -97,11 +124,11 @@ class SessionRegistry:
         self._settle(entry, session)
         return session
 
-    def start(self, request: ConnectRequest) -> Entry:
-        """Start a session in a task of its own."""
+    def start(self, request: ConnectRequest, *, held: bool = False) -> Entry:
+        """Start a session in a task of its own. `held`: the caller ends it."""
         self.check_open()
         check_request(request)
-        entry = Entry(attached=False)
+        entry = Entry(attached=False, holder=callers()[-1] if held and callers() else None)
         self.entries.add(entry)
         entry.task = asyncio.get_running_loop().create_task(self._start(entry, request), name="akapulu start")
         entry.task.add_done_callback(partial(self._on_started, entry))
@@ -201,15 +228,23 @@ class SessionRegistry:
             listener.publish(events)
 
     def _close(self, entry: Entry, session: ConversationSession) -> None:
-        self._forget(entry)
         if self.live.get(session.id) is session:  # the service may have given one id to two conversations
             del self.live[session.id]
         closer = asyncio.get_running_loop().create_task(self._free(entry, session), name="akapulu close")
-        self.closers.add(closer)
-        closer.add_done_callback(self.closers.discard)
+        self._add_closer(closer, entry)
+        self._forget(entry)
+
+    def _add_closer(self, closer: "asyncio.Task[None]", entry: Entry) -> None:
+        self.closers[closer] = entry
+        closer.add_done_callback(self._on_closed)
+
+    def _on_closed(self, closer: "asyncio.Task[None]") -> None:
+        del self.closers[closer]
+        self.changed()
 
     async def _free(self, entry: Entry, session: ConversationSession) -> None:
         """Free the slot of an ended session, once its participant has left the room."""
+        user_code.set(())  # this is not the user's, even if it was a participant that ended the session
         try:
             await session.close()
         finally:
@@ -220,8 +255,14 @@ class SessionRegistry:
 
     def _forget(self, entry: Entry) -> None:
         self.entries.discard(entry)
-        if not self.entries:
-            self._idle.set()
+        self.changed()
+
+    def end_all(self) -> None:
+        """End all sessions and starts, each in a task of its own."""
+        loop = asyncio.get_running_loop()
+        for entry in tuple(self.entries):
+            ending = self.end(entry, EndReason.LEFT, shutdown=True)
+            self._add_closer(loop.create_task(ending, name="akapulu end"), entry)
 
     async def end(self, entry: Entry, reason: EndReason, *, shutdown: bool = False) -> None:
         """End a session or its start, and wait until its tasks are done. See `ConversationSession.close()`."""

@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from akapulu_async.models.connection import Connection
 from akapulu_async.session.settings import Participant
+from akapulu_async.tasks import PASSED_ON, enter_user_code, retrieve
 
 
 @runtime_checkable
@@ -43,6 +44,7 @@ class Attendance:
         self._over = asyncio.Event()
         name = f"akapulu participant {connection.conversation_session_id}"
         self.task = asyncio.get_running_loop().create_task(self._attend(participant, connection), name=name)
+        self.task.add_done_callback(retrieve)  # `on_left` got it
 
     def leave(self) -> None:
         """Leave the room; if the participant is still joining, cancel it."""
@@ -55,6 +57,7 @@ class Attendance:
         self._on_left(None)
 
     async def _attend(self, participant: Participant, connection: Connection) -> None:
+        enter_user_code()
         try:
             async with participant(connection) as self.value:
                 self.entered = True
@@ -64,7 +67,7 @@ class Attendance:
                 await self._over.wait()
         except BaseException as error:
             self._on_left(error)
-            if not isinstance(error, Exception):
+            if isinstance(error, PASSED_ON):
                 raise
         else:
             self._on_left(None)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Container, Coroutine
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Self
@@ -21,7 +21,7 @@ from akapulu_async.secret import excerpt
 from akapulu_async.session.attendance import Attendance
 from akapulu_async.session.settings import SessionSettings
 from akapulu_async.session.view import SessionView
-from akapulu_async.tasks import settle
+from akapulu_async.tasks import PASSED_ON, callers, retrieve, settle
 
 LATE_LOOP = 0.02
 """Seconds by which a timer is late if the event loop was blocked."""
@@ -109,7 +109,10 @@ class ConversationSession(SessionView):
         self._joined()
 
     async def end(self) -> None:
-        """End the session (`EndReason.LEFT`) and wait until its participant left the room. May be called again."""
+        """End the session (`EndReason.LEFT`) and wait until its participant left the room. May be called again.
+
+        If the participant calls it, or a task of the participant's, it does not wait for the participant.
+        """
         await self.close(EndReason.LEFT)
 
     async def __aenter__(self) -> Self:
@@ -182,6 +185,7 @@ class ConversationSession(SessionView):
         if self._listener is None:
             self._closes = warn_unless_closed(self, "ConversationSession", "use `async with`, or end()")
         self._poller = loop.create_task(self._keep_polling(poll, pause), name=f"akapulu poll {self.id}")
+        self._poller.add_done_callback(retrieve)  # the session's cause already
         if self._settings.participant is not None and self._connection is not None:
             self._attendance = Attendance(
                 self._settings.participant,
@@ -224,7 +228,7 @@ class ConversationSession(SessionView):
         except BaseException as error:
             # Whatever it is: nobody polls any more, and the watchers must learn that.
             self._finish(EndReason.FAILED, error)
-            if not isinstance(error, Exception):
+            if isinstance(error, PASSED_ON):
                 raise
 
     async def _poll(self, poll: _Poll) -> float:
@@ -286,7 +290,7 @@ class ConversationSession(SessionView):
             self._poll_due.set_result(None)
 
     def _participant_left(self, error: BaseException | None) -> None:
-        if self.end_reason is not None and isinstance(error, Exception):
+        if self.end_reason is not None and error is not None and not isinstance(error, PASSED_ON):
             # Its text may quote the token.
             text = excerpt(str(error), self._secrets)
             self._log(logging.WARNING, "conversation %s: its participant failed to leave: %s", text)
@@ -318,7 +322,8 @@ class ConversationSession(SessionView):
     async def close(self, reason: EndReason = EndReason.LEFT, *, shutdown: bool = False) -> bool:
         """End the session if it has not ended, and wait until its tasks are done. Returns True if all are.
 
-        The wait is shielded from cancellation and takes ten seconds at most. May be called again.
+        The wait is shielded from cancellation and takes ten seconds at most. May be called again. A participant that
+        calls this is not waited for.
 
         Args:
             reason: Why it ends.
@@ -336,7 +341,7 @@ class ConversationSession(SessionView):
             self._log(level, "conversation %s may continue without this program and hold its slot")
         self._finish(reason)
         tasks = (self._poller, None if attendance is None else attendance.task)
-        running = [task for task in tasks if task is not None and task is not asyncio.current_task()]
+        running = [task for task in tasks if task is not None and task not in callers()]
         try:
             return await settle(running, 2 * LEAVE_GRACE)
         finally:
@@ -347,6 +352,10 @@ class ConversationSession(SessionView):
                 self._poller = None
                 if attendance and attendance.task.done():
                     self._attendance = None
+
+    def is_attended_by(self, tasks: Container[object]) -> bool:
+        """Return True if one of these tasks is that of the participant, which has not left yet."""
+        return self._attendance is not None and not self._attendance.task.done() and self._attendance.task in tasks
 
     def _publish(self) -> None:
         """Publish what followed from the facts. When the session is over, stop its tasks."""

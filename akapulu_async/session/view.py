@@ -1,5 +1,6 @@
 """The reading side of a session: its state, its events and waits for them."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime

@@ -14,11 +14,13 @@ from akapulu_async import (
     AkapuluError,
     ApiError,
     ConfigurationError,
+    Connection,
     ConnectRequest,
     ConversationSession,
     EndReason,
     ManagerClosedError,
     Outcome,
+    PollPolicy,
     SessionManager,
     SessionState,
 )
@@ -216,8 +218,20 @@ async def test_bugs_of_handlers_are_outcomes() -> None:
         def no_coroutine(_: ConversationSession) -> None:
             pass
 
+        async def fails(_: ConversationSession) -> None:
+            pytest.fail("as a test does")
+
+        async def fails_in_a_group(_: ConversationSession) -> None:
+            raise BaseExceptionGroup("as anyio does", [GeneratorExit()])
+
+        async def exits(_: ConversationSession) -> None:
+            raise GeneratorExit
+
         kinds: list[tuple[Any, type[BaseException]]] = [
             (bug, LookupError),
+            (fails, pytest.fail.Exception),
+            (fails_in_a_group, BaseExceptionGroup),
+            (exits, GeneratorExit),
             (cancels, asyncio.CancelledError),
             (cancels_itself, asyncio.CancelledError),
             (times_out, TimeoutError),
@@ -230,13 +244,14 @@ async def test_bugs_of_handlers_are_outcomes() -> None:
         assert manager.sessions == ()
 
 
+@pytest.mark.parametrize("kind", [LookupError, pytest.fail.Exception, GeneratorExit, BaseExceptionGroup])
 @pytest.mark.parametrize("asynchronous", [False, True])
-async def test_an_iterable_that_raises(asynchronous: bool) -> None:
+async def test_an_iterable_that_raises(asynchronous: bool, kind: Any) -> None:
     """An error of the requests' iterable is raised after the outcomes so far, and at each further read."""
 
     def broken() -> Iterator[ConnectRequest]:
         yield from requests(3)
-        raise LookupError("no more")
+        raise kind("no more", [LookupError()]) if kind is BaseExceptionGroup else kind("no more")
 
     async def broken_slowly() -> AsyncIterator[ConnectRequest]:
         for request in broken():
@@ -245,12 +260,112 @@ async def test_an_iterable_that_raises(asynchronous: bool) -> None:
     async with crowded() as world, SessionManager(world.client) as manager:
         outcomes: list[Outcome[str]] = []
         async with manager.run(broken_slowly() if asynchronous else broken(), nothing) as run:
-            with pytest.raises(LookupError, match="no more"):  # noqa: PT012 - the loop is what raises
+            with pytest.raises(kind, match="no more"):  # noqa: PT012 - the loop is what raises
                 async for outcome in run:
                     outcomes.append(outcome)  # noqa: PERF401 - the outcomes before the error count
             assert [outcome.error for outcome in outcomes] == [None] * 3
-            with pytest.raises(LookupError):
+            with pytest.raises(kind):
                 await anext(run)
+
+
+# The server of the test is cancelled with the program, and would leave a connection that was just made.
+NO_POLLS = PollPolicy(interval=1000.0)
+
+
+class Leaving:
+    """User code that raises in one place of a program, which has a manager and a run."""
+
+    def __init__(self, place: str, error: type[BaseException]) -> None:
+        self.place, self.error = place, error
+        self.manager: SessionManager | None = None
+        self.outcomes: list[Outcome[None]] = []
+
+    def reach(self, place: str) -> None:
+        if place == self.place:
+            raise self.error
+
+    async def requests(self) -> AsyncIterator[ConnectRequest]:
+        yield REQUEST
+        yield REQUEST
+        await self.joined()
+        self.reach("iterable")
+
+    async def joined(self) -> None:
+        manager = self.manager
+        assert manager is not None
+        await until(lambda: [session.room_joined.is_set() for session in manager.sessions] == [True, True])
+
+    async def handler(self, _: ConversationSession) -> None:
+        await self.joined()
+        self.reach("handler")
+        await stay(_)
+
+    @asynccontextmanager
+    async def participant(self, _: Connection) -> AsyncIterator[None]:
+        yield
+        self.reach("participant")
+
+    async def main(self) -> None:
+        async with (
+            crowded() as world,
+            SessionManager(world.client, participant=self.participant, poll=NO_POLLS) as self.manager,
+            self.manager.run(self.requests(), self.handler) as run,
+        ):
+            if self.place == "participant":
+                await self.joined()
+                asyncio.get_running_loop().call_soon(self.manager.sessions[0]._finish, EndReason.COMPLETED)
+            async for outcome in run:
+                self.outcomes.append(outcome)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("place", ["handler", "iterable", "participant"])
+def test_the_end_of_the_program(place: str, error: type[BaseException], caplog: pytest.LogCaptureFixture) -> None:
+    """`KeyboardInterrupt` and `SystemExit` in user code end the program, with the manager closed and nothing logged."""
+    leaving = Leaving(place, error)
+    with pytest.raises(error):
+        asyncio.run(leaving.main())
+    assert leaving.manager is not None
+    assert (leaving.manager.sessions, leaving.manager._runs, leaving.outcomes) == ((), set(), [])
+    gc.collect()
+    assert caplog.records == []
+
+
+async def test_a_handler_that_fails_while_its_run_is_left(caplog: pytest.LogCaptureFixture) -> None:
+    """Handlers and iterables that fail when they are cancelled are logged, and do not hold up the leaving."""
+    started = 0
+
+    async def handler(_: ConversationSession) -> None:
+        nonlocal started
+        started += 1
+        if started > 2:  # the first two outcomes stay unread, so that there is no room for more
+            try:
+                await stay(_)
+            finally:
+                raise LookupError("no clean-up")
+
+    async def source() -> AsyncIterator[ConnectRequest]:
+        for request in requests(4):
+            yield request
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise LookupError("no more")
+
+    async with (
+        crowded() as world,
+        SessionManager(world.client) as manager,
+        manager.run(source(), handler, concurrency=5) as run,
+    ):
+        run._unread = asyncio.Semaphore(2)
+        await until(lambda: started == 4)
+        await loop_rounds()
+    texts = [record.getMessage() for record in caplog.records]
+    assert [text for text in texts if "while its run was ended" in text] == [
+        "The iterable of requests failed while its run was ended: LookupError: no more",
+        *["A handler failed while its run was ended: LookupError: no clean-up"] * 2,
+    ]
+    assert not [text for text in texts if "in time" in text]
 
 
 @pytest.mark.parametrize("place", ["in it", "between"])
@@ -485,7 +600,6 @@ async def test_a_run_leaves_nothing_with_its_manager() -> None:
         for _ in range(3):
             await outcomes_of(manager.run(requests(2), nothing))
             await until(lambda: not manager._runs)
-            assert not manager._closing._callbacks
 
 
 async def test_the_manager_is_closed_meanwhile() -> None:
@@ -672,7 +786,8 @@ async def test_memory_is_constant(count: int) -> None:
         gc.collect()
         tracemalloc.start()
         try:
-            async with FanOut(source, handler, session, concurrency=100, runs=set(), closing=closing) as run:
+            run = FanOut(source, handler, session, concurrency=100, runs=set(), closing=closing, changed=lambda: None)
+            async with run:
                 async for _ in run:
                     done += 1
             return tracemalloc.get_traced_memory()[1]

@@ -5,6 +5,7 @@ import gc
 import json
 import logging
 import math
+import re
 import sys
 import weakref
 from collections import Counter
@@ -21,9 +22,11 @@ import pytest
 from akapulu_async import (
     AkapuluClient,
     AuthenticationError,
+    ClosedError,
     ConcurrencyLimitError,
     ConfigurationError,
     Connection,
+    ConnectRequest,
     ConversationSession,
     EndReason,
     EventsMissed,
@@ -511,6 +514,308 @@ def test_used_on_two_loops() -> None:
 
     asyncio.run(day())
     asyncio.run(day())
+
+
+# Closed from inside
+
+
+PLACES = "handler", "iterable", "participant"
+
+
+class Closing:
+    """Two requests of one run. The first closes the manager from some place, once the second is under way."""
+
+    def __init__(self, world: Any, where: str, call: str) -> None:
+        self.where, self.call, self.ids = where, call, world.crowd.ids
+        self.log: list[str] = []
+        self.others, self.release, self.closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.manager = SessionManager(world.client, participant=self.participant)
+
+    async def requests(self) -> AsyncIterator[ConnectRequest]:
+        yield REQUEST
+        yield REQUEST
+        await self.closes("iterable")
+
+    async def closes(self, place: str) -> None:
+        if place == self.where:
+            await self.close()
+        elif f"child of the {place}" == self.where:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.close())
+
+    async def close(self) -> None:
+        await self.others.wait()
+        if self.call == "drain":
+            asyncio.get_running_loop().call_soon(self.release.set)
+        try:
+            await getattr(self.manager, self.call)()
+        finally:  # a participant that is still joining is cancelled, as always
+            self.log.append("closed")
+            self.closed.set()
+
+    @asynccontextmanager
+    async def participant(self, connection: Connection) -> AsyncIterator[None]:
+        first = connection.conversation_session_id == self.ids[0]
+        if first:
+            await self.closes("participant")
+        yield
+        if not first:
+            await loop_rounds(5)
+            self.log.append("other participant")
+
+    async def handler(self, session: ConversationSession) -> str:
+        if session.id == self.ids[0]:
+            await self.closes("handler")
+            # Only a session whose own code drains is left out.
+            await (self.release if "iterable" in self.where else session.ended).wait()
+            return "done"
+        await session.room_joined.wait()
+        self.others.set()
+        try:
+            await self.release.wait()
+        finally:
+            await loop_rounds(5)
+            self.log.append("other handler")
+        return "done"
+
+
+def in_time(caplog: pytest.LogCaptureFixture) -> bool:
+    """Return True if nothing that should have ended was reported as late."""
+    return not [record for record in caplog.records if re.search("in time|ignored", record.getMessage())]
+
+
+@LOOPS
+@pytest.mark.parametrize("call", ["aclose", "drain"])
+@pytest.mark.parametrize("where", [*PLACES, *(f"child of the {place}" for place in PLACES)])
+async def test_closed_from_inside(where: str, call: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A handler, iterable or participant that closes or drains the manager waits for all others, but not for itself."""
+    async with crowded() as world:
+        closing = Closing(world, where, call)
+        async with closing.manager as manager, manager.run(closing.requests(), closing.handler):
+            await soon(closing.closed.wait())
+        assert closing.log == ["other handler", "other participant", "closed"]
+        assert in_time(caplog)
+        assert session_tasks() == []
+
+
+async def test_the_outcome_of_a_handler_that_closes() -> None:
+    """A handler that closes the manager is not cancelled, and its outcome is read before the error."""
+    async with crowded() as world:
+        closing = Closing(world, "handler", "aclose")
+        async with closing.manager as manager, manager.run(closing.requests(), closing.handler) as run:
+            outcome = await soon(anext(run))
+            assert (outcome.index, outcome.value, outcome.error) == (0, "done", None)
+            assert outcome.session.end_reason is EndReason.LEFT
+            with pytest.raises(ManagerClosedError, match="outcomes are missing"):
+                await soon(anext(run))
+
+
+async def test_a_handler_that_closes_is_waited_for_by_others() -> None:
+    """The owner of a manager cancels a handler that closed it from inside, or does so now, and waits for it."""
+    log: list[str] = []
+    inside = asyncio.Event()
+    participant = Participant()
+
+    async def handler(_: ConversationSession) -> None:
+        try:
+            log.append("closes")
+            inside.set()
+            await manager.aclose()
+            await asyncio.Event().wait()
+        finally:
+            await loop_rounds(5)
+            log.append("handled")
+
+    async with (
+        crowded() as world,
+        SessionManager(world.client, participant=participant) as manager,
+        manager.run([REQUEST], handler),
+    ):
+        await inside.wait()
+        closing = asyncio.create_task(manager.aclose())
+        await loop_rounds(5)
+        participant.leaves.set()
+        await soon(closing)
+        log.append("closed")
+    assert log == ["closes", "handled", "closed"]
+
+
+@pytest.mark.parametrize("call", ["aclose", "drain"])
+@pytest.mark.parametrize("where", ["handler", "participant"])
+async def test_closed_by_several(where: str, call: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Handlers and participants that close or drain their manager at the same time do not wait for each other."""
+    log: list[int] = []
+    arrived: list[int] = []
+    begun = asyncio.Event()
+
+    async def close(place: str, number: int) -> None:
+        if place == where:
+            arrived.append(number)
+            if number == 0:
+                await until(lambda: len(arrived) == 3)
+                begun.set()
+            with suppress(asyncio.CancelledError):
+                await begun.wait()
+                await loop_rounds(5 * number)  # the others are waiting already
+            try:
+                await getattr(manager, call)()
+            finally:  # each cancels the other handlers
+                log.append(number)
+
+    @asynccontextmanager
+    async def participant(connection: Connection) -> AsyncIterator[None]:
+        yield
+        await close("participant", world.crowd.ids.index(connection.conversation_session_id))
+
+    async def handler(session: ConversationSession) -> None:
+        await session.room_joined.wait()
+        if where == "participant":
+            await session.end()
+        await close("handler", world.crowd.ids.index(session.id))
+
+    async with (
+        crowded() as world,
+        SessionManager(world.client, participant=participant) as manager,
+        manager.run([REQUEST] * 3, handler),
+    ):
+        await until(lambda: len(log) == 3)
+    assert in_time(caplog)
+
+
+@pytest.mark.parametrize("where", ["handler", "participant"])
+async def test_a_nested_manager_that_closes_the_outer_one(where: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A handler or participant of a manager that lives in another's handler can close both."""
+    log: list[str] = []
+
+    async def close(place: str) -> None:
+        if place == where:
+            try:
+                await outer.aclose()  # cancels the outer handler, which then cancels the inner one
+            finally:
+                log.append("outer closed")
+                await inner[0].aclose()
+                log.append("inner closed")
+
+    @asynccontextmanager
+    async def participant(_: Connection) -> AsyncIterator[None]:
+        await close("participant")
+        yield
+
+    async def inner_handler(session: ConversationSession) -> None:
+        await close("handler")
+        await session.ended.wait()
+
+    async def outer_handler(_: ConversationSession) -> None:
+        async with SessionManager(world.client, participant=participant) as manager:
+            inner.append(manager)
+            async with manager.run([REQUEST], inner_handler):
+                await asyncio.Event().wait()
+
+    inner: list[SessionManager] = []
+    async with crowded() as world, SessionManager(world.client) as outer, outer.run([REQUEST], outer_handler):
+        await until(lambda: len(log) == 2)
+    assert log == ["outer closed", "inner closed"]
+    assert in_time(caplog)
+
+
+@pytest.mark.parametrize("where", ["in the program", "in the handler"])
+async def test_a_handler_that_closes_another_manager(where: str) -> None:
+    """A handler that closes another manager, its own or the program's, waits for all that runs there."""
+    log: list[str] = []
+
+    @asynccontextmanager
+    async def participant(_: Connection) -> AsyncIterator[None]:
+        yield
+        await loop_rounds(5)
+        log.append("left")
+
+    async def work(session: ConversationSession) -> None:
+        await session.room_joined.wait()
+        working.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await loop_rounds(5)
+            log.append("handled")
+
+    async def handler(_: ConversationSession) -> None:
+        manager = other
+        if where == "in the handler":
+            manager = SessionManager(world.client, participant=participant)
+            await manager.open()
+        async with manager.run([REQUEST], work):
+            await working.wait()
+            await manager.aclose()
+            log.append("closed")
+
+    working = asyncio.Event()
+    async with (
+        crowded() as world,
+        SessionManager(world.client, participant=participant) as other,
+        SessionManager(world.client) as manager,
+        manager.run([REQUEST], handler) as run,
+    ):
+        assert (await soon(anext(run))).error is None
+    assert log == ["handled", "left", "closed"]
+
+
+async def test_a_place_is_not_free_while_the_participant_that_ended_the_session_is_inside() -> None:
+    """A participant that ends its own session keeps its place until it has left the room."""
+    guests: list[asyncio.Event] = []
+
+    @asynccontextmanager
+    async def participant(connection: Connection) -> AsyncIterator[None]:
+        yield
+        session = ended[connection.conversation_session_id]
+        async with asyncio.TaskGroup() as group:
+            group.create_task(session.end())
+        guests.append(asyncio.Event())
+        await guests[-1].wait()
+
+    ended: dict[str, ConversationSession] = {}
+    async with crowded() as world, SessionManager(world.client, max_sessions=1, participant=participant) as manager:
+        session = await manager.start(REQUEST)
+        ended[session.id] = session
+        await session.room_joined.wait()
+        ending = asyncio.create_task(session.end())
+        waiting = starting(manager)
+        await until(lambda: guests)
+        await loop_rounds()
+        assert not waiting.done()
+        guests[0].set()
+        await soon(ending)
+        second = await soon(waiting)
+        ended[second.id] = second
+        await second.room_joined.wait()
+        ending = asyncio.create_task(second.end())
+        await until(lambda: len(guests) == 2)
+        guests[1].set()
+        await soon(ending)
+
+
+async def test_drained_in_a_block() -> None:
+    """A handler that drains its manager inside a block of another session does not wait for that session either."""
+
+    async def handler(_: ConversationSession) -> bool:
+        async with manager.session(REQUEST):
+            return await manager.drain()
+
+    async with crowded() as world, SessionManager(world.client) as manager, manager.run([REQUEST], handler) as run:
+        assert (await soon(anext(run))).value is True
+
+
+async def test_entered_twice() -> None:
+    """A manager that is entered while it is entered says so and stays open. Afterwards it can be entered again."""
+    async with crowded() as world:
+        manager = SessionManager(world.client)
+        for _ in range(2):
+            async with manager:
+                with pytest.raises(ClosedError, match="entered already"):
+                    await manager.__aenter__()
+                await manager.start(REQUEST)
+        await manager.open()
+        async with manager:
+            await manager.open()
 
 
 async def test_a_bug_while_attaching(monkeypatch: pytest.MonkeyPatch) -> None:

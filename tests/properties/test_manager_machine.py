@@ -390,7 +390,7 @@ class AnyManager(Interleaved):
         assert (registry.entries, registry.live, registry.closers, registry.gate.admission.running) == (
             set(),
             {},
-            set(),
+            {},
             0,
         )
         for start in self.starts:

@@ -46,7 +46,7 @@ from akapulu_async import (
 from akapulu_async.session import session as session_module
 from akapulu_async.simulator import Fault, Simulator
 from tests.support.far_timer import NEVER, far_timer
-from tests.support.managed import LOOPS, get_ready, simulated, soon, until
+from tests.support.managed import LOOPS, get_ready, loop_rounds, simulated, soon, until
 from tests.support.misbehaving import (
     CONNECTION,
     OTHER_SESSION,
@@ -806,7 +806,7 @@ async def quit_at_once() -> None:
 
 
 async def test_participant_raises_a_base_exception() -> None:
-    """A participant's BaseException ends its session, and also reaches the loop's exception handler."""
+    """A participant's BaseException ends its session like any other error, and nothing else."""
     reported: list[BaseException | None] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context.get("exception")))
     async with steered() as world, world.client.session(REQUEST, participant=Guest(quit_at_once)) as session:
@@ -816,14 +816,62 @@ async def test_participant_raises_a_base_exception() -> None:
     assert isinstance(caught.value.__cause__, Quit)
     del session, caught
     gc.collect()
-    assert [type(error) for error in reported] == [Quit]
+    assert reported == []
 
 
+async def test_participant_fails_while_it_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
+    """If the block is cancelled and the participant fails to leave, the failure is logged and the cancel continues."""
+    async with steered() as world:
+        for leave in (fail, quit_at_once):
+            caplog.clear()
+            session = world.client.session(REQUEST, participant=Guest(leave=leave))
+
+            async def hold(session: ConversationSession = session) -> None:
+                async with session:
+                    await forever()
+
+            holding = asyncio.create_task(hold())
+            await until(session.room_joined.is_set)
+            holding.cancel()
+            await asyncio.wait([holding])
+            assert holding.cancelled()
+            assert session.end_reason is EndReason.CANCELLED
+            assert "its participant failed to leave" in caplog.text
+
+
+async def test_a_child_of_the_participant_ends_the_session(caplog: pytest.LogCaptureFixture) -> None:
+    """A task of a participant's own task group can end the session, without waiting for the participant."""
+    log: list[str] = []
+
+    @asynccontextmanager
+    async def guest(_: Connection) -> AsyncGenerator[None]:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(hang_up())
+            yield
+        await loop_rounds()
+        log.append("left")
+
+    async def hang_up() -> None:
+        await session.bot_ready.wait()
+        await session.end()
+        log.append("ended")
+
+    async with steered() as world, world.client.session(REQUEST, participant=guest) as session:
+        world.service.says(**READY)
+        await session.ended.wait()
+    assert log == ["ended", "left"]
+    assert session.end_reason is EndReason.LEFT
+    assert caplog.records == []
+
+
+@attrs.frozen
 class Buggy(UpdateSignals):
-    """Signals with a bug."""
+    """Signals with a bug, of any class."""
+
+    error: type[BaseException] = LookupError
 
     def refused(self, error: ApiError, *, ready: bool) -> EndReason | None:
-        raise LookupError
+        raise self.error
 
 
 class BuggyPolicy(PollPolicy):
@@ -841,13 +889,15 @@ async def test_a_bug_in_the_policy() -> None:
         assert isinstance(session.cause, LookupError)
 
 
-async def test_a_bug_in_the_signals() -> None:
-    """A poll whose refusal meets a bug in the signals is counted, and ends the session."""
+@pytest.mark.parametrize("error", [LookupError, Quit, GeneratorExit])
+async def test_a_bug_in_the_signals(error: type[BaseException]) -> None:
+    """A poll whose refusal meets a bug in the signals, of any class, is counted, and ends the session."""
     async with steered() as world:
         world.service.refuses(404)
-        async with world.client.session(REQUEST, signals=Buggy()) as session:
+        async with world.client.session(REQUEST, signals=Buggy(error=error)) as session:
             await session.ended.wait()
     assert session.end_reason is EndReason.FAILED
+    assert isinstance(session.cause, error)
     assert (session.polls, session.poll_failures) == (1, 1)
 
 

@@ -865,6 +865,7 @@ async def test_ended_and_cancelled_at_the_same_moment(way: Any, raised: Any, ord
         end = partial(session._finish, EndReason.COMPLETED)
         for step in (end, ways.cancel) if order == "end first" else (ways.cancel, end):
             step()
+        result: object
         (result,) = await asyncio.gather(task, return_exceptions=True)
         assert isinstance(result, raised)
         if isinstance(result, ExceptionGroup):
