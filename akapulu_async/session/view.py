@@ -209,7 +209,7 @@ class SessionView:
         return Watcher(self._event_log, self._is_over)
 
     def ready(self) -> AbstractAsyncContextManager[Self]:
-        """Return a context that runs while the bot is ready: `phase(SessionState.BOT_READY)`."""
+        """Return a context that runs while the bot is ready, in one task: `phase(SessionState.BOT_READY)`."""
         return self.phase(SessionState.BOT_READY)
 
     @asynccontextmanager

@@ -244,6 +244,29 @@ async def test_bugs_of_handlers_are_outcomes() -> None:
         assert manager.sessions == ()
 
 
+async def test_a_handler_that_ends_its_session(caplog: pytest.LogCaptureFixture) -> None:
+    """A handler may end its session: it waits for the participant, and not for itself."""
+    log: list[str] = []
+
+    @asynccontextmanager
+    async def participant(_: Connection) -> AsyncIterator[None]:
+        yield
+        await loop_rounds(5)
+        log.append("left")
+
+    async def handler(session: ConversationSession) -> None:
+        await session.room_joined.wait()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(session.end())
+        log.append("ended")
+
+    async with crowded() as world, SessionManager(world.client, participant=participant) as manager:
+        (outcome,) = await soon(outcomes_of(manager.run([REQUEST], handler)))
+    assert outcome.error is None
+    assert log == ["left", "ended"]
+    assert caplog.records == []
+
+
 @pytest.mark.parametrize("kind", [LookupError, pytest.fail.Exception, GeneratorExit, BaseExceptionGroup])
 @pytest.mark.parametrize("asynchronous", [False, True])
 async def test_an_iterable_that_raises(asynchronous: bool, kind: Any) -> None:
