@@ -160,7 +160,7 @@ class ConversationSession(SessionView):
                 error.add_note(f"conversation {self.id} was connected meanwhile; it holds a slot until it ends")
                 self._warn_of_orphan()
             raise
-        except Exception as error:
+        except BaseException as error:
             self._finish(EndReason.CONNECT_FAILED, error)
             raise
 

@@ -1063,15 +1063,30 @@ async def test_attach_with_a_key_that_is_not_accepted() -> None:
             assert session_tasks() == []
 
 
-async def test_attach_with_a_bug_in_the_signals() -> None:
-    """A bug in the signals is raised by the entry if the first poll meets it, and is the cause."""
+@pytest.mark.parametrize("error", [LookupError, Quit])
+async def test_attach_with_a_bug_in_the_signals(error: type[BaseException]) -> None:
+    """A bug in the signals, of any class, is raised by the entry if the first poll meets it, and is the cause."""
     async with steered() as world:
         world.service.refuses(503)
-        session = world.client.attach(SESSION, signals=Buggy())
-        with pytest.raises(LookupError):
+        session = world.client.attach(SESSION, signals=Buggy(error=error))
+        with pytest.raises(error):
             await session.open()
         assert session.end_reason is EndReason.FAILED
-        assert isinstance(session.cause, LookupError)
+        assert isinstance(session.cause, error)
+
+
+async def test_connect_with_a_bug_in_the_key() -> None:
+    """An error of the function that returns the API key, of any class, is the cause of the session's end."""
+
+    def api_key() -> str:
+        raise Quit
+
+    async with AkapuluClient(api_key, base_url="http://127.0.0.1:9") as client:
+        session = client.session(REQUEST)
+        with pytest.raises(Quit):
+            await session.open()
+    assert session.end_reason is EndReason.CONNECT_FAILED
+    assert isinstance(session.cause, Quit)
 
 
 async def test_ended_while_it_attaches() -> None:
