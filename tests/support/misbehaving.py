@@ -129,6 +129,12 @@ def answer(
     return behave
 
 
+def page(status: int, headers: Mapping[str, str] | None = None) -> bytes:
+    """Return the answer of a gateway that got none from the service: a page of its own."""
+    body = f"<html><head><title>{status}</title></head><body><h1>{status}</h1></body></html>".encode()
+    return http(status, {"Content-Type": "text/html", **(headers or {})}, body)
+
+
 def drip(data: bytes, seconds: float) -> Behaviour:
     """Send a byte now and then."""
 

@@ -5,6 +5,10 @@ from collections.abc import Iterable
 
 from tests.robustness.faults.cells import COLUMNS, TRIES
 from tests.robustness.faults.table import LASTING, PASSING, Row
+from tests.robustness.gateways.accounts import MANY
+from tests.robustness.gateways.kinds import KINDS
+
+GATEWAYS = ", ".join(kind.name for kind in KINDS[:-1]) + f" and {KINDS[-1].name}"
 
 _INTRODUCTION = f"""\
 # What happens when the network fails
@@ -18,11 +22,14 @@ The main points:
 - A **connect** is handled at most once. If it was sent and its answer was lost, only the service knows whether there is
   a conversation: the caller gets a `ConnectOutcomeUnknownError`, and nothing is sent again. A connect never uses a kept
   connection, so one that is just being closed cannot make it fail.
-- A **gateway** (nginx, HAProxy, Varnish, a load balancer) may answer 500, 502, 503 or 504 after the service has done
-  the work, so these prove nothing, and neither do 408, 499 and the other 5xx. Only a 503 that the service itself wrote
-  is a refusal, like 429: with a JSON error. No client can prevent a gateway
-  from repeating a POST by itself (HAProxy with `retry-on all-retryable-errors`, for example): one connect then makes
-  two conversations, and the client sees one answer. Switch that off for `POST`.
+- A **gateway** may answer with a page of its own after the service handled the request. So no 5xx proves that a connect
+  made nothing, except a 503 with the service's own JSON error; nor do 408 and 499. The tests send {MANY} connects
+  through {GATEWAYS}, with answers lost behind them, and with timeouts,
+  queues, limits, reloads and restarts: each conversation is then known, or its connect raised a
+  `ConnectOutcomeUnknownError`, and none was made twice.
+- No client can see or prevent that a gateway **repeats a POST** by itself. With HAProxy's
+  `retry-on all-retryable-errors`, and every fourth answer lost after the work, about one connect in five made two
+  conversations, and the client saw one answer. Do not allow such repeats for `POST`.
 - A **read** is sent again, up to {TRIES} attempts here, within one deadline (`Timeouts.total`). Silence looks like
   slowness, so it costs the whole deadline: choose one that you can afford.
 - A **recording** that is read in pieces cannot be restarted behind its reader: once it has begun, the reader handles a

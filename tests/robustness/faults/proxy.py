@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from tests.support.misbehaving import OWN, Peer
+from akapulu_async.simulator.server import _accept_no_more
+from tests.support.misbehaving import OWN, Peer, page
 
 _STEP = 0.05  # seconds between two pieces on a slow link
 _PIECE = 1000  # bytes that arrive together on a link with jitter
@@ -55,9 +56,9 @@ class Fault:
     """Send the answer's body twice."""
     again: bool = False
     """Send the whole answer a second time, a little later."""
+    page: int | None = None
+    """Send a gateway's page with this status, and the `Retry-After` of Varnish's, instead of the answer."""
     bytes_per_second: float | None = None
-    gateway: int | None = None
-    """Send a gateway's page with this status instead of the answer, when the service has done it."""
     latency: float = 0.0
     """Seconds that the request and each piece of the answer take, randomly up to half more or less."""
 
@@ -119,7 +120,7 @@ class Proxy:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.stop()
+        await self.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -129,13 +130,15 @@ class Proxy:
         """Listen; after `stop()`, at the same port again."""
         self._server = await asyncio.start_server(self._accept, sock=_bound(self.port), ssl=self._tls)
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Die as a process does: stop listening and reset all connections."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        server, self._server = self._server, None
+        if server is not None:
+            await _accept_no_more(server)
+            server.close()
         for peer in self._peers:
-            peer.reset()
+            if not peer.writer.is_closing():
+                peer.reset()
 
     async def abandoned(self) -> None:
         """Return when no connection is left."""
@@ -190,8 +193,9 @@ class Proxy:
         await self._delay(fault)
         answer_head, answer_body = await self._ask(head + body)
         _strike(fault, Point.REQUEST)
-        if fault.gateway is not None:
-            answer_head, answer_body = _page(fault.gateway)
+        if fault.page is not None:
+            await peer.send(page(fault.page, {"Retry-After": "0"}))
+            return
         await self._pass_back(peer, fault, answer_head, answer_body)
 
     async def _ask(self, request: bytes) -> tuple[bytes, bytes]:
@@ -248,7 +252,7 @@ class Proxy:
             case Deed.SILENCE:
                 await peer.gone()
             case Deed.DIE:
-                self.stop()
+                await self.stop()
 
     async def _delay(self, fault: Fault) -> None:
         if fault.latency:
@@ -268,13 +272,6 @@ def _strike(fault: Fault, point: Point) -> None:
 def _content_length(head: bytes) -> int:
     found = re.search(rb"(?i)\r\ncontent-length: *([0-9]+)\r\n", head)
     return int(found[1]) if found else 0
-
-
-def _page(status: int) -> tuple[bytes, bytes]:
-    """Return head and body of a gateway's page; `Retry-After` is in Varnish's."""
-    body = b"<html><h1>No answer from the backend</h1></html>"
-    lines = f"HTTP/1.1 {status} Gateway", "Content-Type: text/html", "Retry-After: 0", f"Content-Length: {len(body)}"
-    return "\r\n".join((*lines, "", "")).encode(), body
 
 
 def _bound(port: int) -> socket.socket:

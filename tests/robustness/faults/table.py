@@ -77,7 +77,7 @@ PASSING = (
     *(
         Row(
             f"a gateway answers {status} with a page and `Retry-After`, after the request was handled",
-            struck(Fault(gateway=status), FINE),
+            struck(Fault(page=status), FINE),
             _AFTER_IT_IS_DONE,
         )
         for status in (500, 502, 503, 504)
