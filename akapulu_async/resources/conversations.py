@@ -212,7 +212,7 @@ class Conversations:
         """Wait until a recording is ready, and return the conversation's detail.
 
         Until the timeout, a check may fail if a later one may succeed: no answer arrived, or none that the service
-        wrote, or it was refused with 408, 429 or 5xx.
+        wrote, or it was refused with 408, 429 or 5xx. A proxy's refusal (401, 403, 407) ends the wait at once.
 
         Args:
             session_id: The conversation.

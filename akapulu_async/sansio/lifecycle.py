@@ -51,8 +51,8 @@ class EndReason(StrEnum):
     CONNECT_FAILED = "connect_failed"
     """The service refused the connect, or did not answer it."""
     FAILED = "failed"
-    """The service refused the polls, or was unreachable for longer than the poll policy allows; or the session's
-    participant could not join."""
+    """The service or a proxy refused the polls, or the service was unreachable for longer than the poll policy allows;
+    or the session's participant could not join."""
     CANCELLED = "cancelled"
     """The task that held the session was cancelled."""
     UNKNOWN = "unknown"

@@ -22,10 +22,13 @@ REFUSED_FOR_NOW = frozenset({429, 503})
 
 
 def is_temporary(error: AkapuluError) -> bool:
-    """Return True if a later request may succeed: no answer of the service came, or a refusal that passes."""
+    """Return True if a later request may succeed: no answer of the service came, or a refusal that passes.
+
+    False for a proxy's refusal: repeating a wrong password can lock an account.
+    """
     if isinstance(error, ApiError):
         return not error.from_service or error.status in RETRYABLE_STATUSES or error.status >= 500  # noqa: PLR2004
-    return isinstance(error, TransportError | InvalidResponseError)
+    return isinstance(error, InvalidResponseError) or (isinstance(error, TransportError) and not error.permanent)
 
 
 @attrs.frozen

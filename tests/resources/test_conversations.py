@@ -58,6 +58,7 @@ from tests.support.misbehaving import (
     raw,
     reset,
 )
+from tests.support.storing import redirect
 
 NOT_YET = {**DETAIL, "recording": {"has_recording": True, "is_ready": False, "status_text": "Processing"}}
 
@@ -335,6 +336,19 @@ async def test_a_final_refusal_ends_the_wait(status: int, kind: type[ApiError], 
         wait = client.conversations.download_recording(SESSION, target, wait=PATIENCE)
         assert type(await error_of(wait)) is kind
         assert len(server.requests) == 2
+
+
+async def test_a_proxys_refusal_ends_the_wait(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that does not accept the password is asked once by a wait: more could lock the account."""
+    film = redirect("https://storage.example/film")
+    async with Server(raw(http(407))) as proxy, Server(answer(DETAIL), film) as server:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        async with AkapuluClient("key", base_url="https://akapulu.example/api") as proxied, client_of(server) as direct:
+            wait = error_of(proxied.conversations.wait_for_recording(SESSION, timeout=PATIENCE))
+            download = error_of(direct.conversations.download_recording(SESSION, target, wait=PATIENCE))
+            errors = await asyncio.gather(wait, download)
+    assert ["the proxy refused with 407" in str(error) for error in errors] == [True, True]
+    assert len(proxy.requests) == 2
 
 
 async def test_wait_that_ends_in_an_outage() -> None:

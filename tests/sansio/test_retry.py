@@ -21,7 +21,7 @@ from akapulu_async.errors import (
     ServerError,
     TransportError,
 )
-from akapulu_async.sansio.retry import RetryPolicy, Timeouts
+from akapulu_async.sansio.retry import RetryPolicy, Timeouts, is_temporary
 from tests.support.settings import FROM_0, NO_LIMIT, NO_NUMBERS, check_setting, check_table
 
 WHERE: Any = {"method": "GET", "path": "/"}
@@ -80,6 +80,15 @@ def test_which_errors_are_worth_another_attempt(error: AkapuluError, *, when_saf
     policy = RetryPolicy()
     assert (pause(policy, error) is not None) is when_safe
     assert (pause(policy, error, safe=False) is not None) is when_not
+
+
+def test_which_failures_pass() -> None:
+    """A later request may succeed after any failure but a refusal that the service wrote for good, or a proxy's."""
+    passing = [refused(status) for status in (408, 429, 500, 502, 503, 504, 599)]
+    passing += [ApiError(**WHERE, status=404, from_service=False)]
+    assert all(map(is_temporary, [*passing, BROKEN, InvalidResponseError(**WHERE, status=200, problem="")]))
+    proxys = TransportError(**WHERE, reason="", sent=False, permanent=True)
+    assert not any(map(is_temporary, [refused(404), refused(401), proxys, ConfigurationError()]))
 
 
 @given(st.integers(1, 50), st.integers(1, 100))

@@ -57,11 +57,13 @@ from tests.support.misbehaving import (
     Behaviour,
     Peer,
     Seen,
+    Server,
     answer,
     close,
     gated,
     hang,
     http,
+    raw,
 )
 from tests.support.steered import QUICK_POLL, READY, Clock, Steered, session_tasks, steered
 
@@ -1061,6 +1063,19 @@ async def test_attach_with_a_key_that_is_not_accepted() -> None:
             assert session.end_reason is EndReason.FAILED
             assert isinstance(session.cause, AuthenticationError)
             assert session_tasks() == []
+
+
+async def test_polls_that_a_proxy_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that does not accept the password is asked once, and the session ends: more could lock the account."""
+    async with Server(raw(http(407))) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        async with (
+            AkapuluClient("key", base_url="https://akapulu.example/api", poll=QUICK_POLL) as client,
+            client.attach(SESSION) as session,
+        ):
+            assert session.end_reason is EndReason.FAILED
+            assert "the proxy refused with 407" in str(session.cause)
+    assert len(proxy.requests) == 1
 
 
 @pytest.mark.parametrize("error", [LookupError, Quit])
