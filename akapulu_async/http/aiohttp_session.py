@@ -62,7 +62,7 @@ READ_ERRORS = (aiohttp.ClientError, OSError, HttpProcessingError)
 """The exceptions of reading an answer with aiohttp; the last only where aiohttp has no parser in C."""
 
 NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
-"""The exceptions that prove that the request did not leave: no connection was made."""
+"""The exceptions that say that no connection was made; see `was_never_sent()`."""
 
 
 class CleanConnector(aiohttp.TCPConnector):
@@ -218,6 +218,10 @@ async def sent_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandl
     again.wants_new = True
     try:
         return await sent_once(request, handler)
+    except NEVER_SENT as error:
+        failure: Any = error
+        failure.sent_before = True
+        raise
     finally:
         del again.wants_new
 
@@ -267,6 +271,11 @@ def _proxy_reason(error: aiohttp.ClientHttpProxyError) -> str:
     elif error.status == 403:  # noqa: PLR2004 - Forbidden
         advice = ": it must allow CONNECT to this host, or NO_PROXY must list the host"
     return f"the proxy refused with {error.status}{advice}"
+
+
+def was_never_sent(error: Exception) -> bool:
+    """Return True if an exception of aiohttp's proves that the request did not leave, in no sending of it."""
+    return isinstance(error, NEVER_SENT) and not hasattr(error, "sent_before")
 
 
 def is_refused_by_proxy(error: Exception) -> bool:

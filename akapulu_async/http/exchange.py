@@ -24,6 +24,7 @@ from akapulu_async.http.aiohttp_session import (
     failure_reason,
     is_refused_by_proxy,
     system_cause,
+    was_never_sent,
 )
 from akapulu_async.limits import Deadline
 from akapulu_async.sansio.http import Request, Response, decoded, invalid_response
@@ -104,12 +105,12 @@ class Exchange:
                 f"http: aiohttp does not send with this session: {error}; "
                 "it must have no auth= of its own, and with trust_env no .netrc entry for the service"
             )
-        never = isinstance(error, NEVER_SENT)
-        self.sent = not never  # whatever the body knows: only our own giving up leaves that in no doubt
+        # Whatever the body knows: only our own giving up leaves that in no doubt.
+        self.sent = not was_never_sent(error)
         kind, reason = TransportError, failure_reason(error)
         if isinstance(error, TimeoutError):
             kind = RequestTimeoutError
-            if never:
+            if isinstance(error, NEVER_SENT):
                 reason = f"no connection was made in {self.timeouts.connect:g} s"
         failure = self.failed(kind, reason)
         failure.permanent = is_refused_by_proxy(error)
