@@ -322,8 +322,10 @@ class Transport:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await settle((task,), None)
-            if task.cancelled() or not exchange.deadline.cancelled_alone:
-                self._tell_late(request, task, sent=waits)
+            if not exchange.deadline.cancelled_alone:
+                self._tell_late(request, task, sent=exchange.sent)
+                raise
+            if task.cancelled():
                 raise
             # Else it was done at the last moment.
         try:
@@ -398,9 +400,10 @@ class Transport:
         except AkapuluError as failure:
             error, retry_after = failure.kind, getattr(failure, "retry_after", None)
             raise
+        except asyncio.CancelledError:
+            error = exchange.too_late().kind if exchange.deadline.expired else None
+            raise
         finally:
-            if error is None and exchange.deadline.expired:
-                error = exchange.too_late().kind
             attempt = attrs.evolve(
                 attempt,
                 seconds=time.perf_counter() - began,

@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import json
+import math
 import os
 import struct
 import sys
@@ -25,6 +26,8 @@ from akapulu_async import (
     Timeouts,
     WaitTimeoutError,
 )
+from akapulu_async.limits import TURNS
+from akapulu_async.observing import Attempt, Observer
 from akapulu_async.session import ConversationSession
 from akapulu_async.session import session as session_module
 from tests.support.calls import GOOD, JSON, both_loops, error_of
@@ -67,7 +70,7 @@ def block(seconds: float, clock: Clock | None = None) -> None:
         clock.now += seconds
 
 
-def late(data: bytes, clock: Clock | None = None) -> Behaviour:
+def late(data: bytes, clock: Clock | None = None, seconds: float = BLOCKED) -> Behaviour:
     """Answer, and block the event loop when that is in the other side's socket, before anybody can read it."""
 
     async def behave(peer: Peer, _: Seen) -> None:
@@ -75,7 +78,7 @@ def late(data: bytes, clock: Clock | None = None) -> Behaviour:
         assert os.write(socket, data) == len(data)  # not through the loop, which might send it only later
         while struct.unpack("i", fcntl.ioctl(socket, termios.TIOCOUTQ, bytes(4)))[0]:
             os.sched_yield()
-        block(BLOCKED, clock)
+        block(seconds, clock)
 
     return behave
 
@@ -176,6 +179,48 @@ async def test_cancelled_connect() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
     assert [connection.conversation_session_id for connection in known] == [SESSION]
+
+
+def expire(client: AkapuluClient) -> None:
+    """Let the deadlines of all calls pass, without further turns of the loop."""
+    client._transport._deadlines._look(math.inf, TURNS)
+
+
+async def test_connect_that_is_cancelled_as_its_deadline_passes(caplog: pytest.LogCaptureFixture) -> None:
+    """If its caller cancels a connect as its deadline passes, a warning says that it may have been carried out."""
+    async with Server(hang) as server, client_of(server) as client:
+        task = asyncio.create_task(connect(client))
+        await server.seen(1)
+        expire(client)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert [record.getMessage() for record in caplog.records if "may have been carried out" in record.getMessage()]
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_observers_see_what_the_caller_gets(turns: int) -> None:
+    """When a deadline passes while an answer is read, the attempt failed only if the call did."""
+    attempts = list[Attempt]()
+
+    class Watching(Observer):
+        def attempt_finished(self, attempt: Attempt) -> None:
+            attempts.append(attempt)
+
+    async def behave(peer: Peer, seen: Seen) -> None:
+        await late(CONNECTED, seconds=0)(peer, seen)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        expire(client)
+
+    async with Server(behave) as server, client_of(server, observers=[Watching()]) as client:
+        try:
+            await connect(client)
+        except ConnectOutcomeUnknownError:
+            assert attempts[0].error == "unreachable"
+        else:
+            assert attempts[0].error is None
+    assert len(attempts) == 1
 
 
 async def test_wait_for() -> None:
