@@ -1,6 +1,8 @@
 """Observers over real sockets: every attempt and its outcome, headers that travel with it, and no secret."""
 
 import asyncio
+import gzip
+import json
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -8,6 +10,7 @@ from typing import Any
 
 import attrs
 import pytest
+from multidict import CIMultiDict
 
 from akapulu_async import AkapuluClient, ConfigurationError, ErrorKind, RetryPolicy, Secret, Timeouts
 from akapulu_async.observing import Attempt, ExchangeRecord, GateEvent, GateStep, LogObserver, Observer, Observers
@@ -209,6 +212,18 @@ async def test_records_mask_secrets() -> None:
     assert (refused.attempt.status, refused.attempt.error) == (401, ErrorKind.AUTHENTICATION)
     for hidden in (API_KEY, TOKEN, "hunter2"):
         assert hidden not in repr(recording.records)
+
+
+async def test_record_of_a_compressed_answer_is_plain() -> None:
+    """An answer that a gateway compressed is recorded as it was read: its text, and no compression."""
+    recording, packed = Recording(), {"Content-Encoding": "gzip", "X-Team": "blue"}
+    script = answer(headers=packed, body=gzip.compress(json.dumps(UPDATE).encode()))
+    async with Server(script) as server, client_of(server, observers=[recording]) as client:
+        await poll(client)
+    (record,) = recording.records
+    assert json.loads(record.response_body) == UPDATE
+    assert CIMultiDict(record.response_headers).get("content-encoding") is None
+    assert CIMultiDict(record.response_headers)["X-Team"] == "blue"
 
 
 async def test_record_of_a_damaged_connect_shows_no_body() -> None:

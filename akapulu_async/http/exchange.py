@@ -146,7 +146,7 @@ class Exchange:
             if body is not None:
                 # As a value that does not show its body: it may contain a token, and tracebacks may show variables.
                 answer = decoded(Response(response.status, response.headers, body))
-                self.answer_body = answer.body
+                self.answer_headers, self.answer_body = answer.headers, answer.body
                 return answer
             failure = self.invalid(response, f"it is larger than {MAX_JSON_BYTES // 2**20} MiB")
         raise failure

@@ -209,7 +209,7 @@ def invalid_response(
 
 def _compression(response: Response) -> str | None:
     encoding = response.headers.get("content-encoding", "identity")
-    return None if encoding.lower() == "identity" else encoding
+    return encoding if response.body and encoding.lower() != "identity" else None
 
 
 def _not_decoded(encoding: str) -> str:

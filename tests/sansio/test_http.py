@@ -215,6 +215,11 @@ def test_a_refusal_that_cannot_be_decoded_names_its_compression() -> None:
     assert error.message == f"its text is compressed (br, {MASK}), which was not asked for, and cannot be decoded"
 
 
+def test_a_refusal_without_a_text_has_no_compression() -> None:
+    """An answer to a HEAD may name the compression that its text would have."""
+    assert refusal(404, b"", headers={"content-encoding": "gzip"}).message == ""
+
+
 def test_compressed_answers_are_decoded() -> None:
     """An answer in gzip or deflate becomes the plain answer, without the header; anything else stays as it is."""
     whole = gzip.compress(b'{"error": "No"}')
