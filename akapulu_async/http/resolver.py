@@ -42,9 +42,12 @@ class Resolver(AbstractResolver):
         asked_at, lookup = self._lookups.get(key, (loop.time(), None))
         if lookup is None or (lookup.done() and loop.time() - asked_at >= DNS_TTL):
             lookup = loop.create_future()
-            self._lookups[key] = loop.time(), lookup
             ask = partial(_look_up, key, loop, lookup)
-            threading.Thread(target=ask, name=f"look up {host}", daemon=True).start()
+            try:
+                threading.Thread(target=ask, name=f"look up {host}", daemon=True).start()
+            except RuntimeError as error:  # the system has no more threads
+                raise OSError(str(error)) from None
+            self._lookups[key] = loop.time(), lookup  # only now: else others would wait for it in vain
         found = await asyncio.shield(lookup)  # which others may wait for
         if isinstance(found, OSError):
             self.forget()
@@ -59,7 +62,8 @@ class Resolver(AbstractResolver):
     async def close(self) -> None:
         """Cancel the calls that wait."""
         for _, lookup in self._lookups.values():
-            lookup.cancel()
+            with suppress(RuntimeError):  # its loop was closed meanwhile, and somebody waits for it still
+                lookup.cancel()
         self._lookups.clear()
 
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,21 @@ async def test_failure_is_not_remembered(names: Names) -> None:
     assert names.asked == [HOST] * 2
 
 
+async def test_lookup_that_cannot_begin(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lookup for which the system has no thread fails like any other, and the next call asks again."""
+
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    addresses = Resolver()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(OSError, match="can't start new thread"):
+            await addresses.resolve(HOST, 443)
+    async with asyncio.timeout(PATIENCE):
+        await addresses.resolve(HOST, 443)
+
+
 async def test_answer_after_the_close_reaches_nobody(names: Names) -> None:
     """A lookup that ends after its resolver, or its loop, was closed disturbs nothing."""
     names.open.clear()
@@ -140,6 +155,23 @@ def test_answer_after_the_loops_end_reaches_nobody(names: Names) -> None:
     thread.join(PATIENCE)
     assert not thread.is_alive()
     gc.collect()
+
+
+def test_close_after_the_loops_end(names: Names) -> None:
+    """It can be closed although its loop was, while a call waited for an address."""
+    names.open.clear()
+    addresses, loop = Resolver(), asyncio.new_event_loop()
+
+    async def leave_waiting() -> Coroutine[Any, Any, object]:
+        waiting = addresses.resolve(HOST)
+        waiting.send(None)
+        await names.until_asked()
+        return waiting
+
+    waiting = loop.run_until_complete(leave_waiting())
+    loop.close()
+    asyncio.run(addresses.close())
+    waiting.close()
 
 
 @both_loops
