@@ -135,11 +135,13 @@ def trusted_authorities() -> ssl.SSLContext:
     aiohttp's own is made when aiohttp is imported, which is before a program has read its `.env` file. Reads files.
     """
     paths = ssl.get_default_verify_paths()
-    return _authorities(*((path, Path(path).stat().st_mtime_ns) for path in (paths.cafile, paths.capath) if path))
+    changed = (Path(path).stat().st_mtime_ns for path in (paths.cafile, paths.capath) if path)
+    # The names, too: what exists, or several folders, says nothing of them.
+    return _authorities(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"), *changed)
 
 
 @lru_cache(maxsize=4)  # to read the system's takes 20 ms and more
-def _authorities(*_: tuple[str, int]) -> ssl.SSLContext:
+def _authorities(*_: str | int | None) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.set_alpn_protocols(("http/1.1",))
     return context

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import hashlib
 import logging
 import os
 import subprocess
@@ -14,6 +15,7 @@ import aiohttp
 import pytest
 import trustme
 from aiohttp.http_exceptions import HttpProcessingError, InvalidHeader, LineTooLong, TransferEncodingError
+from cryptography import x509
 from yarl import URL
 
 from akapulu_async import AkapuluClient, ConfigurationError, RetryPolicy, TransportError
@@ -190,6 +192,24 @@ async def test_own_authority_by_environment(tmp_path: Path, monkeypatch: pytest.
         async with clients[1] as client:
             await poll(client)
         async with clients[0] as client:
+            assert "certificate of localhost was not accepted" in str(await error_of(poll(client)))
+
+
+async def test_own_authority_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CA in a folder of `SSL_CERT_DIR` is trusted by a client that opens then, as long as the folder is named."""
+    authority = trustme.CA(organization_name="own", organization_unit_name="authority")
+    # OpenSSL finds it by a hash of its subject in lower case, which this one is already.
+    subject = x509.load_pem_x509_certificate(authority.cert_pem.bytes()).subject.public_bytes()[2:]
+    name = f"{int.from_bytes(hashlib.sha1(subject).digest()[:4], 'little'):08x}.0"  # noqa: S324 - OpenSSL's choice
+    authority.cert_pem.write_to_path(tmp_path / name)
+    async with Server(answer(UPDATE), tls=server_tls(authority)) as server:
+        client = AkapuluClient(API_KEY, base_url=server.base_url, retry=QUICK)
+        for folders in (str(tmp_path), f"/nowhere{os.pathsep}{tmp_path}"):
+            monkeypatch.setenv("SSL_CERT_DIR", folders)
+            async with client:
+                await poll(client)
+        monkeypatch.setenv("SSL_CERT_DIR", f"/nowhere{os.pathsep}/nor/here")
+        async with client:
             assert "certificate of localhost was not accepted" in str(await error_of(poll(client)))
 
 
