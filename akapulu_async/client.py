@@ -47,7 +47,8 @@ class AkapuluClient:
     Args:
         api_key: The account's key, for servers only. None: the environment's `AKAPULU_API_KEY`. A function without
             arguments is called for each request, so that a key can be rotated without a restart. It must return at
-            once, since it is called in the event loop; its errors are raised by the request, and nothing is sent.
+            once, since it is called in the event loop. Its errors are raised by the request, and nothing is sent; in a
+            poll, they end the session.
         base_url: None: the environment's `AKAPULU_BASE_URL`, else `https://akapulu.com/api`. It must be https, unless
             it is loopback.
         http: An `aiohttp.ClientSession` to send with, which stays yours to close, with its proxies, CAs and traces.
@@ -248,7 +249,7 @@ def _read_settings(
     if api_key is None:
         source = "AKAPULU_API_KEY"
         if source not in os.environ:
-            raise ConfigurationError("There is no API key: set AKAPULU_API_KEY, or pass api_key=, on a server only")
+            raise ConfigurationError(f"There is no API key: set {source}, or pass api_key=, on a server only")
         api_key = _as_secret(os.environ[source])
     if isinstance(api_key, Secret):
         _check_api_key(api_key, source)

@@ -151,6 +151,18 @@ async def test_each_attempt_asks_for_the_key() -> None:
     assert error.message == "*** *** ***"
 
 
+async def test_keys_by_turns() -> None:
+    """Keys that are used by turns leave room for an older one, which no error shows either."""
+    keys = iter(["key-number-1", *["key-number-2", "key-number-3"] * 8])
+    script = (*[answer(UPDATE)] * 16, answer({"error": "key-number-1"}, 400))
+    async with Server(*script) as server, AkapuluClient(lambda: next(keys), base_url=server.base_url) as client:
+        for _ in range(16):
+            await poll(client)
+        error = await error_of(poll(client))
+    assert isinstance(error, ApiError)
+    assert error.message == "***"
+
+
 @pytest.mark.parametrize(
     ("key", "words"),
     [

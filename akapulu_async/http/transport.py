@@ -130,7 +130,7 @@ class Transport:
 
     def _use_key(self, key: Secret) -> None:
         """Send this API key from now on."""
-        self.secrets = (key, *self.secrets[: KEPT_KEYS - 1])
+        self.secrets = tuple(dict.fromkeys((key, *self.secrets)))[:KEPT_KEYS]
         self._decipher = partial(
             decipher, now=partial(datetime.now, UTC), error_types=self._error_types, secrets=self.secrets
         )
@@ -264,8 +264,8 @@ class Transport:
                         number = exchange.number
                         if exchange.arrived and not request.safe and isinstance(error, ApiError):
                             error.outcome_unknown = True  # an attempt before it may have been carried out
-                        answered = request.safe or error.outcome_unknown
-                        arrived = error.sent if isinstance(error, TransportError) else answered
+                        nothing_done = not request.safe and not error.outcome_unknown  # so the answer proves
+                        arrived = error.sent if isinstance(error, TransportError) else not nothing_done
                         if number == attempts:
                             raise
                         pause = self._retry.pause(
@@ -280,7 +280,6 @@ class Transport:
                         number=number + 1,
                         doing=f"in the pause before attempt {number + 1}",
                         sent=False,
-                        # A refused one did nothing.
                         arrived=exchange.arrived or arrived,
                     )
                     about = {"session_id": request.session_id}
