@@ -336,7 +336,7 @@ _REASONS: tuple[tuple[type[Exception], Callable[[Any], str]], ...] = (
 def complaint(response: aiohttp.ClientResponse) -> str | None:
     """Return why an answer is refused that only aiohttp's parser in Python accepts; None if it is not.
 
-    Closes the connection if what follows on it is no answer: aiohttp may have kept it already.
+    Closes the connection if something other than an answer follows on it: aiohttp may have kept it already.
     """
     protocol = getattr(response, "_protocol", None)
     parser = getattr(protocol, "_parser", None)

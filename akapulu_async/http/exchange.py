@@ -67,7 +67,7 @@ class Exchange:
     """Whether the service may have received it. False is certain."""
 
     arrived: bool = False
-    """Whether an attempt before it may have arrived, and was not refused: it stays so for the whole call."""
+    """Whether an earlier attempt of the call may have arrived, and was not refused."""
 
     given_up: bool = attrs.field(init=False, default=False)
     """Whether it must not be sent any more."""
@@ -98,7 +98,7 @@ class Exchange:
         raise failure
 
     def failure(self, error: Exception) -> AkapuluError:
-        """Return the error for the caller that an exception of aiohttp's stands for."""
+        """Return the error for the caller, for an exception of aiohttp's."""
         if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError):
             self.sent = False
             return ConfigurationError(
@@ -236,7 +236,7 @@ class Body(aiohttp.Payload):
         return len(self.__bytes)
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """Return it as text; whoever asks for it may send it."""
+        """Return it as text, which the caller may send."""
         self.__exchange.sent = True
         return self.__bytes.decode(encoding, errors)
 

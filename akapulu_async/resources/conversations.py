@@ -265,7 +265,7 @@ class Conversations:
     ) -> Path:
         """Download a recording into a file: whole or not at all, if the service gives its length.
 
-        Without a length, a recording that was cut off cannot be told from a whole one: a warning is logged.
+        Without a length, a recording that was cut off looks like a whole one: a warning is logged.
 
         The bytes go to a hidden `.part` file beside the target, which is renamed once its length is right. If the
         connection breaks, the rest is requested (`Range`). If the download fails or is cancelled, the part is kept if

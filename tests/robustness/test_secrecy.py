@@ -1,6 +1,7 @@
 """Logs, messages, tracebacks and pickles contain neither the API key nor a room token."""
 
 import asyncio
+import gzip
 import logging
 import pickle
 import traceback
@@ -101,6 +102,10 @@ BEHAVIOURS: dict[str, Behaviour] = {
     ),
     "body too short": raw(http(200, JSON, TOKEN.encode(), length=1000)),
     "key as a compression": answer(body=b"", headers={"Content-Type": "a/b", "Content-Encoding": f"gzip, {KEY}"}),
+    "compressed JSON cut off after the token": answer(
+        body=gzip.compress(b'{"token": "' + TOKEN.encode() + b'", "room'), headers={**JSON, "Content-Encoding": "gzip"}
+    ),
+    "unknown compression": answer(body=TOKEN.encode(), headers={**JSON, "Content-Encoding": "br"}),
     "redirect": redirect("https://files.example.invalid/a", 307),
     "redirect to http": redirect("http://files.example/a"),
 }
