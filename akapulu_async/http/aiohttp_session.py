@@ -136,7 +136,7 @@ def trusted_authorities() -> ssl.SSLContext:
     """
     paths = ssl.get_default_verify_paths()
     changed = (Path(path).stat().st_mtime_ns for path in (paths.cafile, paths.capath) if path)
-    # The names, too: what exists, or several folders, says nothing of them.
+    # The variables, too: the paths leave out a list of folders, and those that do not exist.
     return _authorities(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"), *changed)
 
 
@@ -221,8 +221,7 @@ async def sent_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandl
     try:
         return await sent_once(request, handler)
     except NEVER_SENT as error:
-        failure: Any = error
-        failure.sent_before = True
+        error.sent_before = True  # type: ignore[union-attr] # see `was_never_sent()`
         raise
     finally:
         del again.wants_new
@@ -276,7 +275,7 @@ def _proxy_reason(error: aiohttp.ClientHttpProxyError) -> str:
 
 
 def was_never_sent(error: Exception) -> bool:
-    """Return True if an exception of aiohttp's proves that the request did not leave, in no sending of it."""
+    """Return True if an exception of aiohttp's proves that the request never left."""
     return isinstance(error, NEVER_SENT) and not hasattr(error, "sent_before")
 
 
