@@ -221,8 +221,8 @@ class SessionView:
 
         Raises:
             SessionEndedError: The session ended before it entered the state, or before the block was left, even if the
-                block ignored the cancel or ended the session itself. A cancel from elsewhere and other errors of the
-                block are raised unchanged.
+                block ignored the cancel. Not if the block ended the session itself, which does not cancel it. A cancel
+                from elsewhere and other errors of the block are raised unchanged.
             ClosedError: The session is not open, or the block was left in another task.
             ConfigurationError: There is no such state.
         """
@@ -305,9 +305,9 @@ class _CancelledBlock:
             raise self._error()
 
     def cancel(self) -> None:
-        """Cancel the block, once."""
-        # Not at once: if its own task calls this, Python before 3.13 could not take the cancel back.
-        self._edge = asyncio.get_running_loop().call_soon(self._strike)
+        """Cancel the block, once, unless its own task does this: it ends the session itself."""
+        if asyncio.current_task() is not self._task:
+            self._edge = asyncio.get_running_loop().call_soon(self._strike)
 
     def _strike(self) -> None:
         self._struck = self._task.cancel()

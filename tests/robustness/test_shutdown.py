@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from anyio import fail_after, open_process
 from anyio.abc import Process
+from anyio.streams.buffered import BufferedByteReceiveStream
 
 from akapulu_async.simulator import Fault, Simulator
 from tests.support import shut_down
@@ -43,9 +44,13 @@ async def fanning_out(*arguments: object, late: float) -> AsyncIterator[tuple[Si
                     process.kill()
 
 
-def joined(sim: Simulator) -> int:
-    """Return how many rooms somebody has joined."""
-    return sum(view.joined_at is not None for view in sim.conversations.values())
+async def joined(process: Process) -> None:
+    """Wait until the participants of all connected conversations are in their rooms."""
+    assert process.stdout is not None
+    lines = BufferedByteReceiveStream(process.stdout)
+    with fail_after(GUARD):
+        for _ in range(AT_ONCE):
+            assert await lines.receive_until(b"\n", 100) == b"joined"
 
 
 async def ended(process: Process) -> str:
@@ -72,7 +77,7 @@ async def test_alone(number: signal.Signals) -> None:
     """The running ones leave before the program ends; those just connected are named, and nobody else holds a slot."""
     # Late enough that the signal comes first, and within the five seconds that the program waits.
     async with fanning_out(late=3) as (sim, process):
-        await sim.wait_until(lambda: joined(sim) == AT_ONCE, timeout=GUARD)
+        await joined(process)
         process.send_signal(number)
         errors = await ended(process)
         left = {str(session_id) for session_id, view in sim.conversations.items() if view.ended_at is None}
@@ -98,8 +103,8 @@ async def test_under_a_web_server(number: signal.Signals, tmp_path: Path) -> Non
 @pytest.mark.slow
 async def test_a_service_that_hangs() -> None:
     """Connects that are never answered are waited for five seconds and logged, and then the program ends."""
-    async with fanning_out(late=600) as (sim, process):
-        await sim.wait_until(lambda: joined(sim) == AT_ONCE, timeout=GUARD)
+    async with fanning_out(late=600) as (_, process):
+        await joined(process)
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         errors = await ended(process)

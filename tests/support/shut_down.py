@@ -31,6 +31,14 @@ async def stay(session: ConversationSession) -> None:
     await session.ended.wait()
 
 
+async def stay_in_the_room(session: ConversationSession) -> None:
+    """Print a line once the participant is in the room, and wait for the end."""
+    await session.room_joined.wait()
+    sys.stdout.write("joined\n")
+    sys.stdout.flush()
+    await session.ended.wait()
+
+
 @asynccontextmanager
 async def participant(connection: Connection) -> AsyncIterator[None]:
     """Join and leave a room of a simulator in another process."""
@@ -53,7 +61,7 @@ async def alone() -> None:
     async with (
         AkapuluClient() as client,
         SessionManager(client, participant=participant) as manager,
-        manager.run(requests(), stay, concurrency=AT_WORK) as outcomes,
+        manager.run(requests(), stay_in_the_room, concurrency=AT_WORK) as outcomes,
     ):
         async for outcome in outcomes:
             raise AssertionError(outcome)
