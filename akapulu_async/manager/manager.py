@@ -266,13 +266,13 @@ class SessionManager:
         """Start a session for a block, and end it when the block is left. Otherwise like `start()`.
 
         If cancelled or timed out while its connect is under way, it waits for the answer, up to five seconds, and ends
-        the session.
+        the session; a note on the error names the conversation that was connected meanwhile.
         """
         check_patience("timeout", timeout)
         entry = self._registry.start(request, held=True)
         reason = EndReason.LEFT
         try:
-            yield await self._registry.wait(entry, timeout, keep=False)
+            yield await self._registry.wait_or_end(entry, timeout)
         except asyncio.CancelledError:
             reason = EndReason.CANCELLED
             raise

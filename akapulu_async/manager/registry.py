@@ -8,7 +8,7 @@ from weakref import WeakSet
 
 import attrs
 
-from akapulu_async.errors import AkapuluError, ManagerClosedError, MinutesLimitError, StartTimeoutError
+from akapulu_async.errors import AkapuluError, ClosedError, ManagerClosedError, MinutesLimitError, StartTimeoutError
 from akapulu_async.limits import patience
 from akapulu_async.manager.broadcast import Subscription
 from akapulu_async.manager.gate import StartGate
@@ -164,6 +164,21 @@ class SessionRegistry:
             return task.result()
         finally:
             del task  # the frames of an error would keep it, and it the error
+
+    async def wait_or_end(self, entry: Entry, timeout: float | None) -> ConversationSession:
+        """Wait until a session is connected, as `wait()`; if that is cancelled or times out, end the session.
+
+        A note on the error names the conversation, if it was connected meanwhile.
+        """
+        try:
+            return await self.wait(entry, timeout, keep=False)
+        except (asyncio.CancelledError, StartTimeoutError) as error:
+            session = entry.session
+            await self.end(entry, EndReason.CANCELLED)
+            if session is not None:
+                with suppress(ClosedError):  # it was not connected
+                    error.add_note(f"conversation {session.id} was connected meanwhile; it holds a slot until it ends")
+            raise
 
     async def _start(self, entry: Entry, request: ConnectRequest) -> ConversationSession:
         self.check_open()  # again: it may have been closed before this task ran

@@ -1146,7 +1146,7 @@ async def test_block_cancelled_while_connecting(caplog: pytest.LogCaptureFixture
 
 
 async def test_block_whose_connect_times_out() -> None:
-    """A block that times out while it connects ends the session before it raises, and says so."""
+    """A block that times out while it connects ends the session before it raises, and names the conversation."""
     async with crowded() as world, SessionManager(world.client) as manager:
         world.crowd.gate.clear()
         with far_timer() as strike:
@@ -1159,6 +1159,8 @@ async def test_block_whose_connect_times_out() -> None:
         with pytest.raises(StartTimeoutError, match="the session was ended") as caught:
             await soon(block)
         assert (caught.value.connecting, caught.value.goes_on) == (True, False)
+        [note] = caught.value.__notes__
+        assert note == f"conversation {world.crowd.ids[0]} was connected meanwhile; it holds a slot until it ends"
         assert manager.sessions == ()
         assert manager.statistics().ended[EndReason.CANCELLED] == 1
 
