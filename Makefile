@@ -118,8 +118,10 @@ test-all: test  ## run the slow tests too: benchmarks, long runs through faults,
 	@echo 'The slow tests'
 	@$(run) -m pytest -q $(parallel) -m slow
 
+# All that sends or answers requests; the command line starts the same calls.
 test-python-parser: $(tools)  ## run the tests of calls with aiohttp's parser in Python, as where it has none in C
-	@AIOHTTP_NO_EXTENSIONS=1 $(run) -m pytest -q $(parallel) -m 'not slow' tests/http tests/resources tests/robustness
+	@AIOHTTP_NO_EXTENSIONS=1 $(run) -m pytest -q $(parallel) -m 'not slow' $(addprefix tests/,http resources session \
+	    manager properties robustness load simulator test_client.py test_observing.py)
 
 coverage: $(tools)  ## run all tests, and print the branches that they do not cover
 	@$(run) -m coverage erase
