@@ -8,7 +8,7 @@ from weakref import WeakSet
 
 import attrs
 
-from akapulu_async.errors import AkapuluError, ClosedError, ManagerClosedError, MinutesLimitError, StartTimeoutError
+from akapulu_async.errors import AkapuluError, ManagerClosedError, MinutesLimitError, StartTimeoutError
 from akapulu_async.limits import patience
 from akapulu_async.manager.broadcast import Subscription
 from akapulu_async.manager.gate import StartGate
@@ -176,8 +176,7 @@ class SessionRegistry:
             session = entry.session
             await self.end(entry, EndReason.CANCELLED)
             if session is not None:
-                with suppress(ClosedError):  # it was not connected
-                    error.add_note(f"conversation {session.id} was connected meanwhile; it holds a slot until it ends")
+                session.name_on(error)
             raise
 
     async def _start(self, entry: Entry, request: ConnectRequest) -> ConversationSession:

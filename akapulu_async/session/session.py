@@ -157,7 +157,7 @@ class ConversationSession(SessionView):
         except asyncio.CancelledError as error:
             self._finish(EndReason.CANCELLED)
             if self._connection is not None:
-                error.add_note(f"conversation {self.id} was connected meanwhile; it holds a slot until it ends")
+                self.name_on(error)
                 self._warn_of_orphan()
             raise
         except BaseException as error:
@@ -168,6 +168,11 @@ class ConversationSession(SessionView):
         self._connection = connection
         self._connected_after = self._now() - self._lifecycle.began
         self._lifecycle.receive_connected(connection.conversation_session_id)
+
+    def name_on(self, error: BaseException) -> None:
+        """Name the conversation in a note on an error, if it was connected."""
+        if self._connection is not None:
+            error.add_note(f"conversation {self.id} was connected meanwhile; it holds a slot until it ends")
 
     def _warn_of_orphan(self) -> None:
         self._log(

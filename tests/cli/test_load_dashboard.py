@@ -170,7 +170,7 @@ async def test_without_a_terminal_lines_come_now_and_then(capsys: Any, monkeypat
     monkeypatch.setattr(load_dashboard, "LINE_INTERVAL", 0.01)
     screen, shown = Screen(), ""
     following = asyncio.create_task(follow(Recorder(), screen, PLAN))
-    while shown.count("0/5 due, 0 over") < 2:
+    while shown.count("0/5 due, 0 over") < 2:  # a thread prints them, and no event reports that
         await asyncio.sleep(0.001)
         shown += capsys.readouterr().err
     following.cancel()

@@ -381,7 +381,7 @@ async def test_connection_comes_back_from_an_endless_answer(behaviour: Behaviour
 
 
 async def test_head_has_no_content() -> None:
-    """`request("HEAD", ...)` returns None for an answer whose headers tell of a body, and raises a refusal."""
+    """`request("HEAD", ...)` returns None for an answer whose headers announce a body, and raises a refusal."""
     script = (
         raw(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99999999\r\n\r\n"),
         raw(b"HTTP/1.1 404 Not Found\r\nContent-Length: 12\r\n\r\n"),

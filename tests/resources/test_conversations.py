@@ -361,7 +361,7 @@ async def test_wait_that_ends_in_an_outage() -> None:
         assert error.status_text == "Processing"
         assert "The last check failed: GET " in str(error)
         assert "maintenance" in str(error)
-        for timeout in (0, None):  # once, or without an end: nothing would tell of the failure
+        for timeout in (0, None):  # once, or without an end: nothing would report the failure
             wait = client.conversations.wait_for_recording(SESSION, timeout=timeout)
             assert type(await error_of(wait)) is ServerError
     async with Server(down, answer(NOT_YET)) as server, client_of(server, retry=once) as client:
