@@ -27,7 +27,7 @@ from akapulu_async import (
 from akapulu_async.manager import FanOut
 from akapulu_async.manager import fan_out as fan_out_module
 from akapulu_async.simulator import Fault
-from tests.support.managed import LOOPS, crowded, loop_rounds, simulated, soon, until
+from tests.support.managed import LOOPS, crowded, loop_rounds, simulated, slow_to_leave, soon, until
 from tests.support.misbehaving import PATIENCE, REQUEST
 from tests.support.steered import session_tasks
 
@@ -248,19 +248,13 @@ async def test_a_handler_that_ends_its_session(caplog: pytest.LogCaptureFixture)
     """A handler may end its session: it waits for the participant, and not for itself."""
     log: list[str] = []
 
-    @asynccontextmanager
-    async def participant(_: Connection) -> AsyncIterator[None]:
-        yield
-        await loop_rounds(5)
-        log.append("left")
-
     async def handler(session: ConversationSession) -> None:
         await session.room_joined.wait()
         async with asyncio.TaskGroup() as group:
             group.create_task(session.end())
         log.append("ended")
 
-    async with crowded() as world, SessionManager(world.client, participant=participant) as manager:
+    async with crowded() as world, SessionManager(world.client, participant=slow_to_leave(log)) as manager:
         (outcome,) = await soon(outcomes_of(manager.run([REQUEST], handler)))
     assert outcome.error is None
     assert log == ["left", "ended"]

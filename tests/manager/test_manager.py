@@ -59,6 +59,7 @@ from tests.support.managed import (
     get_ready,
     loop_rounds,
     simulated,
+    slow_to_leave,
     soon,
     starting,
     until,
@@ -723,12 +724,6 @@ async def test_a_handler_that_closes_another_manager(where: str) -> None:
     """A handler that closes another manager, its own or the program's, waits for all that runs there."""
     log: list[str] = []
 
-    @asynccontextmanager
-    async def participant(_: Connection) -> AsyncIterator[None]:
-        yield
-        await loop_rounds(5)
-        log.append("left")
-
     async def work(session: ConversationSession) -> None:
         await session.room_joined.wait()
         working.set()
@@ -741,7 +736,7 @@ async def test_a_handler_that_closes_another_manager(where: str) -> None:
     async def handler(_: ConversationSession) -> None:
         manager = other
         if where == "in the handler":
-            manager = SessionManager(world.client, participant=participant)
+            manager = SessionManager(world.client, participant=slow_to_leave(log))
             await manager.open()
         async with manager.run([REQUEST], work):
             await working.wait()
@@ -751,7 +746,7 @@ async def test_a_handler_that_closes_another_manager(where: str) -> None:
     working = asyncio.Event()
     async with (
         crowded() as world,
-        SessionManager(world.client, participant=participant) as other,
+        SessionManager(world.client, participant=slow_to_leave(log)) as other,
         SessionManager(world.client) as manager,
         manager.run([REQUEST], handler) as run,
     ):

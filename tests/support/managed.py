@@ -10,7 +10,7 @@ from uuid import uuid4
 import attrs
 import pytest
 
-from akapulu_async import AkapuluClient, ConversationSession, SessionEvent, SessionManager
+from akapulu_async import AkapuluClient, Connection, ConversationSession, Participant, SessionEvent, SessionManager
 from akapulu_async.simulator import Simulator
 from tests.support.misbehaving import (
     CONNECTION,
@@ -122,6 +122,18 @@ async def loop_rounds(count: int = 20) -> None:
     """Let the event loop run everything that needs neither time nor the network."""
     for _ in range(count):
         await asyncio.sleep(0)
+
+
+def slow_to_leave(log: list[str]) -> Participant:
+    """Return a participant that takes some turns of the loop to leave, and then notes it."""
+
+    @asynccontextmanager
+    async def participant(_: Connection) -> AsyncGenerator[None]:
+        yield
+        await loop_rounds(5)
+        log.append("left")
+
+    return participant
 
 
 async def soon(awaited: Awaitable[Any]) -> Any:
